@@ -1,0 +1,91 @@
+"""Every error that t2c_search raises on purpose.
+
+    T2CError
+    ├── UsageError (ValueError)               an argument or option that cannot be used
+    │   ├── UnknownEncoderError (LookupError) an encoder id that names nothing
+    │   └── ExpressionError                   a filter or constraint expression that cannot be read
+    ├── ImageError (ValueError)               one image that cannot be decoded
+    ├── EncoderError (RuntimeError)           a model that cannot be loaded or run
+    │   └── UnknownVectorError (LookupError)  a precomputed folder has no vector of that name
+    ├── AlignmentError (ValueError)           an aligner that cannot be fitted, loaded or applied
+    │   └── AlignerMismatchError              an aligner fitted for another backbone or CLIP model
+    └── StoreError (RuntimeError)             the vector store refused or failed
+        ├── StoreUnavailableError (ConnectionError)   nothing answers there
+        ├── StoreTimeoutError (TimeoutError)          it answered too late
+        ├── StoreAccessError (PermissionError)        it refused our credentials
+        ├── StoreLockedError                          another process has it open
+        ├── StoreFullError                            no room left on its disk
+        ├── CollectionNotFoundError (LookupError)     no such collection there
+        └── CollectionFormatError                     made by a newer version, or not by us
+
+Each message says what came, what was expected and what to do. Errors of dependencies are mapped here with
+``raise ... from exc``; whatever else escapes is a bug.
+"""
+
+
+class T2CError(Exception):
+    """Root of the tree: catch this to catch everything that t2c_search raises on purpose."""
+
+
+class UsageError(T2CError, ValueError):
+    """An argument or option that cannot be used."""
+
+
+class UnknownEncoderError(UsageError, LookupError):
+    """An encoder id that names nothing."""
+
+
+class ExpressionError(UsageError):
+    """A filter or constraint expression that cannot be read."""
+
+
+class ImageError(T2CError, ValueError):
+    """One image that cannot be decoded; the run goes on without it."""
+
+
+class EncoderError(T2CError, RuntimeError):
+    """A model that cannot be loaded or run."""
+
+
+class UnknownVectorError(EncoderError, LookupError):
+    """A precomputed folder holds no vector of that name."""
+
+
+class AlignmentError(T2CError, ValueError):
+    """An aligner that cannot be fitted, loaded or applied."""
+
+
+class AlignerMismatchError(AlignmentError):
+    """An aligner fitted for another backbone or another CLIP model."""
+
+
+class StoreError(T2CError, RuntimeError):
+    """The vector store refused or failed."""
+
+
+class StoreUnavailableError(StoreError, ConnectionError):
+    """Nothing answers at the store's address."""
+
+
+class StoreTimeoutError(StoreError, TimeoutError):
+    """The store answered too late."""
+
+
+class StoreAccessError(StoreError, PermissionError):
+    """The store refused our credentials."""
+
+
+class StoreLockedError(StoreError):
+    """Another process has the embedded store open."""
+
+
+class StoreFullError(StoreError):
+    """No room is left on the store's disk."""
+
+
+class CollectionNotFoundError(StoreError, LookupError):
+    """The store has no collection of that name."""
+
+
+class CollectionFormatError(StoreError):
+    """The collection was made by a newer version, or not by t2c_search."""

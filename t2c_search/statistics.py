@@ -1,0 +1,122 @@
+"""Statistics of a collection's vectors, kept with it so that any concept can be calibrated without a scan."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from t2c_search.errors import CollectionFormatError
+from t2c_search.types import FloatArray
+
+SAMPLE_SIZE = 4096
+"""Vectors kept for empirical percentiles: 8 MiB at 512-d; the standard error of a 1 % tail is then 0.16 points."""
+
+
+class VectorStatistics:
+    """Count, mean, covariance and a uniform sample of (n, dim) float32 vectors; mergeable, and correct after removals.
+
+    The sample holds the vectors whose ids hash lowest (bottom-k sampling), so it depends on the set of ids alone and not on
+    the order of additions: two indexers, or one that was killed and resumed, end with the same one. Removing a sampled
+    vector leaves a smaller sample that is still uniform.
+    """
+
+    def __init__(self, dim: int, sample_size: int = SAMPLE_SIZE) -> None:
+        self.dim = dim
+        self.count = 0
+        self._sample_size = sample_size
+        self._sum = np.zeros(dim)
+        self._products = np.zeros((dim, dim))
+        self._keys = np.empty(0, np.uint64)
+        self._rows = np.empty((0, dim), np.float32)
+        self._bound = np.uint64(np.iinfo(np.uint64).max)  # every vector whose key is below it is in the sample
+
+    def add(self, ids: Sequence[str], vectors: FloatArray) -> None:
+        """Take in the (n, dim) vectors of n new ids."""
+        self._accumulate(vectors, 1)
+        keys = _keys(ids)
+        kept = keys < self._bound
+        self._keep(np.concatenate([self._keys, keys[kept]]), np.concatenate([self._rows, vectors[kept]]))
+
+    def remove(self, ids: Sequence[str], vectors: FloatArray) -> None:
+        """Take out ids that were added before with these same (n, dim) vectors."""
+        self._accumulate(vectors, -1)
+        left = ~np.isin(self._keys, _keys(ids))
+        self._keys, self._rows = self._keys[left], self._rows[left]
+
+    def merge(self, other: VectorStatistics) -> None:
+        """Take in the statistics of a disjoint set of ids."""
+        self.count += other.count
+        self._sum += other._sum
+        self._products += other._products
+        self._bound = min(self._bound, other._bound)
+        keys, rows = np.concatenate([self._keys, other._keys]), np.concatenate([self._rows, other._rows])
+        self._keep(keys[keys < self._bound], rows[keys < self._bound])
+
+    @property
+    def mean(self) -> npt.NDArray[np.float64]:
+        """Mean vector (dim,)."""
+        return self._sum / max(self.count, 1)
+
+    @property
+    def covariance(self) -> npt.NDArray[np.float64]:
+        """Population covariance (dim, dim)."""
+        mean = self.mean
+        return self._products / max(self.count, 1) - np.outer(mean, mean)
+
+    @property
+    def sample(self) -> FloatArray:
+        """Uniform sample without replacement, (at most ``sample_size``, dim)."""
+        return self._rows
+
+    def to_bytes(self) -> bytes:
+        """Serialise to an npz archive."""
+        stream = io.BytesIO()
+        np.savez(
+            stream,
+            count=np.int64(self.count),
+            sum=self._sum,
+            products=self._products,
+            keys=self._keys,
+            rows=self._rows,
+            bound=self._bound,
+            sample_size=np.int64(self._sample_size),
+        )
+        return stream.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> VectorStatistics:
+        """Read what ``to_bytes`` wrote. Raises CollectionFormatError when it is something else."""
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+                statistics = cls(len(stored["sum"]), int(stored["sample_size"]))
+                statistics.count = int(stored["count"])
+                statistics._sum, statistics._products = stored["sum"], stored["products"]
+                statistics._keys, statistics._rows = stored["keys"], stored["rows"]
+                statistics._bound = np.uint64(stored["bound"])
+        except (OSError, ValueError, KeyError) as exc:
+            raise CollectionFormatError(
+                f"the collection's statistics cannot be read ({exc}); index it again to rebuild them"
+            ) from exc
+        return statistics
+
+    def _accumulate(self, vectors: FloatArray, sign: int) -> None:
+        rows = vectors.astype(np.float64)
+        self.count += sign * len(rows)
+        self._sum += sign * rows.sum(axis=0)
+        self._products += sign * (rows.T @ rows)
+
+    def _keep(self, keys: npt.NDArray[np.uint64], rows: FloatArray) -> None:
+        order = np.argsort(keys, kind="stable")
+        if len(order) > self._sample_size:
+            self._bound = keys[order[self._sample_size]]
+            order = order[: self._sample_size]
+        self._keys, self._rows = keys[order], rows[order]
+
+
+def _keys(ids: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """Map n UUID strings to uniform keys: ids are name-based UUIDs, whose last 62 bits are a hash already."""
+    return np.array([uuid.UUID(i).int & (2**62 - 1) for i in ids], np.uint64)

@@ -1,0 +1,137 @@
+"""Value objects that every room may use. All are frozen; arrays are numpy, on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from t2c_search.filters import Filter
+
+Payload = dict[str, Any]
+FloatArray = npt.NDArray[np.float32]
+
+CLIP = "clip"
+"""Name of the vector that text searches: unit rows in CLIP space."""
+NATIVE = "native"
+"""Name of the backbone's own vector, stored as it came (not normalised), so that a new aligner can re-project it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a model is, by content: hex digests of its weights and of its preprocessing."""
+
+    weights: str
+    preprocessing: str
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderRef:
+    """Which encoder made some vectors: its id, its dimension and its fingerprint."""
+
+    id: str
+    dim: int
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """A batch of points in columns: n ids (UUID strings), n payloads, and per vector name an (n, d) float32 array."""
+
+    ids: list[str]
+    payloads: list[Payload] = field(default_factory=list)
+    vectors: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPoints(Points):
+    """Points in descending order of ``scores``, (n,) float32: the dot product with the query, higher is better."""
+
+    scores: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class VectorQuery:
+    """One search: the ``limit`` points of highest dot product with ``vector`` (d,) float32 among those that match.
+
+    ``min_score`` keeps points whose score is at least that, up to float32 rounding on the keeping side: a caller that
+    needs the exact set verifies the returned vectors. ``exact`` scans every vector; otherwise the index answers, looking
+    at ``hnsw_ef`` neighbours (the store's default when None).
+    """
+
+    vector: FloatArray
+    limit: int
+    using: str = CLIP
+    where: Filter | None = None
+    min_score: float | None = None
+    exact: bool = False
+    hnsw_ef: int | None = None
+    with_vectors: tuple[str, ...] = ()
+    with_payload: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An input that was not indexed, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one constraint says of one hit: cosine in [-1, 1], z in standard deviations of the collection."""
+
+    constraint: str
+    cosine: float
+    z: float
+    satisfied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One found image. ``rank`` counts from 1; ``score`` orders hits; ``cosine`` is with the query's direction."""
+
+    rank: int
+    id: str
+    path: str
+    score: float
+    cosine: float
+    payload: Payload
+    contributions: tuple[Contribution, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """How sure the ranking is.
+
+    ``exact``: no unseen image can enter the hits. ``ann``: the same, up to the index's recall. ``none``: not certified;
+    an unseen image may score up to ``gap`` more than the last hit (score units).
+    """
+
+    kind: Literal["exact", "ann", "none"]
+    gap: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult(Sequence[Hit]):
+    """Hits in order of rank, with how they were found."""
+
+    hits: tuple[Hit, ...]
+    seconds: float
+    certificate: Certificate
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.hits[index]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
