@@ -35,7 +35,10 @@ class OneOf(_Node):
 
 
 class Range(_Node):
-    """Bounds on a number or a date; absent bounds are open. Dates compare as UTC instants."""
+    """Bounds on a number or a date, of the field's own type, at least one of them; absent bounds are open.
+
+    Numbers compare as floats, dates as UTC instants.
+    """
 
     kind: Literal["range"] = "range"
     field: str

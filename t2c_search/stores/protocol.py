@@ -14,7 +14,7 @@ FieldType = Literal["keyword", "integer", "float", "bool", "datetime", "text", "
 
 @dataclass(frozen=True, slots=True)
 class CollectionSpec:
-    """Vector names with their dimensions (dot product on float32), and the payload fields to index, with their types."""
+    """Vector names with their dimensions (dot product on float32); payload fields to index, with their types."""
 
     vectors: Mapping[str, int]
     indexes: Mapping[str, FieldType]
@@ -52,6 +52,10 @@ class VectorStore(Protocol):
         """Make the empty collection, payload indexes included. Raises StoreError when it is there already."""
         ...
 
+    def spec(self) -> CollectionSpec:
+        """Return what the collection was created with."""
+        ...
+
     def drop(self) -> None:
         """Delete the collection and its blobs."""
         ...
@@ -80,7 +84,10 @@ class VectorStore(Protocol):
         payload: bool | tuple[str, ...] = True,
         batch_size: int = 1000,
     ) -> Iterator[Points]:
-        """Yield every matching point once, in ascending order of id, in batches; ``payload`` may name the fields wanted."""
+        """Yield every matching point once, in ascending order of id, in batches of at most ``batch_size``.
+
+        ``payload`` may name the fields wanted.
+        """
         ...
 
     def search(self, queries: Sequence[VectorQuery]) -> list[ScoredPoints]:
@@ -100,7 +107,7 @@ class VectorStore(Protocol):
         ...
 
     def write_blob(self, key: str, content: bytes) -> None:
-        """Store bytes with the collection, replacing atomically: a reader sees the old or the new ones, never a mixture."""
+        """Store bytes with the collection, replacing atomically: a reader sees the old or the new ones, whole."""
         ...
 
     def flush(self) -> None:

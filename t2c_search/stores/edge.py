@@ -1,0 +1,345 @@
+"""The embedded engine: one collection in one folder, through qdrant-edge, Qdrant's own core in this process.
+
+A collection ``NAME`` of the location ``photos.t2c`` is the folder ``photos.t2c/NAME`` with ``shard/`` (the engine's)
+and ``blobs/``. One process at a time may have it open. Writes go to a write-ahead log first, so that what was
+acknowledged survives the process.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import qdrant_edge as edge
+
+from t2c_search.errors import (
+    CollectionNotFoundError,
+    StoreAccessError,
+    StoreError,
+    StoreFullError,
+    StoreLockedError,
+    T2CError,
+)
+from t2c_search.filters import Filter, Scalar
+from t2c_search.stores.blobs import SPEC, FileBlobs, dump_spec, load_spec, sync_folder
+from t2c_search.stores.columns import (
+    check_points,
+    check_query,
+    payload_sizes,
+    score_threshold,
+    to_points,
+    to_scored_points,
+)
+from t2c_search.stores.conditions import Dialect, check_facet, engine_filter, json_path
+from t2c_search.stores.protocol import Capabilities, CollectionSpec, FieldType
+from t2c_search.types import CLIP, Payload, Points, ScoredPoints, VectorQuery
+
+RESERVE_BYTES = 64 << 20
+"""Room that must be left on the disk: the engine maps its files, and a write to a full disk kills the process."""
+FLUSH_BYTES = 128 << 20
+"""Written between two flushes: the write-ahead log grows by slightly more, and is replayed at opening."""
+_WRITE_AMPLIFICATION = 4  # a point is in the log and in the segment, and its payload in the indexes too
+
+# the engine's MatchValue takes Python's True for the integer 1, which no boolean equals; numpy's is a boolean to it
+_DIALECT = Dialect(edge, edge.RangeFloat, edge.RangeDateTime, np.bool_)
+_NO_GRAPH = edge.HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_000)
+_FIELD_TYPES: dict[FieldType, edge.PayloadSchemaType] = {
+    "keyword": edge.PayloadSchemaType.Keyword,
+    "integer": edge.PayloadSchemaType.Integer,
+    "float": edge.PayloadSchemaType.Float,
+    "bool": edge.PayloadSchemaType.Bool,
+    "datetime": edge.PayloadSchemaType.Datetime,
+    "text": edge.PayloadSchemaType.Text,
+    "geo": edge.PayloadSchemaType.Geo,
+}
+
+
+def collection_names(location: str) -> list[str]:
+    """List the collections in the folder, sorted; none when there is no such folder."""
+    return sorted(path.parent.parent.name for path in Path(location).glob(f"[!.]*/blobs/{SPEC}"))
+
+
+class EdgeStore:
+    """One collection of an embedded store; see ``VectorStore``. Nothing is opened before it is needed."""
+
+    capabilities = Capabilities(persistent=True, ann=True, concurrent=False)
+
+    def __init__(self, location: str, collection: str) -> None:
+        self.location = location
+        self.collection = collection
+        self._folder = Path(location) / collection
+        self._blobs = FileBlobs(self._folder / "blobs")
+        self._lock = threading.Lock()  # opening and closing; the engine's own methods may overlap
+        self._shard: edge.EdgeShard | None = None
+        self._spec: CollectionSpec | None = None
+        self._unflushed = 0
+        self._closed = False
+
+    def exists(self) -> bool:
+        """Tell whether the collection is there."""
+        return (self._folder / "blobs" / SPEC).is_file()
+
+    def create(self, spec: CollectionSpec) -> None:
+        """Make the empty collection: aside, then renamed into place, so that it is whole or not there."""
+        self._check_open()
+        if self._folder.exists():
+            raise StoreError(f"{self._folder} is there already; use another collection name, or delete it first")
+        with self._mapped_errors():
+            self._folder.parent.mkdir(parents=True, exist_ok=True)
+            self._require_room(0)
+            new = Path(tempfile.mkdtemp(prefix=f".{self.collection}.", dir=self._folder.parent))
+            try:
+                _create_shard(new / "shard", spec)
+                FileBlobs(new / "blobs").write(SPEC, dump_spec(spec))
+                new.rename(self._folder)
+            except BaseException:
+                shutil.rmtree(new, ignore_errors=True)
+                raise
+            sync_folder(self._folder.parent)
+
+    def drop(self) -> None:
+        """Delete the collection and its blobs."""
+        shard = self._opened()  # takes the lock: another process's collection is not pulled away from under it
+        with self._lock, self._mapped_errors():
+            gone = Path(tempfile.mkdtemp(prefix=f".{self.collection}.", dir=self._folder.parent))
+            self._folder.rename(gone / "dropped")
+            shard.close()
+            self._shard = self._spec = None
+            shutil.rmtree(gone)
+
+    def spec(self) -> CollectionSpec:
+        """Return what the collection was created with."""
+        self._check_exists()
+        if self._spec is None:
+            with self._mapped_errors():
+                self._spec = load_spec((self._folder / "blobs" / SPEC).read_bytes())
+        return self._spec
+
+    def upsert(self, points: Points) -> None:
+        """Insert or replace whole points; they are in the write-ahead log on return."""
+        shard = self._opened()
+        check_points(points, self.spec().vectors)
+        size = len(points) * 4 * sum(self.spec().vectors.values()) + sum(payload_sizes(points.ids, points.payloads))
+        with self._mapped_errors():
+            self._require_room(size * _WRITE_AMPLIFICATION)
+            columns = {name: rows.tolist() for name, rows in points.vectors.items()}
+            batch = [
+                edge.Point(point_id, {name: rows[row] for name, rows in columns.items()}, points.payloads[row])
+                for row, point_id in enumerate(points.ids)
+            ]
+            shard.update(edge.UpdateOperation.upsert_points(batch))
+            self._unflushed += size
+            if self._unflushed >= FLUSH_BYTES:
+                self.flush()
+
+    def set_payload(self, ids: Sequence[str], payloads: Sequence[Payload]) -> None:
+        """Replace the payloads of those points that exist, leaving their vectors."""
+        shard = self._opened()
+        with self._mapped_errors():
+            self._require_room(sum(payload_sizes(ids, payloads)) * _WRITE_AMPLIFICATION)
+            known = {str(record.id) for record in shard.retrieve(list(ids), False, False)}
+            for point_id, payload in zip(ids, payloads, strict=True):
+                if point_id in known:
+                    shard.update(edge.UpdateOperation.overwrite_payload([point_id], payload))
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove points; unknown ids are passed over."""
+        shard = self._opened()
+        with self._mapped_errors():
+            shard.update(edge.UpdateOperation.delete_points(list(ids)))
+
+    def fetch(self, ids: Sequence[str], *, vectors: tuple[str, ...] = (), payload: bool = True) -> Points:
+        """Return the points that exist, in the order asked for."""
+        shard = self._opened()
+        with self._mapped_errors():
+            records = {str(record.id): record for record in shard.retrieve(list(ids), payload, list(vectors))}
+        return to_points([records[point_id] for point_id in ids if point_id in records], vectors, self.spec().vectors)
+
+    def scan(
+        self,
+        *,
+        where: Filter | None = None,
+        vectors: tuple[str, ...] = (),
+        payload: bool | tuple[str, ...] = True,
+        batch_size: int = 1000,
+    ) -> Iterator[Points]:
+        """Yield every matching point once, in ascending order of id, in batches."""
+        shard = self._opened()
+        offset = None
+        while True:
+            with self._mapped_errors():
+                request = edge.ScrollRequest(
+                    offset=offset,
+                    limit=batch_size,
+                    filter=self._filter(where),
+                    with_payload=payload if isinstance(payload, bool) else [json_path(field) for field in payload],
+                    with_vector=list(vectors),
+                )
+                records, offset = shard.scroll(request)
+            if records:
+                yield to_points(records, vectors, self.spec().vectors)
+            if offset is None:
+                return
+
+    def search(self, queries: Sequence[VectorQuery]) -> list[ScoredPoints]:
+        """Answer several searches in one pass over the segments."""
+        shard = self._opened()
+        for query in queries:
+            check_query(query, self.spec().vectors)
+        with self._mapped_errors():
+            answers = shard.query_batch(edge.QueryBatchRequest([self._request(query) for query in queries]))
+        return [
+            to_scored_points(answer, query.with_vectors, self.spec().vectors)
+            for query, answer in zip(queries, answers, strict=True)
+        ]
+
+    def count(self, where: Filter | None = None) -> int:
+        """Count the matching points exactly."""
+        shard = self._opened()
+        with self._mapped_errors():
+            return shard.count(edge.CountRequest(exact=True, filter=self._filter(where)))
+
+    def facet(self, field: str, *, where: Filter | None = None, limit: int = 20) -> list[tuple[Scalar, int]]:
+        """Count the values of an indexed field, most frequent first, ties by value."""
+        shard = self._opened()
+        check_facet(field, self.spec().indexes)
+        with self._mapped_errors():
+            request = edge.FacetRequest(json_path(field), limit, True, self._filter(where))
+            return [(hit.value, hit.count) for hit in shard.facet(request).hits]
+
+    def read_blob(self, key: str) -> bytes | None:
+        """Return the blob of that key, or None. Needs no lock: works while another process has the points open."""
+        self._check_exists()
+        with self._mapped_errors():
+            return self._blobs.read(key)
+
+    def write_blob(self, key: str, content: bytes) -> None:
+        """Replace the blob of that key atomically."""
+        self._check_exists()
+        with self._mapped_errors():
+            self._blobs.write(key, content)
+
+    def flush(self) -> None:
+        """Write the segments to the disk and cut the write-ahead log."""
+        shard = self._opened()
+        with self._mapped_errors():
+            shard.flush()
+        self._unflushed = 0
+
+    def optimize(self) -> None:
+        """Merge segments and build their graphs. Stops every thread of the process: only ``build_index`` calls it."""
+        shard = self._opened()
+        leftovers = self._folder / "shard" / "temp_segments"  # a killed build's, which the engine never removes
+        with self._mapped_errors():
+            shutil.rmtree(leftovers, ignore_errors=True)
+            leftovers.mkdir()
+            # the merged segments and their graphs stand beside the old ones until they are complete
+            self._require_room(2 * self.count() * 4 * sum(self.spec().vectors.values()))
+            shard.optimize()
+
+    def close(self) -> None:
+        """Flush and release the lock; closing again does nothing."""
+        with self._lock:
+            self._closed = True
+            if self._shard is not None:
+                with self._mapped_errors():
+                    self._shard.flush()
+                    self._shard.close()
+                self._shard = None
+
+    def _opened(self) -> edge.EdgeShard:
+        with self._lock:
+            if self._shard is None:
+                self._check_exists()
+                with self._mapped_errors():
+                    self._shard = edge.EdgeShard.load(str(self._folder / "shard"))
+            return self._shard
+
+    def _filter(self, where: Filter | None) -> edge.Filter | None:
+        found: edge.Filter | None = engine_filter(where, _DIALECT, self.spec().indexes)
+        return found
+
+    def _request(self, query: VectorQuery) -> edge.QueryRequest:
+        return edge.QueryRequest(
+            limit=query.limit,
+            query=edge.Query.Nearest(query.vector.tolist(), using=query.using),
+            with_vector=list(query.with_vectors),
+            with_payload=query.with_payload,
+            filter=self._filter(query.where),
+            score_threshold=score_threshold(query),
+            params=edge.SearchParams(exact=query.exact, hnsw_ef=query.hnsw_ef),
+        )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError(f"collection {self.collection!r} in {self.location} was closed; open it again")
+
+    def _check_exists(self) -> None:
+        self._check_open()
+        if not self.exists():
+            names = ", ".join(collection_names(self.location)) or "none"
+            raise CollectionNotFoundError(
+                f"no collection {self.collection!r} in {self.location}; there are: {names}. Index images to make one"
+            )
+
+    def _require_room(self, needed: int) -> None:
+        if shutil.disk_usage(self._folder.parent).free < needed + RESERVE_BYTES:
+            raise self._full()
+
+    def _full(self) -> StoreFullError:
+        return StoreFullError(
+            f"the disk of {self.location} is full: the store keeps {RESERVE_BYTES >> 20} MiB free. "
+            "Make room and run the same command again; what was acknowledged is kept"
+        )
+
+    @contextmanager
+    def _mapped_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except T2CError:
+            raise
+        except OSError as exc:
+            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self._full() from exc
+            kind = StoreAccessError if isinstance(exc, PermissionError) else StoreError
+            raise kind(f"store {self.location} cannot be used: {exc}") from exc
+        except Exception as exc:
+            if type(exc) is not Exception:  # the engine raises nothing more specific; anything else is a bug of ours
+                raise
+            raise self._store_error(str(exc)) from exc
+
+    def _store_error(self, message: str) -> StoreError:
+        if "WouldBlock" in message:
+            return StoreLockedError(
+                f"collection {self.collection!r} in {self.location} is open in another process, or twice in this one; "
+                "wait for it or stop it. For several at once use a Qdrant server: --store http://..."
+            )
+        if "No space left" in message:
+            return self._full()
+        if "not initialized" in message:
+            return StoreError(f"collection {self.collection!r} in {self.location} was closed; open it again")
+        return StoreError(f"collection {self.collection!r} in {self.location}: {message}")
+
+
+def _create_shard(folder: Path, spec: CollectionSpec) -> None:
+    shard = edge.EdgeShard.create(
+        str(folder),
+        edge.EdgeConfig(vectors={name: _vector_params(name, dim) for name, dim in spec.vectors.items()}),
+    )
+    for field, field_type in spec.indexes.items():
+        shard.update(edge.UpdateOperation.create_field_index(json_path(field), _FIELD_TYPES[field_type]))
+    shard.flush()
+    shard.close()
+
+
+def _vector_params(name: str, dim: int) -> edge.EdgeVectorParams:
+    if name == CLIP:
+        return edge.EdgeVectorParams(dim, edge.Distance.Dot)
+    # other vectors are read in passes, seldom searched: on disk, and no graph to build
+    return edge.EdgeVectorParams(dim, edge.Distance.Dot, memory=edge.Memory.Cold, hnsw_config=_NO_GRAPH)

@@ -1,0 +1,316 @@
+"""A Qdrant server, or Qdrant's in-memory engine for tests and notebooks, both through qdrant-client.
+
+A collection ``NAME`` has a companion ``NAME.t2c`` that holds its blobs, and tells it from collections that others made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import TypeVar
+
+import numpy as np
+from qdrant_client import QdrantClient, models
+
+from t2c_search.errors import CollectionFormatError, CollectionNotFoundError, StoreError
+from t2c_search.filters import Filter, Scalar
+from t2c_search.stores.blobs import SPEC, dump_spec, load_spec
+from t2c_search.stores.columns import (
+    check_points,
+    check_query,
+    payload_sizes,
+    score_threshold,
+    to_points,
+    to_scored_points,
+)
+from t2c_search.stores.conditions import Dialect, check_facet, engine_filter, json_path
+from t2c_search.stores.connection import Connection, connect
+from t2c_search.stores.point_blobs import COMPANION_SUFFIX, PointBlobs, ensure_collection
+from t2c_search.stores.protocol import Capabilities, CollectionSpec, FieldType
+from t2c_search.types import CLIP, Payload, Points, ScoredPoints, VectorQuery
+
+REQUEST_BYTES = 4 << 20
+"""Size of one upload: a server refuses bodies over 32 MiB, and answers long ones late."""
+REQUEST_POINTS = 256
+RESPONSE_BYTES = 16 << 20
+"""Size of one answer with vectors; larger ones are asked for in parts."""
+_FLOAT_BYTES = 20  # one float32 as JSON, at most
+_PAYLOAD_BYTES = 1 << 10  # one payload, as a rule
+
+_DIALECT = Dialect(models, models.Range, models.DatetimeRange, bool)
+_FIELD_TYPES: dict[FieldType, models.PayloadSchemaType] = {
+    "keyword": models.PayloadSchemaType.KEYWORD,
+    "integer": models.PayloadSchemaType.INTEGER,
+    "float": models.PayloadSchemaType.FLOAT,
+    "bool": models.PayloadSchemaType.BOOL,
+    "datetime": models.PayloadSchemaType.DATETIME,
+    "text": models.PayloadSchemaType.TEXT,
+    "geo": models.PayloadSchemaType.GEO,
+}
+_Item = TypeVar("_Item")
+
+
+def open_memory(collection: str) -> QdrantStore:
+    """Return a new empty store in this process's memory: brute force, for tests and notebooks."""
+    capabilities = Capabilities(persistent=False, ann=False, concurrent=False)
+    # its numpy arrays grow in one call while another reads them
+    connection = Connection(QdrantClient(":memory:"), ":memory:", one_at_a_time=True)
+    return QdrantStore(connection, ":memory:", collection, capabilities)
+
+
+def open_server(location: str, collection: str, api_key: str | None, timeout: float) -> QdrantStore:
+    """Return a collection on a server."""
+    capabilities = Capabilities(persistent=True, ann=True, concurrent=True)
+    return QdrantStore(connect(location, api_key, timeout), location, collection, capabilities)
+
+
+def collection_names(location: str, api_key: str | None, timeout: float) -> list[str]:
+    """List the collections on a server that have a companion, sorted."""
+    connection = connect(location, api_key, timeout)
+    try:
+        names = {found.name for found in connection.call(connection.client.get_collections).collections}
+    finally:
+        connection.close()
+    return sorted(name for name in names if name + COMPANION_SUFFIX in names)
+
+
+class QdrantStore:
+    """One collection behind qdrant-client; see ``VectorStore``."""
+
+    def __init__(self, connection: Connection, location: str, collection: str, capabilities: Capabilities) -> None:
+        self.location = location
+        self.collection = collection
+        self.capabilities = capabilities
+        self._connection = connection
+        self._client = connection.client
+        self._call = connection.call
+        self._blobs = PointBlobs(connection, collection)
+        self._spec: CollectionSpec | None = None
+
+    def exists(self) -> bool:
+        """Tell whether the collection is there, complete."""
+        return self._blobs.read(SPEC) is not None
+
+    def create(self, spec: CollectionSpec) -> None:
+        """Make the empty collection. Killed half way it does not exist yet, and creating it again completes it."""
+        if self.exists():
+            raise StoreError(f"collection {self.collection!r} is at {self.location} already; use another name")
+        if not self._blobs.is_there() and self._call(self._client.collection_exists, self.collection):
+            raise self._foreign()
+        self._blobs.create()
+        vectors = {name: _vector_params(name, dim) for name, dim in spec.vectors.items()}
+        self._call(ensure_collection, self._client, self.collection, vectors)
+        if self.capabilities.ann:  # the in-memory engine has no index of any kind
+            for field, field_type in spec.indexes.items():
+                self._call(
+                    self._client.create_payload_index, self.collection, json_path(field), _FIELD_TYPES[field_type]
+                )
+        self._blobs.write(SPEC, dump_spec(spec))
+
+    def drop(self) -> None:
+        """Delete the collection and its blobs."""
+        self.spec()
+        self._call(self._client.delete_collection, self.collection)
+        self._blobs.drop()
+        self._spec = None
+
+    def spec(self) -> CollectionSpec:
+        """Return what the collection was created with. Raises CollectionFormatError for one that others made."""
+        if self._spec is None:
+            content = self._blobs.read(SPEC)
+            if content is None:
+                if self._call(self._client.collection_exists, self.collection):
+                    raise self._foreign()
+                raise CollectionNotFoundError(
+                    f"no collection {self.collection!r} at {self.location}; index images to make one"
+                )
+            self._spec = load_spec(content)
+        return self._spec
+
+    def upsert(self, points: Points) -> None:
+        """Insert or replace whole points, in requests of a bounded size; each is applied on the server on return."""
+        dims = self.spec().vectors
+        check_points(points, dims)
+        columns = {name: rows.tolist() for name, rows in points.vectors.items()}
+        vector_bytes = _FLOAT_BYTES * sum(dims.values())
+        sizes = payload_sizes(points.ids, points.payloads)
+        for part in _uploads([vector_bytes + size for size in sizes]):
+            vectors = {name: rows[part] for name, rows in columns.items()}
+            batch = models.Batch(ids=points.ids[part], vectors=vectors, payloads=points.payloads[part])
+            self._call(self._client.upsert, self.collection, batch, wait=True)
+
+    def set_payload(self, ids: Sequence[str], payloads: Sequence[Payload]) -> None:
+        """Replace the payloads of those points that exist, leaving their vectors."""
+        sizes = payload_sizes(ids, payloads)
+        known = set(self.fetch(ids, payload=False).ids)
+        pairs = [pair for pair in zip(ids, payloads, strict=True) if pair[0] in known]
+        for part in _uploads([size for size, point in zip(sizes, ids, strict=True) if point in known]):
+            operations = [
+                models.OverwritePayloadOperation(overwrite_payload=models.SetPayload(payload=payload, points=[point]))
+                for point, payload in pairs[part]
+            ]
+            self._call(self._client.batch_update_points, self.collection, operations, wait=True)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove points; unknown ids are passed over."""
+        self.spec()
+        for part in _parts(ids, REQUEST_POINTS):
+            self._call(self._client.delete, self.collection, models.PointIdsList(points=part), wait=True)
+
+    def fetch(self, ids: Sequence[str], *, vectors: tuple[str, ...] = (), payload: bool = True) -> Points:
+        """Return the points that exist, in the order asked for."""
+        dims = self.spec().vectors
+        answers = [to_points([], vectors, dims)]
+        for part in _parts(ids, _answer_points(vectors, dims)):
+            records = self._call(
+                self._client.retrieve, self.collection, part, with_payload=payload, with_vectors=list(vectors)
+            )
+            answers.append(to_points(records, vectors, dims))  # at once: records hold vectors at 15 times their size
+        return _in_order(ids, answers)
+
+    def scan(
+        self,
+        *,
+        where: Filter | None = None,
+        vectors: tuple[str, ...] = (),
+        payload: bool | tuple[str, ...] = True,
+        batch_size: int = 1000,
+    ) -> Iterator[Points]:
+        """Yield every matching point once, in ascending order of id, in batches of at most ``batch_size``."""
+        dims = self.spec().vectors
+        offset = None
+        while True:
+            records, offset = self._call(
+                self._client.scroll,
+                self.collection,
+                scroll_filter=self._filter(where),
+                limit=min(batch_size, _answer_points(vectors, dims)),
+                offset=offset,
+                with_payload=payload if isinstance(payload, bool) else [json_path(field) for field in payload],
+                with_vectors=list(vectors),
+            )
+            if records:
+                yield to_points(records, vectors, dims)
+            if offset is None:
+                return
+
+    def search(self, queries: Sequence[VectorQuery]) -> list[ScoredPoints]:
+        """Answer several searches in one round trip; what is too much for one answer is fetched after it."""
+        dims = self.spec().vectors
+        for query in queries:
+            check_query(query, dims)
+        whole = sum(query.limit * _point_bytes(query.with_vectors, dims) for query in queries) <= RESPONSE_BYTES
+        requests = [self._request(query, whole) for query in queries]
+        answers = self._call(self._client.query_batch_points, self.collection, requests)
+        pairs = zip(queries, answers, strict=True)
+        if whole:
+            return [to_scored_points(answer.points, query.with_vectors, dims) for query, answer in pairs]
+        return [self._completed(query, answer.points) for query, answer in pairs]
+
+    def count(self, where: Filter | None = None) -> int:
+        """Count the matching points exactly."""
+        self.spec()
+        return self._call(self._client.count, self.collection, self._filter(where), exact=True).count
+
+    def facet(self, field: str, *, where: Filter | None = None, limit: int = 20) -> list[tuple[Scalar, int]]:
+        """Count the values of an indexed field, most frequent first, ties by value."""
+        check_facet(field, self.spec().indexes)
+        condition = self._filter(where)
+        answer = self._call(self._client.facet, self.collection, json_path(field), condition, limit, exact=True)
+        return [(hit.value, hit.count) for hit in answer.hits]
+
+    def read_blob(self, key: str) -> bytes | None:
+        """Return the blob of that key, or None."""
+        self.spec()
+        return self._blobs.read(key)
+
+    def write_blob(self, key: str, content: bytes) -> None:
+        """Replace the blob of that key atomically."""
+        self.spec()
+        self._blobs.write(key, content)
+
+    def flush(self) -> None:
+        """Do nothing more: every write has waited until the server applied it, in its write-ahead log first."""
+        self.spec()
+
+    def close(self) -> None:
+        """Release the connection; closing again does nothing."""
+        self._connection.close()
+
+    def _foreign(self) -> CollectionFormatError:
+        return CollectionFormatError(
+            f"collection {self.collection!r} at {self.location} was not made by t2c_search, or its making was "
+            "interrupted; use another name, or index again"
+        )
+
+    def _filter(self, where: Filter | None) -> models.Filter | None:
+        found: models.Filter | None = engine_filter(where, _DIALECT, self.spec().indexes)
+        return found
+
+    def _request(self, query: VectorQuery, whole: bool) -> models.QueryRequest:
+        # the in-memory engine warns of parameters, which it does not need: it is exact
+        params = models.SearchParams(exact=query.exact, hnsw_ef=query.hnsw_ef) if self.capabilities.ann else None
+        return models.QueryRequest(
+            query=query.vector.tolist(),
+            using=query.using,
+            limit=query.limit,
+            filter=self._filter(query.where),
+            score_threshold=score_threshold(query),
+            params=params,
+            with_payload=query.with_payload and whole,
+            with_vector=list(query.with_vectors) if whole else False,
+        )
+
+    def _completed(self, query: VectorQuery, hits: Sequence[models.ScoredPoint]) -> ScoredPoints:
+        if not query.with_vectors and not query.with_payload:
+            return to_scored_points(hits, (), {})
+        scores = {str(hit.id): hit.score for hit in hits}
+        found = self.fetch(list(scores), vectors=query.with_vectors, payload=query.with_payload)
+        kept = np.array([scores[point_id] for point_id in found.ids], np.float32)  # without those deleted meanwhile
+        return ScoredPoints(found.ids, found.payloads, found.vectors, kept)
+
+
+def _vector_params(name: str, dim: int) -> models.VectorParams:
+    if name == CLIP:
+        return models.VectorParams(size=dim, distance=models.Distance.DOT)
+    # other vectors are read in passes, seldom searched: on disk, and no graph to build
+    no_graph = models.HnswConfigDiff(m=0)
+    return models.VectorParams(size=dim, distance=models.Distance.DOT, on_disk=True, hnsw_config=no_graph)
+
+
+def _point_bytes(vectors: Sequence[str], dims: Mapping[str, int]) -> int:
+    """About how many bytes one point with a payload takes in an answer."""
+    return _PAYLOAD_BYTES + _FLOAT_BYTES * sum(dims[name] for name in vectors)
+
+
+def _answer_points(vectors: Sequence[str], dims: Mapping[str, int]) -> int:
+    """How many points with these vectors go into one answer."""
+    return max(1, RESPONSE_BYTES // _point_bytes(vectors, dims))
+
+
+def _uploads(sizes: Sequence[int]) -> Iterator[slice]:
+    """Cut rows of these sizes into slices of at most REQUEST_POINTS and, unless one row is larger, REQUEST_BYTES."""
+    start = total = 0
+    for row, size in enumerate(sizes):
+        if row > start and (total + size > REQUEST_BYTES or row - start == REQUEST_POINTS):
+            yield slice(start, row)
+            start, total = row, 0
+        total += size
+    if start < len(sizes):
+        yield slice(start, len(sizes))
+
+
+def _in_order(ids: Sequence[str], answers: Sequence[Points]) -> Points:
+    """Put the found points, which came in parts and in any order, into the order of ``ids``."""
+    payloads = [payload for answer in answers for payload in answer.payloads]
+    row_of = {point_id: row for row, point_id in enumerate(chain.from_iterable(answer.ids for answer in answers))}
+    known = [point_id for point_id in ids if point_id in row_of]
+    rows = [row_of[point_id] for point_id in known]
+    vectors = {name: np.concatenate([answer.vectors[name] for answer in answers])[rows] for name in answers[0].vectors}
+    return Points(known, [payloads[row] for row in rows], vectors)
+
+
+def _parts(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    iterator = iter(items)
+    while part := list(islice(iterator, size)):
+        yield part

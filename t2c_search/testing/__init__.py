@@ -1,0 +1,1 @@
+"""Contract tests and reference evaluators: what every store and every encoder must pass."""

@@ -1,0 +1,245 @@
+"""The contract of every encoder, as tests: subclass the contract that fits and give it an ``encoder_id`` fixture.
+
+    class TestAcme(ImageEncoderContract):
+        @pytest.fixture(scope="class")
+        def encoder_id(self) -> str:
+            return "acme:small"
+
+Models run on the CPU in float32. A test that needs a fixture which the subclass does not give is skipped, by name.
+"""
+
+# ruff: noqa: D102  (the tests' names say what they are for)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from t2c_search.encoders import registry
+from t2c_search.encoders.protocols import DualEncoder, ImageEncoder, TextEncoder
+from t2c_search.errors import UnknownVectorError
+from t2c_search.types import FloatArray
+
+SIZES = ((320, 240), (240, 320), (300, 300), (97, 401), (64, 48), (640, 481))
+"""Width and height of the contract's images: landscape, portrait, square, narrow, smaller than most inputs, odd."""
+_HEX = frozenset("0123456789abcdef")
+_TOLERANCE = 1e-4  # of a vector's length: sums in another order differ by about 1e-6
+
+
+class _EncoderContract:
+    """What both sides share."""
+
+    @pytest.fixture(scope="class")
+    def encoder_id(self) -> str:
+        """Return the id of the encoder under test."""
+        raise NotImplementedError
+
+
+class ImageEncoderContract(_EncoderContract):
+    """What an encoder of images must do."""
+
+    @pytest.fixture(scope="class")
+    def other_id(self) -> str | None:
+        """Return the id of an encoder with other weights and the same preprocessing, where there is one."""
+        return None
+
+    @pytest.fixture(scope="class")
+    def named_images(self) -> list[tuple[Image.Image, str]]:
+        """Return images, each with the path that it is known by."""
+        return [(draw_image(size, seed), f"image_{seed}.png") for seed, size in enumerate(SIZES)]
+
+    @pytest.fixture(scope="class")
+    def reference(self) -> FloatArray | None:
+        """Return the vectors of ``named_images`` as the model's own library gives them, where there is one."""
+        return None
+
+    @pytest.fixture(scope="class")
+    def encoder(self, encoder_id: str) -> ImageEncoder:
+        """Load the encoder under test."""
+        return registry.load_image_encoder(encoder_id, device="cpu", dtype="float32")
+
+    @pytest.fixture(scope="class")
+    def vectors(self, encoder: ImageEncoder, named_images: list[tuple[Image.Image, str]]) -> FloatArray:
+        """Return the vectors of ``named_images``, in one batch."""
+        return embed_images(encoder, named_images)
+
+    def test_is_an_image_encoder(self, encoder: ImageEncoder) -> None:
+        assert isinstance(encoder, ImageEncoder)
+        assert encoder.device == torch.device("cpu")
+
+    def test_its_id_loads_it_again_from_any_folder(
+        self,
+        encoder: ImageEncoder,
+        named_images: list[tuple[Image.Image, str]],
+        vectors: FloatArray,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        again = registry.load_image_encoder(encoder.id, device="cpu", dtype="float32")
+        assert again.id == encoder.id
+        assert again.fingerprint == encoder.fingerprint
+        np.testing.assert_array_equal(embed_images(again, named_images), vectors)
+
+    def test_prepared_images_stack_and_lie_on_the_cpu(
+        self, encoder: ImageEncoder, named_images: list[tuple[Image.Image, str]]
+    ) -> None:
+        prepared = [encoder.prepare(image, name) for image, name in named_images]
+        assert {item.dtype for item in prepared} <= {torch.uint8, torch.float32}
+        assert {item.device.type for item in prepared} == {"cpu"}
+        assert torch.stack(prepared).shape[0] == len(named_images)
+        if prepared[0].dtype == torch.uint8:
+            assert prepared[0].ndim == 3
+            assert prepared[0].shape[0] == 3
+
+    def test_preparing_does_not_change_the_image(
+        self, encoder: ImageEncoder, named_images: list[tuple[Image.Image, str]]
+    ) -> None:
+        image, name = named_images[0]
+        before = image.tobytes()
+        encoder.prepare(image, name)
+        assert image.tobytes() == before
+
+    def test_images_may_be_prepared_in_many_threads(
+        self, encoder: ImageEncoder, named_images: list[tuple[Image.Image, str]]
+    ) -> None:
+        alone = [encoder.prepare(image, name) for image, name in named_images]
+        with ThreadPoolExecutor(8) as threads:
+            together = list(threads.map(lambda named: encoder.prepare(*named), named_images * 8))
+        for item, expected in zip(together, alone * 8, strict=True):
+            assert torch.equal(item, expected)
+
+    def test_vectors_are_float32_rows(self, encoder: ImageEncoder, vectors: FloatArray) -> None:
+        assert vectors.dtype == np.float32
+        assert vectors.shape == (len(vectors), encoder.image_dim)
+        assert np.isfinite(vectors).all()
+
+    def test_vectors_are_ordinary_tensors(
+        self, encoder: ImageEncoder, named_images: list[tuple[Image.Image, str]]
+    ) -> None:
+        image, name = named_images[0]
+        rows = encoder.encode_images(encoder.prepare(image, name).unsqueeze(0))
+        assert rows.device == encoder.device
+        assert not rows.requires_grad
+        rows -= 1  # an inference tensor would refuse
+
+    def test_other_images_have_other_vectors(self, vectors: FloatArray) -> None:
+        assert len(np.unique(vectors.round(6), axis=0)) == len(vectors)
+
+    def test_a_vector_does_not_depend_on_its_batch(
+        self, encoder: ImageEncoder, named_images: list[tuple[Image.Image, str]], vectors: FloatArray
+    ) -> None:
+        singly = np.concatenate([embed_images(encoder, [named]) for named in named_images])
+        assert_same_rows(singly, vectors)
+
+    def test_the_model_sees_what_its_own_preprocessing_gives(
+        self, vectors: FloatArray, reference: FloatArray | None
+    ) -> None:
+        if reference is None:
+            pytest.skip("no reference: the subclass gives no vectors of the model's own library")
+        assert_same_rows(vectors, reference)
+
+    def test_nothing_is_lost_by_decoding_to_decode_size(
+        self, encoder: ImageEncoder, named_images: list[tuple[Image.Image, str]]
+    ) -> None:
+        size = encoder.decode_size
+        if not size:
+            pytest.skip("no decode_size: the encoder decodes in full, or not at all")
+        image, name = named_images[0]
+        assert min(encoder.prepare(image, name).shape[-2:]) <= size
+
+    def test_fingerprint_is_two_digests(self, encoder: ImageEncoder) -> None:
+        for digest in (encoder.fingerprint.weights, encoder.fingerprint.preprocessing):
+            assert len(digest) >= 16
+            assert set(digest) <= _HEX
+
+    def test_other_weights_have_another_fingerprint(self, encoder: ImageEncoder, other_id: str | None) -> None:
+        if other_id is None:
+            pytest.skip("no other_id: the subclass gives no encoder with other weights")
+        other = registry.load_image_encoder(other_id, device="cpu", dtype="float32")
+        assert other.fingerprint.weights != encoder.fingerprint.weights
+        assert other.fingerprint.preprocessing == encoder.fingerprint.preprocessing
+
+
+class TextEncoderContract(_EncoderContract):
+    """What an encoder of texts must do."""
+
+    @pytest.fixture(scope="class")
+    def text_encoder(self, encoder_id: str) -> TextEncoder:
+        """Load the encoder under test."""
+        return registry.load_text_encoder(encoder_id, device="cpu", dtype="float32")
+
+    @pytest.fixture(scope="class")
+    def texts(self, text_encoder: TextEncoder) -> list[str]:
+        """Return texts that the encoder knows and tells apart."""
+        return list(text_encoder.vocabulary or ("a dog", "a red square on grass", "two cats in the snow", "dog"))
+
+    def test_is_a_text_encoder(self, text_encoder: TextEncoder) -> None:
+        assert isinstance(text_encoder, TextEncoder)
+
+    def test_texts_become_unit_rows(self, text_encoder: TextEncoder, texts: list[str]) -> None:
+        rows = text_encoder.encode_texts(texts)
+        assert rows.dtype == torch.float32
+        assert rows.shape == (len(texts), text_encoder.text_dim)
+        torch.testing.assert_close(rows.norm(dim=1), torch.ones(len(texts)), atol=1e-5, rtol=0)
+        rows -= 1  # an inference tensor would refuse
+
+    def test_no_texts_become_no_rows(self, text_encoder: TextEncoder) -> None:
+        assert text_encoder.encode_texts([]).shape == (0, text_encoder.text_dim)
+
+    def test_a_row_depends_on_its_text_only(self, text_encoder: TextEncoder, texts: list[str]) -> None:
+        together = text_encoder.encode_texts(texts).numpy()
+        assert len(np.unique(together.round(6), axis=0)) == len(texts)
+        singly = np.concatenate([text_encoder.encode_texts([text]).numpy() for text in texts])
+        assert_same_rows(singly, together)
+        many = text_encoder.encode_texts((texts[::-1] * 700)[:700]).numpy()
+        assert_same_rows(many[: len(texts)], together[::-1][:700])
+        assert_same_rows(many[-1:], many[(len(many) - 1) % len(texts)][np.newaxis])
+
+    def test_its_id_loads_it_again(self, text_encoder: TextEncoder, texts: list[str]) -> None:
+        again = registry.load_text_encoder(text_encoder.id, device="cpu", dtype="float32")
+        assert again.id == text_encoder.id
+        assert torch.equal(again.encode_texts(texts), text_encoder.encode_texts(texts))
+
+    def test_a_text_beyond_a_closed_vocabulary_is_an_error_naming_the_nearest(self, text_encoder: TextEncoder) -> None:
+        if text_encoder.vocabulary is None:
+            assert text_encoder.encode_texts(["a sentence that nobody has written before"]).shape[0] == 1
+            return
+        known = text_encoder.vocabulary[0]
+        with pytest.raises(UnknownVectorError, match=known):
+            text_encoder.encode_texts([f"{known}x"])
+
+
+class DualEncoderContract(ImageEncoderContract, TextEncoderContract):
+    """What a CLIP model must do."""
+
+    def test_both_towers_share_one_space(self, encoder_id: str) -> None:
+        model = registry.load_clip(encoder_id, device="cpu", dtype="float32")
+        assert isinstance(model, DualEncoder)
+        assert registry.require_text(model) is model
+        assert model.image_dim == model.text_dim
+
+
+def draw_image(size: tuple[int, int], seed: int) -> Image.Image:
+    """Draw an RGB image of smooth random colours, so that every way of resizing it agrees on what it shows."""
+    noise = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+
+
+def embed_images(encoder: ImageEncoder, named_images: Sequence[tuple[Image.Image, str]]) -> FloatArray:
+    """Map n images with their paths to (n, image_dim) float32, in one batch."""
+    batch = torch.stack([encoder.prepare(image, name) for image, name in named_images])
+    return encoder.encode_images(batch).cpu().numpy()
+
+
+def assert_same_rows(actual: FloatArray, expected: FloatArray) -> None:
+    """Fail unless each row differs from the expected one by less than 1e-4 of its length."""
+    assert actual.shape == expected.shape
+    distance = np.linalg.norm(actual - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    assert distance.max() < _TOLERANCE, f"largest relative distance {distance.max():.2e}"
