@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import uuid
+import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -97,7 +98,7 @@ class VectorStatistics:
                 statistics._sum, statistics._products = stored["sum"], stored["products"]
                 statistics._keys, statistics._rows = stored["keys"], stored["rows"]
                 statistics._bound = np.uint64(stored["bound"])
-        except (OSError, ValueError, KeyError) as exc:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
             raise CollectionFormatError(
                 f"the collection's statistics cannot be read ({exc}); index it again to rebuild them"
             ) from exc

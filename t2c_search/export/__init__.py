@@ -1,0 +1,1 @@
+"""Hits to files that people use elsewhere."""

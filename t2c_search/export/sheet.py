@@ -1,0 +1,75 @@
+"""A contact sheet: one picture that shows a whole search at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from t2c_search.errors import ImageError, UsageError
+from t2c_search.indexing.decode import decode, read_file
+from t2c_search.types import Hit
+
+_TILE = 240  # pixels, side of a thumbnail's square
+_GAP = 16
+_LABEL = 40
+_TITLE = 56
+_PAPER, _INK, _GREY, _FRAME = "#ffffff", "#16181d", "#6a7080", "#eceef2"
+
+
+def write_sheet(hits: Sequence[Hit], title: str, path: Path, *, columns: int = 4) -> None:
+    """Write the hits' thumbnails, in order of rank under ``title``, to an image file in the format of its suffix.
+
+    A hit whose file has gone shows an empty frame that says so. Raises UsageError for a suffix that names no image format.
+    """
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise UsageError(f"no image format is named {path.suffix!r} in {str(path)!r}; use .png, .jpg or .webp")
+    columns = max(1, min(columns, len(hits)))
+    rows = -(-len(hits) // columns)
+    width = max(_GAP + columns * (_TILE + _GAP), 2 * (_TILE + _GAP))
+    sheet = Image.new("RGB", (width, _TITLE + rows * (_TILE + _LABEL + _GAP) + _GAP), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    _draw_line(draw, (_GAP, _GAP), title, width - 2 * _GAP, ImageFont.load_default(22), _INK)
+    if not hits:
+        draw.text((_GAP, _TITLE - 8), "no image matches", fill=_GREY, font=ImageFont.load_default(14))
+    for place, hit in enumerate(hits):
+        corner = (
+            _GAP + place % columns * (_TILE + _GAP),
+            _TITLE + place // columns * (_TILE + _LABEL + _GAP),
+        )
+        _draw_hit(sheet, draw, hit, corner)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path)
+
+
+def _draw_hit(sheet: Image.Image, draw: ImageDraw.ImageDraw, hit: Hit, corner: tuple[int, int]) -> None:
+    left, top = corner
+    draw.rectangle((left, top, left + _TILE - 1, top + _TILE - 1), fill=_FRAME)
+    try:
+        thumbnail = decode(read_file(hit.path), _TILE).pixels
+        thumbnail.thumbnail((_TILE, _TILE))
+        sheet.paste(thumbnail, (left + (_TILE - thumbnail.width) // 2, top + (_TILE - thumbnail.height) // 2))
+    except ImageError as exc:
+        _draw_line(draw, (left + 8, top + _TILE // 2), str(exc), _TILE - 16, ImageFont.load_default(13), _GREY)
+    label = top + _TILE + 4
+    small = ImageFont.load_default(13)
+    draw.text((left, label), f"{hit.rank}   {hit.score:.3f}", fill=_INK, font=small)
+    _draw_line(draw, (left, label + 16), Path(hit.path).name, _TILE, small, _GREY)
+
+
+def _draw_line(
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    text: str,
+    width: int,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    fill: str,
+) -> None:
+    """Draw one line, cut with an ellipsis where it would pass ``width`` pixels."""
+    line = " ".join(text.split())
+    if draw.textlength(line, font=font) > width:
+        while line and draw.textlength(line + "…", font=font) > width:
+            line = line[:-1]
+        line += "…"
+    draw.text(corner, line, fill=fill, font=font)

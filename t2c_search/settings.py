@@ -1,0 +1,62 @@
+"""One source of defaults: built in, overridden by ``t2c.toml``, by ``T2C_*`` variables, and last by arguments."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from t2c_search.errors import UsageError
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class Settings(BaseSettings):
+    """Defaults of every command and of ``open_collection``; each field is also a variable ``T2C_<FIELD>``."""
+
+    model_config = SettingsConfigDict(env_prefix="T2C_", toml_file="t2c.toml", extra="forbid", frozen=True)
+
+    collection: str = Field("images", description="Collection to work on.")
+    store: str = Field("./images.t2c", description="Folder of the embedded store, server address, or :memory:.")
+    clip: str = Field("open_clip:ViT-B-32/laion2b_s34b_b79k", description="CLIP model: understands the texts.")
+    backbone: str | None = Field(None, description="Model that looks at the images; the CLIP model itself when absent.")
+    device: Device = Field("auto", description="Where models run.")
+    dtype: Dtype = Field("auto", description="Precision of models: float32 on a CPU, bfloat16 on a GPU when auto.")
+    batch_size: int = Field(64, ge=1, description="Images per forward pass.")
+    workers: int | None = Field(None, ge=1, description="Decoding threads; the number of processors when absent.")
+    fit_pairs: int = Field(5_000, ge=20, description="Images through both models to fit an aligner.")
+    qdrant_api_key: SecretStr | None = Field(None, description="Key of a Qdrant server.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: arguments, environment, ``t2c.toml`` of the working directory."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings() -> Settings:
+    """Read the settings of this process. Raises UsageError naming the variable or key that cannot be used."""
+    try:
+        return Settings()
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"setting {name!r} (variable T2C_{name.upper()} or key {name} of t2c.toml) cannot be used: {first['msg']}, "
+            f"got {first.get('input')!r}"
+        ) from exc
+    except ValueError as exc:  # tomllib's error is a ValueError
+        raise UsageError(f"t2c.toml cannot be read: {exc}") from exc

@@ -1,0 +1,116 @@
+"""What is written can be read back by the format's own reader, complete and with the expression that made it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from t2c_search.errors import UsageError
+from t2c_search.export.files import FORMATS, write_folder
+from t2c_search.types import Contribution, Hit
+
+EXPRESSION = '"a dog" AND NOT "a person"'
+
+
+def hits(folder: Path, count: int = 5) -> list[Hit]:
+    made = []
+    for rank in range(1, count + 1):
+        path = folder / f"Füße, {rank}.png"
+        Image.new("RGB", (8, 6)).save(path)
+        made.append(
+            Hit(
+                rank,
+                f"00000000-0000-0000-0000-{rank:012d}",
+                str(path),
+                1.5 / rank,
+                0.25,
+                {"path": str(path), "width": 8, "height": 6, "captions": ['a "quoted" one\n']},
+                (Contribution("a dog", 0.25, 2.0, True), Contribution("NOT a person", 0.1, -1.0, True)),
+            )
+        )
+    return made
+
+
+def written(name: str, found: list[Hit]) -> bytes:
+    target = io.BytesIO()
+    assert FORMATS[name](iter(found), EXPRESSION, target) == len(found)
+    return target.getvalue()
+
+
+def test_paths(tmp_path: Path) -> None:
+    found = hits(tmp_path)
+    assert written("paths", found).decode().splitlines() == [hit.path for hit in found]
+
+
+@pytest.mark.parametrize("name", ["jsonl", "csv", "parquet"])
+def test_tables_hold_every_field(tmp_path: Path, name: str) -> None:
+    found = hits(tmp_path)
+    content = written(name, found)
+    if name == "jsonl":
+        rows = [json.loads(line) for line in content.splitlines()]
+    elif name == "csv":
+        rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+    else:
+        rows = pq.read_table(io.BytesIO(content)).to_pylist()
+    for hit, row in zip(found, rows, strict=True):
+        nested = {
+            key: row[key] if name == "jsonl" else json.loads(row[key]) for key in ("payload", "contributions")
+        }
+        assert (int(row["rank"]), row["id"], row["path"]) == (hit.rank, hit.id, hit.path)
+        assert (float(row["score"]), float(row["cosine"])) == (hit.score, hit.cosine)
+        assert nested["payload"] == hit.payload
+        assert [part["constraint"] for part in nested["contributions"]] == ["a dog", "NOT a person"]
+        assert row["expression"] == EXPRESSION
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_coco_and_fiftyone_are_whole_documents(tmp_path: Path, count: int) -> None:
+    found = hits(tmp_path, count)
+    coco = json.loads(written("coco", found))
+    assert coco["info"]["description"] == EXPRESSION
+    assert [(image["file_name"], image["width"], image["height"]) for image in coco["images"]] == [
+        (hit.path, 8, 6) for hit in found
+    ]
+    samples = json.loads(written("fiftyone", found))["samples"]
+    assert [sample["filepath"] for sample in samples] == [hit.path for hit in found]
+    assert all(sample["t2c"]["expression"] == EXPRESSION and sample["captions"] for sample in samples)
+
+
+def test_writers_hold_no_more_than_a_group(tmp_path: Path) -> None:
+    [template] = hits(tmp_path, 1)
+    alive: list[int] = []
+
+    class Counted(Hit):
+        def __del__(self) -> None:
+            alive[-1] -= 1
+
+    def stream() -> Iterator[Hit]:
+        alive.append(0)
+        for rank in range(1, 10_001):
+            alive[-1] += 1
+            assert alive[-1] <= 8300  # two groups of parquet rows: the one written, the one being filled
+            yield Counted(rank, template.id, template.path, 1.0, 0.1, {}, ())
+
+    for name in FORMATS:
+        assert FORMATS[name](stream(), EXPRESSION, io.BytesIO()) == 10_000
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_folder(tmp_path: Path, copy: bool) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    found = hits(source)
+    assert write_folder(found, EXPRESSION, target, copy=copy) == 5
+    images = sorted(target.glob("*.png"))
+    assert [image.read_bytes() for image in images] == [Path(hit.path).read_bytes() for hit in found]
+    assert all(image.is_symlink() != copy for image in images)
+    assert len((target / "hits.jsonl").read_text().splitlines()) == 5
+    with pytest.raises(UsageError, match="not empty"):
+        write_folder(found, EXPRESSION, target, copy=copy)

@@ -1,0 +1,82 @@
+"""Statistics against numpy over all vectors at once, whatever the order, the batches and the removals."""
+
+from __future__ import annotations
+
+import uuid
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from t2c_search.errors import CollectionFormatError
+from t2c_search.statistics import VectorStatistics
+
+DIM = 5
+
+
+def ids(start: int, stop: int) -> list[str]:
+    return [str(uuid.uuid5(uuid.NAMESPACE_URL, str(number))) for number in range(start, stop)]
+
+
+def vectors(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(1, 2, (count, DIM)).astype(np.float32)
+
+
+def assert_equal(one: VectorStatistics, other: VectorStatistics) -> None:
+    assert one.count == other.count
+    np.testing.assert_allclose(one.mean, other.mean, atol=1e-9)
+    np.testing.assert_allclose(one.covariance, other.covariance, atol=1e-8)
+    np.testing.assert_array_equal(one.sample, other.sample)
+
+
+@given(cuts=st.lists(st.integers(0, 300), max_size=5), seed=st.integers(0, 99))
+def test_batches_merges_and_order_do_not_matter(cuts: list[int], seed: int) -> None:
+    rows = vectors(300, seed)
+    whole = VectorStatistics(DIM, 40)
+    whole.add(ids(0, 300), rows)
+    np.testing.assert_allclose(whole.mean, rows.astype(np.float64).mean(0), atol=1e-9)
+    np.testing.assert_allclose(whole.covariance, np.cov(rows.astype(np.float64).T, bias=True), atol=1e-8)
+    assert len(whole.sample) == 40
+
+    merged = VectorStatistics(DIM, 40)
+    bounds = [0, *sorted(cuts), 300]
+    for start, stop in reversed(list(zip(bounds, bounds[1:], strict=False))):
+        part = VectorStatistics(DIM, 40)
+        part.add(ids(start, stop), rows[start:stop])
+        merged.merge(part)
+    assert_equal(merged, whole)
+
+
+@given(gone=st.sets(st.integers(0, 99), max_size=60))
+def test_removal_undoes_addition(gone: set[int]) -> None:
+    rows, names = vectors(100), ids(0, 100)
+    statistics = VectorStatistics(DIM, 200)
+    statistics.add(names, rows)
+    removed = sorted(gone)
+    statistics.remove([names[i] for i in removed], rows[removed])
+    left = [i for i in range(100) if i not in gone]
+    expected = VectorStatistics(DIM, 200)
+    expected.add([names[i] for i in left], rows[left])
+    assert_equal(statistics, expected)
+
+
+def test_sample_is_uniform() -> None:
+    rows = np.arange(4000, dtype=np.float32).reshape(-1, 1).repeat(DIM, 1)
+    statistics = VectorStatistics(DIM, 1000)
+    statistics.add(ids(0, 4000), rows)
+    # The mean rank of a uniform sample of 1000 of 4000 lies within 4 standard errors of the middle.
+    assert abs(statistics.sample[:, 0].mean() - 1999.5) < 4 * 4000 / np.sqrt(12 * 1000)
+
+
+def test_bytes_round_trip_and_rubbish() -> None:
+    statistics = VectorStatistics(DIM, 10)
+    statistics.add(ids(0, 50), vectors(50))
+    read = VectorStatistics.from_bytes(statistics.to_bytes())
+    assert_equal(read, statistics)
+    for one in (read, statistics):  # the bound of the sample survives too
+        one.add(ids(50, 90), vectors(40, 1))
+    assert_equal(read, statistics)
+    for rubbish in (b"", b"rubbish", statistics.to_bytes()[:200]):
+        with pytest.raises(CollectionFormatError, match="index it again"):
+            VectorStatistics.from_bytes(rubbish)
