@@ -23,6 +23,8 @@ class CollectionCard(BaseModel):
     clip: EncoderRef
     backbone: EncoderRef
     text: str | None = None
+    free_text: bool = True
+    """Whether the text side takes any text, or only the names of a closed vocabulary."""
     native: bool = False
 
     @property

@@ -111,12 +111,46 @@ class Hit:
 class Certificate:
     """How sure the ranking is.
 
-    ``exact``: no unseen image can enter the hits. ``ann``: the same, up to the index's recall. ``none``: not certified;
-    an unseen image may score up to ``gap`` more than the last hit (score units).
+    ``exact``: no unseen image can enter the hits. ``ann``: the same, up to the index's recall, which ``recall`` tells
+    where it was measured on this collection. ``none``: not certified; an unseen image may score up to ``gap`` more than
+    the last hit (score units; infinite when fewer were found than asked for).
     """
 
     kind: Literal["exact", "ann", "none"]
     gap: float = 0.0
+    recall: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBranch:
+    """How one alternative of an expression was found: by searches for a direction, or by a scan of what matches."""
+
+    constraints: tuple[str, ...]
+    ranked_by: tuple[str, ...]
+    where: str | None
+    path: Literal["search", "scan"]
+    rounds: int
+    candidates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What ran: one branch per alternative, the candidates they examined together, and seconds by step."""
+
+    branches: tuple[PlannedBranch, ...]
+    candidates: int
+    rounds: int
+    seconds: Mapping[str, float]
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.branches)} branch(es), {self.candidates} candidates in {self.rounds} round(s)"]
+        for number, branch in enumerate(self.branches, 1):
+            lines.append(f"  {number}. {branch.path}, {branch.candidates} candidates, {branch.rounds} round(s)")
+            lines += [f"       where   {branch.where}"] if branch.where else []
+            lines += [f"       literal {constraint}" for constraint in branch.constraints]
+            lines += [f"       rank by {term}" for term in branch.ranked_by]
+        steps = ", ".join(f"{step} {1000 * seconds:.1f} ms" for step, seconds in self.seconds.items())
+        return "\n".join([*lines, f"  {steps}"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +160,7 @@ class SearchResult(Sequence[Hit]):
     hits: tuple[Hit, ...]
     seconds: float
     certificate: Certificate
+    plan: Plan | None = None
 
     def __getitem__(self, index: Any) -> Any:
         return self.hits[index]
@@ -135,3 +170,15 @@ class SearchResult(Sequence[Hit]):
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many images match. When not ``exact``, an estimate with its 95 % interval."""
+
+    count: int
+    exact: bool
+    low: int
+    high: int
+    seconds: float
+    plan: Plan | None = None

@@ -36,8 +36,8 @@ class ImageEncoder(Protocol):
     def prepare(self, image: Image.Image, name: str) -> torch.Tensor:
         """Turn one upright RGB image into the model's input without the batch axis, on the CPU.
 
-        uint8 (3, h, w) where the model's own preprocessing is geometry followed by a normalisation (which then runs on the
-        device), otherwise float32. ``name`` is the image's path; only encoders of precomputed vectors use it.
+        uint8 (3, h, w) where the model's own preprocessing is geometry followed by a normalisation (which then runs on
+        the device), otherwise float32. ``name`` is the image's path; only encoders of precomputed vectors use it.
         """
         ...
 
@@ -48,7 +48,7 @@ class ImageEncoder(Protocol):
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """Words to vectors."""
+    """Words to vectors, one call at a time: tokenizers of transformers are not safe to share between threads."""
 
     id: str
     text_dim: int

@@ -108,6 +108,19 @@ FORMATS: dict[str, Writer] = {
 """Formats by name, each a function of (hits, expression, binary file) that returns the number of hits written."""
 
 
+def write_file(hits: Iterable[Hit], expression: str, format: str, path: Path) -> int:
+    """Write hits to a file in one of ``FORMATS``; it appears when it is complete. Returns the number of hits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as target:
+            count = FORMATS[format](hits, expression, target)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return count
+
+
 def write_folder(hits: Iterable[Hit], expression: str, folder: Path, *, copy: bool) -> int:
     """Fill a new or empty folder with links to the images (or copies), named by rank, and ``hits.jsonl``.
 

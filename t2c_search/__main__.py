@@ -1,0 +1,33 @@
+"""``t2c`` and ``python -m t2c_search``."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one clear message, never in a traceback."""
+    from t2c_search.errors import T2CError, UsageError
+
+    try:
+        from t2c_search.cli import app
+
+        app()
+    except UsageError as exc:
+        _fail(exc, 2)
+    except T2CError as exc:
+        _fail(exc, 1)
+    except BrokenPipeError:  # the reader of our output went away, as in `t2c search ... | head`
+        sys.stderr.close()
+        sys.exit(141)
+    except KeyboardInterrupt:
+        _fail("interrupted; what was indexed so far is kept, run the same command again to go on", 130)
+
+
+def _fail(message: object, code: int) -> None:
+    print(f"t2c: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Options that several commands share; their defaults are the settings', so every flag is also a T2C_ variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from t2c_search.settings import Device, Dtype, load_settings
+
+SETTINGS = load_settings()
+
+CollectionName = Annotated[str, typer.Option("--collection", "-c", help="Collection to work on.")]
+StoreLocation = Annotated[
+    str, typer.Option("--store", "-s", help="Folder of the embedded store, or http:// address of a Qdrant server.")
+]
+ClipId = Annotated[
+    str | None, typer.Option("--clip", help="CLIP model, the one that understands texts (see: t2c models).")
+]
+BackboneId = Annotated[
+    str | None,
+    typer.Option("--backbone", help="Model that looks at the images; the CLIP model itself when left out."),
+]
+TextId = Annotated[
+    str | None, typer.Option("--text", help="Another text tower for the CLIP model's space, e.g. a multilingual one.")
+]
+DeviceName = Annotated[Device, typer.Option("--device", help="Where models run.")]
+DtypeName = Annotated[Dtype, typer.Option("--dtype", help="Precision of models; float32 on a CPU when auto.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per forward pass.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Decoding threads; the number of processors when left out.")
+]
+Limit = Annotated[int, typer.Option("-n", "--limit", min=1, help="How many hits.")]
+Where = Annotated[
+    str | None, typer.Option("--where", help="Filter on the payload, e.g. 'width >= 1024 AND camera = \"X100\"'.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
+OutputFile = Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")]

@@ -1,0 +1,103 @@
+"""How results look on a terminal, and how they are printed for scripts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from t2c_search.types import Failure
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """Print one JSON object on standard output."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def key_value_table(rows: Mapping[str, object]) -> Table:
+    """Lay out names and values in two quiet columns."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, escape(str(value)))
+    return table
+
+
+class _RateColumn(ProgressColumn):
+    """Images per second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.0f} images/s" if task.speed else "", style="dim")
+
+
+class _Bar:
+    """Draws a run's progress with rate, failures and time left."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._task: TaskID | None = None
+        self._failed = 0
+
+    def start(self, total: int | None, stage: str) -> None:
+        """Begin a stage's bar."""
+        self._failed = 0
+        self._task = self._bars.add_task(stage, total=total, failed="")
+
+    def advance(self, images: int) -> None:
+        """Move the bar on."""
+        if self._task is not None:
+            self._bars.advance(self._task, images)
+
+    def fail(self, failure: Failure) -> None:
+        """Count a failure beside the bar; the report at the end names it."""
+        self._failed += 1
+        if self._task is not None:
+            self._bars.update(self._task, failed=f"{self._failed} failed")
+
+
+@contextmanager
+def progress_bar() -> Iterator[_Bar]:
+    """Show progress with rate and time left on a terminal; nothing when standard error is piped."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[failed]}", style="red"),
+        console=err,
+        disable=not err.is_terminal,
+    ) as bars:
+        yield _Bar(bars)

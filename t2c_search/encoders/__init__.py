@@ -1,0 +1,1 @@
+"""Pixels and words to vectors: every backbone and CLIP model, behind two small protocols."""

@@ -1,0 +1,79 @@
+"""What ``t2c models`` shows: the kinds of encoders, and good choices of each. Dims and sizes are the models' own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A model worth choosing: its embedding's dimension, its parameters in millions, what for and why."""
+
+    id: str
+    dim: int
+    parameters_m: float
+    role: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderKind:
+    """A kind of encoders: how its ids are written, and good choices of it."""
+
+    name: str
+    usage: str
+    summary: str
+    choices: tuple[ModelChoice, ...] = ()
+
+
+_CLIP, _BACKBONE, _TEXT = "CLIP model", "backbone", "text tower"
+
+BUILT_IN = (
+    EncoderKind(
+        "open_clip",
+        "open_clip:NAME/TAG, open_clip:local-dir:PATH",
+        "CLIP models: images and texts in one space",
+        (
+            ModelChoice("open_clip:ViT-B-32/laion2b_s34b_b79k", 512, 151.3, _CLIP, "the default; fast"),
+            ModelChoice("open_clip:MobileCLIP2-S0/dfndr2b", 512, 74.8, _CLIP, "fast on CPUs"),
+            ModelChoice("open_clip:ViT-B-16/dfn2b", 512, 149.6, _CLIP, "more accurate, 4 times the work of B-32"),
+            ModelChoice("open_clip:ViT-L-14/datacomp_xl_s13b_b90k", 768, 427.6, _CLIP, "for a GPU"),
+            ModelChoice("open_clip:ViT-B-16-SigLIP2/webli", 768, 375.2, _CLIP, "queries in many languages"),
+            ModelChoice("open_clip:ViT-SO400M-14-SigLIP-384/webli", 1152, 878.0, _CLIP, "the most accurate here; slow"),
+        ),
+    ),
+    EncoderKind(
+        "timm",
+        "timm:NAME, timm:local-dir:PATH",
+        "image models: any of about 1,800 pretrained backbones",
+        (
+            ModelChoice("timm:vit_small_patch14_dinov2.lvd142m", 384, 22.1, _BACKBONE, "self-supervised; fine detail"),
+            ModelChoice("timm:vit_base_patch14_dinov2.lvd142m", 768, 86.6, _BACKBONE, "the same, larger"),
+            ModelChoice("timm:convnext_tiny.in12k_ft_in1k", 768, 27.8, _BACKBONE, "a strong convolutional net"),
+            ModelChoice("timm:convnext_base.fb_in22k", 1024, 87.6, _BACKBONE, "the same, larger; 22,000 classes"),
+            ModelChoice("timm:resnet50.a1_in1k", 2048, 23.5, _BACKBONE, "the field's yardstick"),
+            ModelChoice("timm:mobilenetv3_large_100.ra_in1k", 1280, 4.2, _BACKBONE, "the fastest on CPUs"),
+        ),
+    ),
+    EncoderKind(
+        "st",
+        "st:NAME, st:PATH",
+        "sentence-transformers: models of images and texts, or of texts alone",
+        (
+            ModelChoice("st:clip-ViT-B-32", 512, 151.3, _CLIP, "OpenAI's CLIP"),
+            ModelChoice("st:clip-ViT-B-32-multilingual-v1", 512, 135.1, _TEXT, "50 languages, for st:clip-ViT-B-32"),
+        ),
+    ),
+    EncoderKind("torch", "torch:module.path:factory", "your own: factory() returns (torch module, preprocessing)"),
+    EncoderKind("precomputed", "precomputed:DIR", "a folder of vectors: .npy with names, or clip-retrieval's output"),
+    EncoderKind(
+        "mini",
+        "mini, mini:cnn, mini:vit",
+        "bundled, for trying things offline: they know drawn scenes (t2c demo) only, no photographs",
+        (
+            ModelChoice("mini", 256, 1.9, _CLIP, "drawn scenes only"),
+            ModelChoice("mini:cnn", 640, 0.7, _BACKBONE, "drawn scenes only; never saw a caption"),
+            ModelChoice("mini:vit", 192, 1.9, _BACKBONE, "drawn scenes only; never saw a caption"),
+        ),
+    ),
+)

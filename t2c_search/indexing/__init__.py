@@ -1,0 +1,1 @@
+"""Image collections -> store: list, read and decode, embed and align, write."""

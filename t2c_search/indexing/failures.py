@@ -1,0 +1,22 @@
+"""The list of images that could not be indexed, kept with the collection until they can be."""
+
+from __future__ import annotations
+
+import json
+
+from t2c_search.stores.protocol import VectorStore
+from t2c_search.types import Failure
+
+_BLOB = "failures"
+
+
+def read_failures(store: VectorStore) -> list[Failure]:
+    """Return the images that failed when they were last indexed, in order of path."""
+    content = store.read_blob(_BLOB)
+    return [Failure(**entry) for entry in json.loads(content)] if content else []
+
+
+def write_failures(store: VectorStore, failures: list[Failure]) -> None:
+    """Store the list, replacing the former one."""
+    entries = [{"path": failure.path, "reason": failure.reason} for failure in sorted(failures, key=lambda f: f.path)]
+    store.write_blob(_BLOB, json.dumps(entries).encode())

@@ -1,0 +1,88 @@
+"""What happened to every input of an indexing run, and how it is told while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, Self
+
+from t2c_search.types import Failure
+
+
+class Progress(Protocol):
+    """Told, in the caller's thread, how a run goes on; drawing it is the command line's part."""
+
+    def start(self, total: int | None, stage: str) -> None:
+        """Begin a stage, such as "indexing": so many inputs will come, or None when nobody knows."""
+        ...
+
+    def advance(self, images: int) -> None:
+        """So many more inputs are done with, one way or another."""
+        ...
+
+    def fail(self, failure: Failure) -> None:
+        """One of them failed."""
+        ...
+
+
+class NoProgress:
+    """A Progress that tells nobody."""
+
+    def start(self, total: int | None, stage: str) -> None:
+        """Ignore the stage."""
+
+    def advance(self, images: int) -> None:
+        """Ignore the step."""
+
+    def fail(self, failure: Failure) -> None:
+        """Ignore the failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """Counts of inputs: seen = indexed + updated + unchanged + failed.
+
+    ``indexed``: embedded and written; ``updated``: the file is as it was, but its captions or fields changed.
+    """
+
+    seen: int
+    indexed: int
+    updated: int
+    unchanged: int
+    failures: tuple[Failure, ...]
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of_failures(cls, failures: Sequence[Failure]) -> Self:
+        """Report a run that got no image at all."""
+        return cls(len(failures), 0, 0, 0, tuple(failures), 0.0)
+
+    @property
+    def failed(self) -> int:
+        """Number of inputs that were not indexed."""
+        return len(self.failures)
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether there were inputs and not one of them is in the collection now."""
+        return self.seen > 0 and self.failed == self.seen
+
+    @property
+    def images_per_second(self) -> float:
+        """Images indexed per second of the whole run, loading the models included."""
+        return self.indexed / self.seconds if self.seconds else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as ``t2c index --json`` prints it."""
+        return {
+            "seen": self.seen,
+            "indexed": self.indexed,
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "failed": self.failed,
+            "failures": [asdict(failure) for failure in self.failures],
+            "warnings": list(self.warnings),
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.images_per_second, 2),
+        }

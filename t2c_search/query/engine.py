@@ -1,0 +1,199 @@
+"""The operations on one collection: search, mine, count and facets, from expressions or constraint trees."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from t2c_search.errors import UsageError
+from t2c_search.filters import Filter, Scalar
+from t2c_search.query.calibration import Calibration
+from t2c_search.query.concepts import Concepts, EmbedImage, EmbedTexts
+from t2c_search.query.constraints import Constraint
+from t2c_search.query.estimate import estimate_count
+from t2c_search.query.fronts import Found, Front
+from t2c_search.query.mining import matches
+from t2c_search.query.planner import Branch, plan
+from t2c_search.query.report import Stopwatch, contributions, describe
+from t2c_search.query.saved import SavedConcept
+from t2c_search.query.selection import diverse as most_diverse
+from t2c_search.query.syntax import parse, parse_filter
+from t2c_search.query.topk import Limits, TopK, find_top
+from t2c_search.statistics import VectorStatistics
+from t2c_search.stores.protocol import VectorStore
+from t2c_search.types import CLIP, Certificate, Count, FloatArray, Hit, SearchResult
+
+Expression = str | Mapping[str, Any] | Constraint
+MAX_CANDIDATES = 5000
+_POOL = 5  # times the hits asked for: what diverse ones and groups are chosen from
+_BATCH = 1000
+
+
+class Engine:
+    """Answers expressions over one collection.
+
+    ``embed_texts`` and ``embed_image`` map to unit rows of its CLIP space; ``concepts`` are the saved ones; ``fields``
+    the payload fields that expressions may name (None: any). ``free_text`` False is for text encoders of a closed
+    vocabulary. ``recall`` of the approximate index, where it was measured, goes on certificates.
+
+    Every method raises ExpressionError for an expression that cannot be read, UsageError for a concept that is not
+    there.
+    """
+
+    def __init__(
+        self,
+        store: VectorStore,
+        statistics: VectorStatistics,
+        *,
+        embed_texts: EmbedTexts,
+        embed_image: EmbedImage,
+        concepts: Mapping[str, SavedConcept] | None = None,
+        fields: Collection[str] | None = None,
+        free_text: bool = True,
+        recall: float | None = None,
+    ) -> None:
+        self.store = store
+        self.calibration = Calibration(statistics)
+        self.concepts = Concepts(embed_texts, embed_image, self._stored_vector, concepts or {}, free_text)
+        self._fields = fields
+        self._recall = recall
+
+    def search(
+        self,
+        expression: Expression,
+        limit: int = 10,
+        *,
+        where: str | Filter | None = None,
+        exact: bool = False,
+        diverse: bool = False,
+        group_by: str | None = None,
+        max_candidates: int = MAX_CANDIDATES,
+        max_seconds: float | None = None,
+    ) -> SearchResult:
+        """Find the ``limit`` best images, by score in standard deviations, and say how certain they are.
+
+        Thresholds exclude; bare concepts only rank. ``exact`` scans every vector instead of asking the index.
+        ``diverse`` picks unlike ones among the best, ``group_by`` the best image of each value of a field. A search
+        that reaches ``max_candidates`` or ``max_seconds`` ends with what it has, uncertified.
+        """
+        if limit < 1:
+            raise UsageError(f"limit {limit} cannot be used; expected at least 1")
+        watch = Stopwatch()
+        branches = self._plan(expression, where, mining=False)
+        watch.lap("plan")
+        deadline = watch.started + max_seconds if max_seconds else np.inf
+        pool = limit * _POOL if diverse or group_by else limit
+        while True:
+            limits = Limits(max(max_candidates, 2 * pool), deadline)
+            top = find_top(self.store, branches, pool, points=self.calibration.count, exact=exact, limits=limits)
+            watch.lap("search")
+            chosen = self._chosen(top.found, limit, diverse, group_by)
+            if not group_by or len(chosen) == limit or len(top.found) < pool or pool >= max_candidates:
+                break
+            pool *= _POOL
+        hits = tuple(self._hits(chosen, branches))
+        watch.lap("payload")
+        return SearchResult(hits, watch.total, self._certificate(top, exact), describe(top.fronts, watch.laps))
+
+    def mine(self, expression: Expression, *, where: str | Filter | None = None) -> Iterator[Hit]:
+        """Yield every image that matches, in ascending order of id, in constant memory.
+
+        A bare concept must reach its default threshold. The set is exact: vectors are scanned, not asked of the index.
+        """
+        branches = self._plan(expression, where, mining=True)
+        found = matches(self.store, _fronts(branches), points=self.calibration.count)
+        rank = 1
+        while batch := list(islice(found, _BATCH)):
+            yield from self._hits(batch, branches, rank)
+            rank += len(batch)
+
+    def count(self, expression: Expression, *, where: str | Filter | None = None, approximate: bool = False) -> Count:
+        """Count the images that ``mine`` finds, or estimate their number from a sample, with its interval."""
+        watch = Stopwatch()
+        branches = self._plan(expression, where, mining=True)
+        watch.lap("plan")
+        if approximate:
+            count, low, high = estimate_count(self.store, branches, self.calibration)
+            watch.lap("sample")
+            return Count(count, low == high, low, high, watch.total)
+        fronts = _fronts(branches)
+        if len(branches) == 1 and not branches[0].axes:
+            count = self.store.count(branches[0].where)
+        else:
+            count = sum(1 for _ in matches(self.store, fronts, points=self.calibration.count))
+        watch.lap("search")
+        return Count(count, True, count, count, watch.total, describe(fronts, watch.laps))
+
+    def facets(
+        self, expression: Expression, field: str, *, where: str | Filter | None = None, limit: int = 20
+    ) -> list[tuple[Scalar, int]]:
+        """Count the values of a payload field among the images that match, most frequent first, ties by value."""
+        branches = self._plan(expression, where, mining=True)
+        found = matches(self.store, _fronts(branches), points=self.calibration.count)
+        counts: Counter[Scalar] = Counter()
+        while batch := list(islice(found, _BATCH)):
+            for payload in self.store.fetch([each.id for each in batch]).payloads:
+                counts.update(dict.fromkeys(_values(payload, field)))
+        return sorted(counts.items(), key=lambda entry: (-entry[1], str(entry[0])))[:limit]
+
+    def _plan(self, expression: Expression, where: str | Filter | None, *, mining: bool) -> tuple[Branch, ...]:
+        tree = parse(expression, fields=self._fields) if isinstance(expression, str | Mapping) else expression
+        condition = parse_filter(where, fields=self._fields) if isinstance(where, str) else where
+        return plan(tree, condition, self.calibration, self.concepts, mining=mining)
+
+    def _chosen(self, found: list[Found], limit: int, diverse: bool, group_by: str | None) -> list[Found]:
+        if diverse and group_by:
+            raise UsageError("diverse and group_by both choose among the hits: ask for one of them")
+        if diverse and found:
+            rows = self.store.fetch([each.id for each in found], vectors=(CLIP,), payload=False).vectors[CLIP]
+            scores = np.array([each.score for each in found])
+            return [found[at] for at in most_diverse(rows, scores, self.calibration.mean, limit)]
+        if group_by:
+            payloads = self.store.fetch([each.id for each in found]).payloads
+            first: dict[Scalar, Found] = {}
+            for each, payload in zip(found, payloads, strict=True):
+                for value in _values(payload, group_by)[:1]:
+                    first.setdefault(value, each)
+            return list(first.values())[:limit]
+        return found[:limit]
+
+    def _hits(self, found: list[Found], branches: tuple[Branch, ...], rank: int = 1) -> Iterator[Hit]:
+        payloads = self.store.fetch([each.id for each in found]).payloads if found else []
+        for at, (each, payload) in enumerate(zip(found, payloads, strict=True), rank):
+            branch = branches[each.branch]
+            cosine = float(each.cosines[branch.ranking.terms[0].axis]) if len(each.cosines) else 0.0
+            path = str(payload.get("path", ""))
+            yield Hit(at, each.id, path, each.score, cosine, payload, contributions(branch, each.cosines))
+
+    def _certificate(self, top: TopK, exact: bool) -> Certificate:
+        if top.open:
+            return Certificate("none", top.gap)
+        if exact or not self.store.capabilities.ann or all(front.path == "scan" for front in top.fronts):
+            return Certificate("exact")
+        return Certificate("ann", recall=self._recall)
+
+    def _stored_vector(self, point: str) -> FloatArray | None:
+        try:
+            known = str(uuid.UUID(point))
+        except ValueError:
+            return None
+        rows = self.store.fetch([known], vectors=(CLIP,), payload=False).vectors[CLIP]
+        return rows[0] if len(rows) else None
+
+
+def _fronts(branches: tuple[Branch, ...]) -> list[Front]:
+    return [Front(number, branch) for number, branch in enumerate(branches)]
+
+
+def _values(payload: Mapping[str, Any], field: str) -> list[Scalar]:
+    """Read a field, dotted where it is nested: one value, or those of a list."""
+    value: Any = payload
+    for step in field.split("."):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    values = value if isinstance(value, list) else [value]
+    return [each for each in values if isinstance(each, bool | int | float | str)]

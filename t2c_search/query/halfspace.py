@@ -1,0 +1,75 @@
+"""The smallest half-space that holds every image worth looking at: one vector search finds what is in it.
+
+Images that count satisfy linear gates G z >= q and, for a top-k, F(z) >= tau with F concave, hence every tangent of F
+reaches tau as well. For any weights l >= 0 on these rows R z >= q, images that count have (R'l).z >= l.q. The weights
+whose half-space has the least Gaussian mass solve the dual of: minimise z'C^-1 z subject to R z >= q, a non-negative
+least squares problem in a handful of unknowns. Whatever the weights, the half-space holds all that counts; that they
+are good only makes it small.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
+
+from t2c_search.query.calibration import Array
+from t2c_search.query.ranking import Ranking
+
+Gates = tuple[Array, Array]
+"""Rows (g, m) and values (g,): what passes has rows @ z >= values."""
+_CUTS = 8
+_TOLERANCE = 1e-3  # standard deviations: a closer fit would exclude a handful of images more
+_RIDGE = 1e-9  # equal concepts make the correlation singular
+
+
+@dataclass(frozen=True, slots=True)
+class HalfSpace:
+    """``normal`` (m,) dot z >= ``level``; ``reward`` is how much ``level`` rises with the score asked for."""
+
+    normal: Array
+    level: float
+    score: float
+    reward: float
+
+    def best_below(self, level: float) -> float:
+        """Highest score that an image can have whose dot product with ``normal`` is at most ``level``."""
+        if self.reward > 0:
+            return self.score + (level - self.level) / self.reward
+        return -np.inf if level < self.level else np.inf
+
+
+def enclose_passing(gates: Gates, correlation: Array) -> HalfSpace:
+    """Enclose the images that pass the gates. The normal is 0 when the collection's mean passes: nothing is excluded."""
+    rows, values = gates
+    weights = _weights(rows, values, correlation)
+    return HalfSpace(weights @ rows, float(weights @ values), -np.inf, 0.0)
+
+
+def enclose_best(gates: Gates, correlation: Array, ranking: Ranking, score: float) -> HalfSpace:
+    """Enclose the images that pass the gates and reach a score (Kelley's cutting planes)."""
+    rows, values = gates
+    nearest = np.zeros(len(correlation))
+    for _ in range(_CUTS):
+        slope, offset = ranking.tangent(nearest)
+        rows, values = np.vstack([rows, slope]), np.append(values, score - offset)
+        weights = _weights(rows, values, correlation)
+        nearest = correlation @ (weights @ rows)
+        if ranking.scores(nearest[None])[0] >= score - _TOLERANCE:
+            break
+    first_cut = len(gates[1])
+    if not weights.any():  # the mean reaches the score itself: nothing is excluded, and the tangent there ranks
+        weights[first_cut] = 1.0
+    return HalfSpace(weights @ rows, float(weights @ values), score, float(weights[first_cut:].sum()))
+
+
+def _weights(rows: Array, values: Array, correlation: Array) -> Array:
+    """Maximise l.values - l'Gl / 2 over l >= 0, G being the rows' Gram matrix under the correlation."""
+    if not len(values):
+        return np.zeros(0)
+    lengths = np.sqrt(np.maximum(np.einsum("im,mn,in->i", rows, correlation, rows), 1e-30))
+    gram = (rows / lengths[:, None]) @ correlation @ (rows / lengths[:, None]).T
+    factor = np.linalg.cholesky(gram + _RIDGE * np.eye(len(values)))
+    found: Array = nnls(factor.T, np.linalg.solve(factor, values / lengths))[0]
+    return found / lengths

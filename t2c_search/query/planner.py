@@ -1,0 +1,190 @@
+"""Constraint trees to plans: what each branch searches for, what it must verify, and how it ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from t2c_search.filters import Filter
+from t2c_search.query.calibration import DEFAULT_SD, Array, Axis, Calibration
+from t2c_search.query.concepts import Concepts, Directions
+from t2c_search.query.constraints import Concept, Constraint, Not, Phrase, Saved, Sum, Threshold
+from t2c_search.query.halfspace import Gates
+from t2c_search.query.normal_form import Conjunct, Conjunction, branches
+from t2c_search.query.printer import unparse
+from t2c_search.query.ranking import SOFT_THRESHOLD, Ranking, Term
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """One concept of a branch, wanted or not: its axis and the cosine that tells. A gate excludes what fails."""
+
+    text: str
+    axis: int
+    wanted: bool
+    bound: float
+    strict: bool
+    gates: bool
+
+    def holds(self, cosine: Array) -> npt.NDArray[np.bool_]:
+        """Tell which cosines satisfy it; not wanted is the exact complement of wanted."""
+        reached = cosine > self.bound if self.strict else cosine >= self.bound
+        held: npt.NDArray[np.bool_] = reached if self.wanted else ~reached
+        return held
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Branch:
+    """One conjunction, ready to run: its axes, literals, ranking, payload filter and what the sample says of it."""
+
+    literals: tuple[Literal, ...]
+    where: Filter | None
+    axes: tuple[Axis, ...]
+    names: tuple[str, ...]
+    ranking: Ranking
+    gates: Gates
+    correlation: Array
+    """Of the axes, (m, m), in the collection."""
+    sample: Array
+    """z-scores (n, m) of some of the collection's sample."""
+
+    def scores(self, cosine: Array) -> Array:
+        """Score (n, m) cosines with the axes."""
+        means, sds = np.array([axis.mean for axis in self.axes]), np.array([axis.sd for axis in self.axes])
+        return self.ranking.scores((cosine - means) / sds)
+
+    def passes(self, cosine: Array) -> npt.NDArray[np.bool_]:
+        """Tell which rows of (n, m) cosines pass every gate."""
+        passed = np.ones(len(cosine), bool)
+        for literal in self.literals:
+            if literal.gates:
+                passed &= literal.holds(cosine[:, literal.axis])
+        return passed
+
+
+def plan(
+    tree: Constraint, where: Filter | None, calibration: Calibration, concepts: Concepts, *, mining: bool
+) -> tuple[Branch, ...]:
+    """Plan a tree's branches among the points that match ``where``.
+
+    In a search, thresholds exclude and bare concepts only rank; when ``mining``, a bare concept has its default
+    threshold. Raises ExpressionError for too many branches and UsageError for concepts that are not there.
+    """
+    conjunctions = branches(tree, where)
+    joints = {joint for each in conjunctions if (joint := _joint_texts(each, concepts))}
+    wanted = [conjunct.concept for each in conjunctions for conjunct in each.conjuncts]
+    directions = concepts.directions(calibration, wanted, joints)
+    return tuple(_Compiler(each, calibration, concepts, directions, mining).branch() for each in conjunctions)
+
+
+def _joint_texts(conjunction: Conjunction, concepts: Concepts) -> tuple[str, ...]:
+    """The texts that a branch wants, when there are several: together they make one sentence, which ranks best."""
+    if not concepts.free_text:
+        return ()
+    literals = [conjunct.concept for conjunct in conjunction.conjuncts if conjunct.wanted]
+    texts = tuple(dict.fromkeys(concept.text for concept in literals if isinstance(concept, Phrase)))
+    return texts if len(texts) > 1 else ()
+
+
+class _Compiler:
+    """Makes one branch, each of its axes once."""
+
+    def __init__(
+        self,
+        conjunction: Conjunction,
+        calibration: Calibration,
+        concepts: Concepts,
+        directions: Directions,
+        mining: bool,
+    ) -> None:
+        self._conjunction = conjunction
+        self._calibration = calibration
+        self._concepts = concepts
+        self._directions = directions
+        self._mining = mining
+        self._axes: dict[str, Axis] = {}
+
+    def branch(self) -> Branch:
+        conjuncts = self._conjunction.conjuncts
+        literals = tuple(self._literal(conjunct) for conjunct in conjuncts)
+        terms = self._wanted_terms() + [
+            Term(self._axis(conjunct.concept), -1.0, _weight(conjunct.concept), -SOFT_THRESHOLD)
+            for conjunct in conjuncts
+            if not conjunct.wanted
+        ]
+        axes = tuple(self._axes.values())
+        directions = np.array([axis.direction / axis.sd for axis in axes]).reshape(len(axes), -1)
+        means = np.array([axis.mean / axis.sd for axis in axes])
+        planning = self._calibration.planning
+        sample = planning @ directions.T - means if axes else np.zeros((len(planning), 0))
+        correlation = directions @ self._calibration.covariance @ directions.T if axes else np.zeros((0, 0))
+        return Branch(
+            literals,
+            self._conjunction.where,
+            axes,
+            tuple(self._axes),
+            Ranking(tuple(terms)).standardised(sample),
+            _gates(literals, axes),
+            correlation,
+            sample,
+        )
+
+    def _wanted_terms(self) -> list[Term]:
+        """What is wanted ranks by its z-score; several things that make no sentence by the log-sigmoids of theirs."""
+        joint = _joint_texts(self._conjunction, self._concepts)
+        ranked = {self._joint(joint): 1.0} if joint else {}
+        for conjunct in self._conjunction.conjuncts:
+            if conjunct.wanted and not (joint and isinstance(conjunct.concept, Phrase)):
+                ranked[self._axis(conjunct.concept)] = _weight(conjunct.concept)
+        bend = SOFT_THRESHOLD if len(ranked) > 1 else None
+        return [Term(axis, 1.0, weight, bend) for axis, weight in ranked.items()]
+
+    def _literal(self, conjunct: Conjunct) -> Literal:
+        constraint, at = conjunct.constraint, self._axis(conjunct.concept)
+        text = unparse(constraint if conjunct.wanted else Not(part=constraint))
+        axis = list(self._axes.values())[at]
+        if isinstance(constraint, Threshold):
+            return Literal(text, at, conjunct.wanted, self._bound(constraint, axis), constraint.strict, True)
+        taught = self._concepts.saved(constraint.name).threshold if isinstance(constraint, Saved) else None
+        bound = axis.cosine(DEFAULT_SD if taught is None else taught)
+        return Literal(text, at, conjunct.wanted, bound, False, self._mining)
+
+    def _bound(self, threshold: Threshold, axis: Axis) -> float:
+        match threshold.unit:
+            case "sd":
+                return axis.cosine(threshold.value)
+            case "cosine":
+                return threshold.value
+            case "top":
+                return self._calibration.top(axis, threshold.value).value
+
+    def _axis(self, concept: Concept) -> int:
+        return self._added(unparse(concept), lambda: self._directions.axis(concept))
+
+    def _joint(self, texts: tuple[str, ...]) -> int:
+        return self._added(
+            " + ".join(unparse(Phrase(text=text)) for text in texts), lambda: self._directions.joint(texts)
+        )
+
+    def _added(self, name: str, make: Callable[[], Axis]) -> int:
+        if name not in self._axes:
+            self._axes[name] = make()
+        return list(self._axes).index(name)
+
+
+def _gates(literals: Sequence[Literal], axes: Sequence[Axis]) -> Gates:
+    """Write the literals that exclude as rows and values of z-scores."""
+    gates = [literal for literal in literals if literal.gates]
+    signs = np.array([1.0 if literal.wanted else -1.0 for literal in gates])
+    rows = np.zeros((len(gates), len(axes)))
+    rows[np.arange(len(gates)), [literal.axis for literal in gates]] = signs
+    at = [(literal.bound - axes[literal.axis].mean) / axes[literal.axis].sd for literal in gates]
+    return rows, signs * np.array(at)
+
+
+def _weight(concept: Concept) -> float:
+    """A lone weighted concept brings its weight into the conjunction; its sign is in its direction already."""
+    return abs(concept.terms[0].weight) if isinstance(concept, Sum) and len(concept.terms) == 1 else 1.0

@@ -1,0 +1,273 @@
+"""The parser's tree to constraint nodes: where the words get their meaning."""
+
+from __future__ import annotations
+
+import calendar
+import re
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from lark import Token, Tree
+from pydantic import BaseModel, ValidationError
+
+from t2c_search.filters import Equals, Exists, GeoRadius, OneOf, Range, Scalar, TextMatch
+from t2c_search.query.constraints import (
+    And,
+    Concept,
+    Condition,
+    Constraint,
+    Contrast,
+    Difference,
+    Image,
+    Like,
+    Not,
+    Or,
+    Phrase,
+    Saved,
+    Sum,
+    Term,
+    Threshold,
+    ThresholdUnit,
+    explain_refusal,
+    is_concept,
+)
+
+METRES = {"m": 1.0, "km": 1000.0, "mi": 1609.344}
+_BOUNDS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
+_MEANINGS = {"phrase", "image", "like", "saved"}
+
+_Node = TypeVar("_Node", bound=BaseModel)
+_Branch = Tree[Token]
+
+
+class Misread(Exception):  # noqa: N818 - never leaves the room: the parser raises ExpressionError from it
+    """What is wrong with an expression, and the offset of the character where."""
+
+    def __init__(self, message: str, position: int) -> None:
+        super().__init__(message)
+        self.position = position
+
+
+class TreeReader:
+    """Reads the parser's trees.
+
+    ``fields`` are the payload fields there are, or None when any name will do; without ``meanings`` only payload
+    conditions are allowed.
+    """
+
+    def __init__(self, fields: Collection[str] | None, meanings: bool) -> None:
+        self._fields = fields
+        self._meanings = meanings
+
+    def read(self, tree: _Branch) -> Constraint:
+        """Read a tree, each rule by the method that bears its name. Raises Misread."""
+        if tree.data in _MEANINGS and not self._meanings:
+            message = "a filter takes payload conditions, such as width >= 1024; texts belong in the query"
+            raise Misread(message, _at(tree))
+        node: Constraint = getattr(self, f"_{tree.data}")(tree)
+        return node
+
+    def _any_of(self, tree: _Branch) -> Constraint:
+        return Or(parts=tuple(self.read(part) for part in _branches(tree)))
+
+    def _all_of(self, tree: _Branch) -> Constraint:
+        return And(parts=tuple(self.read(part) for part in _branches(tree)))
+
+    def _negated(self, tree: _Branch) -> Constraint:
+        return Not(part=self.read(_branches(tree)[0]))
+
+    # Meanings
+
+    def _at_sigmas(self, tree: _Branch) -> Constraint:
+        return self._threshold(tree, "sd")
+
+    def _at_cosine(self, tree: _Branch) -> Constraint:
+        return self._threshold(tree, "cosine")
+
+    def _threshold(self, tree: _Branch, unit: ThresholdUnit) -> Constraint:
+        """``<`` is what ``>=`` is not, so that complements hold to the last image."""
+        (concept,), (compare, number) = _branches(tree), _tokens(tree)
+        strict = compare in (">", "<=")
+        value = _number(number.lower().rstrip("sdigmaσ "))
+        found = _built(Threshold, number, concept=self._concept(concept), value=value, unit=unit, strict=strict)
+        return Not(part=found) if compare in ("<", "<=") else found
+
+    def _in_top(self, tree: _Branch) -> Constraint:
+        percent = _tokens(tree)[0]
+        value = _number(percent.rstrip("% "))
+        return _built(Threshold, percent, concept=self._concept(_branches(tree)[0]), value=value, unit="top")
+
+    def _signed_sum(self, tree: _Branch) -> Constraint:
+        terms, sign = [], 1.0
+        for child in tree.children:
+            if isinstance(child, Token):
+                sign = -1.0 if child == "-" else 1.0
+            else:
+                terms.append(self._term(child, sign))
+        return Sum(terms=tuple(terms))
+
+    def _weighted(self, tree: _Branch) -> Constraint:
+        return Sum(terms=(self._term(tree, 1.0),))
+
+    def _term(self, tree: _Branch, sign: float) -> Term:
+        if tree.data != "weighted":
+            return Term(weight=sign, concept=self._concept(tree))
+        weight = _tokens(tree)[0]
+        return _built(Term, weight, weight=sign * _number(weight), concept=self._concept(_branches(tree)[0]))
+
+    def _contrast(self, tree: _Branch) -> Constraint:
+        concept, alternatives = _branches(tree)
+        others = tuple(self._concept(child) for child in _branches(alternatives))
+        return Contrast(concept=self._concept(concept), alternatives=others)
+
+    def _difference(self, tree: _Branch) -> Constraint:
+        concept, over = _branches(tree)
+        return Difference(concept=self._concept(concept), over=self._concept(over))
+
+    def _phrase(self, tree: _Branch) -> Constraint:
+        token = _tokens(tree)[0]
+        if token.type == "BARE" and self._fields is not None and token in self._fields:
+            message = f"{token} is a payload field: compare it, as in {token} = ..., or quote it to mean the text"
+            raise Misread(message, _at(tree))
+        return _built(Phrase, token, text=_unquoted(token))
+
+    def _image(self, tree: _Branch) -> Constraint:
+        return _built(Image, _tokens(tree)[0], path=_unquoted(_tokens(tree)[0]))
+
+    def _like(self, tree: _Branch) -> Constraint:
+        return _built(Like, _tokens(tree)[0], id=_unquoted(_tokens(tree)[0]))
+
+    def _saved(self, tree: _Branch) -> Constraint:
+        return Saved(name=_tokens(tree)[0][1:])
+
+    def _concept(self, tree: _Branch) -> Concept:
+        found = self.read(tree)
+        if not is_concept(found):
+            message = "a text, an image or a sum of them is needed here, not a condition"
+            raise Misread(message, _at(tree))
+        return found
+
+    # Payload
+
+    def _field(self, tree: _Branch) -> str:
+        field = _tokens(tree)[0]
+        if self._fields is None or any(field == known or field.startswith(f"{known}.") for known in self._fields):
+            return str(field)
+        near = get_close_matches(field, self._fields, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known fields: {', '.join(sorted(self._fields))}"
+        raise Misread(f"there is no payload field {field}; {hint}", _at(tree))
+
+    def _equals(self, tree: _Branch) -> Condition:
+        """An unquoted date means the whole day, month or timestamp that it names."""
+        field, value = self._field(tree), _tokens(tree)[-1]
+        if value.type == "DATE":
+            first, after = _period(value)
+            end = {"lt": after} if after > first else {"lte": first}
+            return Range(field=field, gte=first, **end)
+        return Equals(field=field, value=_scalar(value))
+
+    def _unequal(self, tree: _Branch) -> Constraint:
+        return Not(part=self._equals(tree))
+
+    def _one_of(self, tree: _Branch) -> Constraint:
+        tokens = _tokens(_branches(tree)[0])
+        values = tuple(_scalar(token) for token in tokens)
+        if not (all(isinstance(v, str) for v in values) or all(type(v) is int for v in values)):
+            raise Misread("IN takes texts only or whole numbers only", _at(tokens[0]))
+        return _built(OneOf, tokens[0], field=self._field(tree), values=values)
+
+    def _none_of(self, tree: _Branch) -> Constraint:
+        return Not(part=self._one_of(tree))
+
+    def _bounds(self, tree: _Branch) -> Constraint:
+        return self._range(tree, [(bound[0], bound[1]) for bound in map(_tokens, _branches(tree))])
+
+    def _between(self, tree: _Branch) -> Constraint:
+        _, low, high = _tokens(tree)
+        return self._range(tree, [(">=", low), ("<=", high)])
+
+    def _range(self, tree: _Branch, limits: list[tuple[str, Token]]) -> Range:
+        bounds: dict[str, float | datetime] = {}
+        for compare, value in limits:
+            name, limit = _bound(compare, value)
+            if name in bounds or {type(limit)} != {type(other) for other in [limit, *bounds.values()]}:
+                raise Misread("a field takes one lower and one upper bound, both numbers or both dates", _at(value))
+            bounds[name] = limit
+        return _built(Range, _tokens(tree)[0], field=self._field(tree), **bounds)
+
+    def _exists(self, tree: _Branch) -> Constraint:
+        return Exists(field=self._field(tree))
+
+    def _matches(self, tree: _Branch) -> Constraint:
+        return TextMatch(field=self._field(tree), text=_unquoted(_tokens(tree)[1]))
+
+    def _within(self, tree: _Branch) -> Constraint:
+        _, distance, unit, lat, lon = _tokens(tree)
+        metres = _number(distance) * METRES[unit.lower()]
+        return _built(GeoRadius, distance, field=self._field(tree), lat=_number(lat), lon=_number(lon), metres=metres)
+
+
+def _tokens(tree: _Branch) -> list[Token]:
+    return [child for child in tree.children if isinstance(child, Token)]
+
+
+def _branches(tree: _Branch) -> list[_Branch]:
+    return [child for child in tree.children if isinstance(child, Tree)]
+
+
+def _at(place: _Branch | Token) -> int:
+    position = place.start_pos if isinstance(place, Token) else place.meta.start_pos
+    return position or 0
+
+
+def _built(kind: type[_Node], token: Token, **values: Any) -> _Node:
+    """Make a node; what its own checks refuse is pointed out at the token."""
+    try:
+        return kind(**values)
+    except ValidationError as exc:
+        raise Misread(explain_refusal(exc), _at(token)) from exc
+
+
+def _unquoted(token: Token) -> str:
+    if token.type != "STRING":
+        return token.strip()
+    return token[1:-1] if token[0] == "“" else re.sub(r"\\(.)", r"\1", token[1:-1], flags=re.DOTALL)
+
+
+def _number(digits: str) -> float:
+    return float(digits)
+
+
+def _scalar(token: Token) -> Scalar:
+    match token.type:
+        case "BOOLEAN":
+            return token.lower() == "true"
+        case "NUMBER":
+            return int(token) if token.lstrip("+-").isdigit() else float(token)
+        case _:
+            return _unquoted(token)
+
+
+def _bound(compare: str, token: Token) -> tuple[str, float | datetime]:
+    """One bound of a range. A date means the whole period that it names: ``<= 2023`` includes all of December."""
+    if token.type == "NUMBER":
+        return _BOUNDS[compare], float(token)
+    first, after = _period(token)
+    if compare in (">", "<=") and after > first:
+        return ("gte" if compare == ">" else "lt"), after
+    return _BOUNDS[compare], first
+
+
+def _period(token: Token) -> tuple[datetime, datetime]:
+    """First instant of a date, and the first one after it (the same one for a timestamp). Without a zone it is UTC."""
+    text = _unquoted(token)
+    try:
+        if len(text) == len("2023-05"):
+            first = datetime.strptime(text, "%Y-%m")
+            return first, first + timedelta(days=calendar.monthrange(first.year, first.month)[1])
+        first = datetime.fromisoformat(text)
+    except ValueError:
+        raise Misread("a number or a date such as 2023-05-31 is needed here", _at(token)) from None
+    return first, first + timedelta(days=1) if len(text) == len("2023-05-31") else first

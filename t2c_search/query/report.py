@@ -1,0 +1,68 @@
+"""What a query says of itself: contributions of constraints to a hit, and the plan that ran with its times."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from t2c_search.query.calibration import Array
+from t2c_search.query.fronts import Front
+from t2c_search.query.planner import Branch
+from t2c_search.query.printer import unparse_filter
+from t2c_search.types import Contribution, Plan, PlannedBranch
+
+
+class Stopwatch:
+    """Seconds by step of a query."""
+
+    def __init__(self) -> None:
+        self.started = self._last = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, step: str) -> None:
+        """Count the time since the last lap for a step."""
+        now = time.perf_counter()
+        self.laps[step] = self.laps.get(step, 0.0) + now - self._last
+        self._last = now
+
+    @property
+    def total(self) -> float:
+        """Seconds from the start to the last lap."""
+        return self._last - self.started
+
+
+def contributions(branch: Branch, cosines: Array) -> tuple[Contribution, ...]:
+    """Say what each literal of a branch makes of one image, from its cosines (m,) with the branch's axes."""
+    found = []
+    for literal in branch.literals:
+        cosine, axis = cosines[literal.axis], branch.axes[literal.axis]
+        satisfied = bool(literal.holds(cosines[literal.axis : literal.axis + 1])[0])
+        found.append(Contribution(literal.text, float(cosine), float((cosine - axis.mean) / axis.sd), satisfied))
+    return tuple(found)
+
+
+def describe(fronts: Sequence[Front], seconds: dict[str, float]) -> Plan:
+    """Describe what ran."""
+    planned = tuple(
+        PlannedBranch(
+            tuple(literal.text for literal in front.branch.literals),
+            _ranked_by(front.branch),
+            unparse_filter(front.branch.where) if front.branch.where else None,
+            front.path,
+            front.rounds,
+            front.candidates,
+        )
+        for front in fronts
+    )
+    rounds = max((front.rounds for front in fronts), default=0)
+    return Plan(planned, sum(front.candidates for front in fronts), rounds, seconds)
+
+
+def _ranked_by(branch: Branch) -> tuple[str, ...]:
+    """The terms of a branch's score, as formulas of z-scores."""
+    terms = []
+    for term in branch.ranking.terms:
+        signed = f"{'-' if term.sign < 0 else ''}z({branch.names[term.axis]})"
+        formula = signed if term.bend is None else f"log sigmoid({signed} {-term.bend:+g})"
+        terms.append(formula if term.weight == 1 else f"{term.weight:g} * {formula}")
+    return tuple(terms)

@@ -1,0 +1,127 @@
+"""Concepts that a user teaches by examples and uses by name: a direction, and the threshold that suits it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from t2c_search.errors import CollectionFormatError, UsageError
+from t2c_search.query.calibration import Array, Axis, Calibration
+from t2c_search.query.constraints import check_name
+from t2c_search.types import FloatArray
+
+EXAMPLES_FOR_HALF = 15
+"""Positive examples that weigh as much as the text does: on real photos ten of them do best at 0.4 of the whole."""
+_AMONG_HITS = 0.7, 0.8
+"""Mean and deviation of z in the upper half of a ranking."""
+_LOG_SLOPE, _OFFSET = (0.34, 0.45), (-2.8, 1.4)
+"""Prior mean and deviation of the logistic regression of "shows it" on z: those of 35 words of real captions."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedConcept:
+    """A direction (d,) float64 with a name; ``threshold`` in standard deviations stands in for the default one."""
+
+    name: str
+    direction: Array
+    threshold: float | None = None
+
+
+def fit_concept(
+    name: str, yes: FloatArray, no: FloatArray, calibration: Calibration, text: Array | None = None
+) -> SavedConcept:
+    """Learn a concept from unit rows (n, d) that show it and (m, d) that do not, and optionally its text's (d,).
+
+    Its direction lies between the text's and that of the positives' mean less the collection's. Raises UsageError
+    without positives, or for a name that cannot be used.
+    """
+    try:
+        check_name(name)
+    except ValueError as exc:
+        raise UsageError(str(exc)) from exc
+    if not len(yes):
+        raise UsageError(f"concept {name!r} needs at least one example that shows it")
+    rows = yes.astype(np.float64)
+    axis = _between(text, rows, calibration)
+    alone = text is None and len(rows) == 1
+    others = [axis if alone else _between(text, np.delete(rows, at, axis=0), calibration) for at in range(len(rows))]
+    scores = np.array([other.z(row @ other.direction) for row, other in zip(rows, others, strict=True)])
+    sample = axis.z(calibration.sample.astype(np.float64) @ axis.direction)
+    return SavedConcept(name, axis.direction, _threshold(scores, axis.z(no @ axis.direction), sample))
+
+
+def dump_concepts(concepts: Mapping[str, SavedConcept]) -> bytes:
+    """Serialise concepts to an npz archive, to keep with their collection."""
+    stream = io.BytesIO()
+    thresholds = [np.nan if concept.threshold is None else concept.threshold for concept in concepts.values()]
+    np.savez(
+        stream,
+        names=np.array(list(concepts), np.str_),
+        directions=np.array([concept.direction for concept in concepts.values()]),
+        thresholds=np.array(thresholds, np.float64),
+    )
+    return stream.getvalue()
+
+
+def load_concepts(content: bytes) -> dict[str, SavedConcept]:
+    """Read what ``dump_concepts`` wrote. Raises CollectionFormatError when it is something else."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            rows = zip(stored["names"].tolist(), stored["directions"], stored["thresholds"].tolist(), strict=True)
+            return {name: SavedConcept(name, row, None if np.isnan(at) else at) for name, row, at in rows}
+    except (OSError, ValueError, KeyError, EOFError) as exc:
+        raise CollectionFormatError(f"the collection's saved concepts cannot be read ({exc}); add them again") from exc
+
+
+def _between(text: Array | None, positives: Array, calibration: Calibration) -> Axis:
+    """Axis between the text's and the positives'; the share of either grows with what it is known from."""
+    share = 1.0 if text is None else len(positives) / (len(positives) + EXAMPLES_FOR_HALF)
+    direction = np.zeros(calibration.mean.shape)
+    if text is not None:
+        worded = calibration.axis(text)
+        direction += (1 - share) * worded.direction / worded.sd
+    shift = np.mean(positives, axis=0) - calibration.mean if len(positives) else np.zeros(calibration.mean.shape)
+    if np.linalg.norm(shift) > 0:
+        shown = calibration.axis(shift)
+        direction += share * shown.direction / shown.sd
+    return calibration.axis(direction)
+
+
+def _threshold(yes: Array, no: Array, sample: Array) -> float:
+    """Choose a threshold in standard deviations from the z of positives and negatives, and of the collection's sample.
+
+    Examples come in two ways, and the negatives tell which. Picked at large, they look like the collection; then the
+    threshold is a fixed part of the way from their mean to the positives'. Marked among hits, they score high
+    themselves, and only the odds of a yes at a given z mean anything.
+    """
+    at_large = 0.2 * no.sum() / (len(no) + 2) + 0.8 * (yes.sum() + 1.5) / (len(yes) + 1)
+    if not len(no) or not len(sample):
+        return float(at_large)
+    log_odds = (_log_normal(no, 0.0, 1.0) - _log_normal(no, *_AMONG_HITS)).sum()
+    share = 1 / (1 + np.exp(-np.clip(log_odds, -30, 30)))
+    return float(share * at_large + (1 - share) * _best_expected_f1(yes, no, sample))
+
+
+def _best_expected_f1(yes: Array, no: Array, sample: Array) -> float:
+    """Threshold of the highest expected F1 on the sample, under the posterior of a logistic regression on z."""
+    grid = np.meshgrid(np.linspace(-1.2, 1.6, 25), np.linspace(-7.0, 1.5, 35), indexing="ij")
+    log_slope, offset = grid[0].ravel(), grid[1].ravel()
+    prior = _log_normal(log_slope, *_LOG_SLOPE) + _log_normal(offset, *_OFFSET)
+    slope = np.exp(log_slope)[:, None]
+    likelihood = -np.logaddexp(0, -(slope * yes + offset[:, None])).sum(1)
+    likelihood -= np.logaddexp(0, slope * no + offset[:, None]).sum(1)
+    weight = np.exp(prior + likelihood - (prior + likelihood).max())
+    kept = weight > 1e-4 * weight.max()
+    ordered = np.sort(sample)[::-1]
+    shows = 1 / (1 + np.exp(-(slope[kept] * ordered + offset[kept, None])))
+    found = np.cumsum(shows, axis=1)
+    f1 = 2 * found / (np.arange(1, len(ordered) + 1) + found[:, -1:])
+    return float(ordered[np.argmax(weight[kept] @ f1)])
+
+
+def _log_normal(values: Array, mean: float, deviation: float) -> Array:
+    density: Array = -0.5 * ((values - mean) / deviation) ** 2 - np.log(deviation)
+    return density

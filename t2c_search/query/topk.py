@@ -1,0 +1,156 @@
+"""Certified top-k: a cutting-plane method whose oracle is the vector store.
+
+A branch's score is concave in x, so a half-space encloses every image that can reach the k-th best score. One search in
+its direction returns images in the order in which they leave it: once the last one lies outside, no unseen one counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from t2c_search.query.fronts import Found, Front, scored
+from t2c_search.query.halfspace import enclose_best, enclose_passing
+from t2c_search.query.planner import Branch
+from t2c_search.query.probe import Probe, aim
+from t2c_search.stores.protocol import VectorStore
+from t2c_search.types import VectorQuery
+
+FIRST_CANDIDATES = 2000
+"""At most this many in a branch's first search: past it the engine's time grows faster than certainty."""
+_SPARE = 16  # beyond those needed, so that scores equal to single precision do not hold a certificate back
+_GENEROSITY = 1.5  # times the number that the sample suggests
+_WIDENING = 8  # times the last number, when not even k images that count were found
+_EF_FACTOR = 2  # the index looks at this many times what it returns: its default misses one in seven
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to stop with an uncertified answer: candidates examined, and the clock (``time.perf_counter``)."""
+
+    candidates: int
+    deadline: float = np.inf
+
+
+@dataclass(slots=True)
+class TopK:
+    """The k best images over all branches, by descending score and ascending id, and the fronts that vouch for them."""
+
+    k: int
+    fronts: list[Front]
+    found: list[Found] = field(default_factory=list)
+
+    @property
+    def worst(self) -> float:
+        """Score of the k-th best so far; minus infinity while there are fewer."""
+        return self.found[-1].score if len(self.found) == self.k else -np.inf
+
+    @property
+    def open(self) -> list[Front]:
+        """Branches that may hold an unseen image for the top k."""
+        return [front for front in self.fronts if front.bound > -np.inf and front.bound >= self.worst]
+
+    @property
+    def gap(self) -> float:
+        """How much more than the k-th best an unseen image may score; 0 when the k best are certain."""
+        return max((front.bound - self.worst for front in self.open), default=0.0)
+
+    @property
+    def candidates(self) -> int:
+        """Images examined, counting those that several searches returned as often."""
+        return sum(front.candidates for front in self.fronts)
+
+    def add(self, found: Iterable[Found]) -> None:
+        """Take in scored images; one that several branches found counts with its best score."""
+        best: dict[str, Found] = {}
+        for each in (*self.found, *found):
+            if each.id not in best or each.score > best[each.id].score:
+                best[each.id] = each
+        self.found = sorted(best.values(), key=lambda each: (-each.score, each.id))[: self.k]
+
+
+def find_top(
+    store: VectorStore, branches: Sequence[Branch], k: int, *, points: int, exact: bool, limits: Limits
+) -> TopK:
+    """Find the k best of a collection of ``points`` images, until they are certain or a limit is reached."""
+    top = TopK(k, [Front(number, branch) for number, branch in enumerate(branches)])
+    for front in top.fronts:
+        if not front.branch.axes:
+            top.add(_first_matching(store, front, k))
+    while (waiting := top.open) and not (top.candidates and time.perf_counter() > limits.deadline):
+        allowance = (limits.candidates - top.candidates) // len(waiting)
+        if allowance <= 0:
+            break
+        searches = [_next_search(front, top.worst, k, points, allowance) for front in waiting]
+        answers = store.search([each.query(exact) for each in searches])
+        for front, each, answer in zip(waiting, searches, answers, strict=True):
+            front.rounds += 1
+            front.candidates += len(answer)
+            front.wanted = each.limit
+            front.bound = min(front.bound, each.probe.bound(answer, each.limit, enclosed=each.enclosed))
+            top.add(_best(scored(answer, front), k))
+    return top
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """The next search of a branch; ``enclosed`` when nothing outside its half-space can count, so none is asked for."""
+
+    probe: Probe
+    limit: int
+    enclosed: bool
+
+    def query(self, exact: bool) -> VectorQuery:
+        return self.probe.query(self.limit, enclosed=self.enclosed, exact=exact, hnsw_ef=_EF_FACTOR * self.limit)
+
+
+def _next_search(front: Front, worst: float, k: int, points: int, allowance: int) -> _Search:
+    branch = front.branch
+    if worst == -np.inf and front.rounds:  # gates let too few through: enclose what passes them
+        half = enclose_passing(branch.gates, branch.correlation)
+        if half.normal.any():
+            return _Search(aim(branch, half), min(_WIDENING * front.wanted, allowance), True)
+    known = worst > -np.inf
+    score = worst if known else _likely(branch, k / max(points, 1))
+    probe = aim(branch, enclose_best(branch.gates, branch.correlation, branch.ranking, score))
+    if not front.rounds and branch.ranking.linear and not len(branch.gates[1]):
+        return _Search(probe, min(k + _SPARE, allowance), known)
+    likely = int(_GENEROSITY * probe.share() * points)
+    enough = max(likely, 2 * front.wanted) if front.rounds else min(max(likely, k), FIRST_CANDIDATES)
+    return _Search(probe, min(enough + _SPARE, allowance), known)
+
+
+def _likely(branch: Branch, share: float) -> float:
+    """Guess the score that a share of the collection reaches, from its sample; beyond it the tail is exponential."""
+    rows, values = branch.gates
+    passing = branch.ranking.scores(branch.sample[(branch.sample @ rows.T >= values).all(axis=1)])
+    if not len(passing):
+        return 0.0
+    ordered = np.sort(passing)[::-1]
+    rank = share * len(branch.sample)
+    if rank >= 1 or len(ordered) < 16:
+        return float(ordered[min(int(np.ceil(rank)), len(ordered)) - 1])
+    slope = (ordered[1] - ordered[15]) / np.log(8)
+    return float(min(ordered[0] - slope * np.log(rank), (ordered[0] + branch.ranking.ceiling) / 2))
+
+
+def _best(found: list[Found], k: int) -> list[Found]:
+    """Keep the k best, and what ties with the last of them: ids decide later."""
+    if len(found) <= k:
+        return found
+    worst = np.partition([each.score for each in found], -k)[-k]
+    return [each for each in found if each.score >= worst]
+
+
+def _first_matching(store: VectorStore, front: Front, k: int) -> list[Found]:
+    """Take the first k points of a branch that asks for no meaning: all score alike, so their ids decide."""
+    found: list[Found] = []
+    for batch in store.scan(where=front.branch.where, payload=False, batch_size=min(k, 1000)):
+        found += [Found(point, 0.0, front.number, np.empty(0)) for point in batch.ids]
+        if len(found) >= k:
+            break
+    front.path, front.bound, front.rounds, front.candidates = "scan", -np.inf, 1, len(found)
+    return found[:k]

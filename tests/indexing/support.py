@@ -1,0 +1,102 @@
+"""Pictures and a small real encoder for the tests of indexing; also imported by processes that get killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from t2c_search.indexing.metadata import PAYLOAD_INDEXES
+from t2c_search.indexing.pipeline import index_images
+from t2c_search.indexing.report import IndexReport, Progress
+from t2c_search.indexing.sources import ImageInput
+from t2c_search.stores.protocol import CollectionSpec, FieldType, VectorStore
+from t2c_search.types import CLIP, NATIVE, Fingerprint, Payload
+
+DIM = 12
+SIDE = 16
+
+
+class TinyEncoder:
+    """Pools the picture to 16 x 16 and projects it on fixed random directions: deterministic, and sees detail."""
+
+    id = "torch:tiny"
+    image_dim = DIM
+    decode_size: int | None = SIDE
+    device = torch.device("cpu")
+    fingerprint = Fingerprint("tiny", "box-16")
+
+    def __init__(self, seed: int = 0) -> None:
+        self._weights = torch.randn(3 * SIDE * SIDE, DIM, generator=torch.Generator().manual_seed(seed))
+
+    def prepare(self, image: Image.Image, name: str) -> torch.Tensor:
+        assert image.mode == "RGB"
+        pixels = np.array(image.resize((SIDE, SIDE), Image.Resampling.BOX))
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+    def encode_images(self, batch: torch.Tensor) -> torch.Tensor:
+        assert batch.dtype == torch.uint8
+        return batch.flatten(1).float().div(255).sub(0.5) @ self._weights
+
+
+def picture(seed: int, size: tuple[int, int] = (96, 64)) -> Image.Image:
+    """Draw a smooth coloured picture without any symmetry, the same for the same seed."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def save_pictures(folder: Path, count: int, *, first: int = 0) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{index:04d}.jpg" for index in range(first, first + count)]
+    for index, path in enumerate(paths, first):
+        picture(index).save(path, quality=90)
+    return paths
+
+
+def create(
+    store: VectorStore, *, native: bool = False, indexes: Mapping[str, FieldType] = PAYLOAD_INDEXES
+) -> VectorStore:
+    store.create(CollectionSpec({CLIP: DIM} | ({NATIVE: DIM} if native else {}), indexes))
+    return store
+
+
+def index(
+    inputs: Sequence[ImageInput],
+    store: VectorStore,
+    *,
+    encoder: Callable[[], TinyEncoder] = TinyEncoder,
+    keep_native: bool = False,
+    batch_size: int = 8,
+    progress: Progress | None = None,
+) -> IndexReport:
+    return index_images(
+        inputs,
+        store=store,
+        load_encoder=encoder,
+        load_projection=lambda: torch.nn.functional.normalize,
+        keep_native=keep_native,
+        batch_size=batch_size,
+        workers=2,
+        progress=progress,
+    )
+
+
+def contents(store: VectorStore) -> dict[str, tuple[Payload, np.ndarray]]:
+    """Everything in the collection: path -> payload and CLIP vector."""
+    return {
+        payload["path"]: (payload, vector)
+        for points in store.scan(vectors=(CLIP,))
+        for payload, vector in zip(points.payloads, points.vectors[CLIP], strict=True)
+    }
+
+
+def assert_same(one: VectorStore, other: VectorStore) -> None:
+    """Check that two collections hold the same ids, payloads and vectors (1e-5)."""
+    left, right = contents(one), contents(other)
+    assert left.keys() == right.keys()
+    for path, (payload, vector) in left.items():
+        assert payload == right[path][0]
+        np.testing.assert_allclose(vector, right[path][1], atol=1e-5)

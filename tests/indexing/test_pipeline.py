@@ -1,0 +1,174 @@
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from t2c_search.errors import UnknownVectorError
+from t2c_search.indexing.decode import decode_file
+from t2c_search.indexing.pipeline import EmbeddedBatch, embed
+from t2c_search.indexing.sources import ImageInput, list_images
+from t2c_search.types import Failure
+
+from .support import TinyEncoder, picture, save_pictures
+
+
+def never(failure: Failure) -> None:
+    raise AssertionError(failure)
+
+
+def rows(batches: Iterator[EmbeddedBatch]) -> tuple[list[str], torch.Tensor]:
+    found = list(batches)
+    ids = [record.id for batch in found for record in batch.records]
+    return ids, torch.cat([batch.vectors[0] for batch in found])
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 1), (7, 3), (64, 2)])
+def test_order_and_vectors_do_not_depend_on_threads_or_batches(tmp_path: Path, batch_size: int, workers: int) -> None:
+    paths = save_pictures(tmp_path, 20)
+    encoder = TinyEncoder()
+    expected = [encoder.encode_images(encoder.prepare(decode_file(path, decode_size=16), "")[None]) for path in paths]
+    images = list_images([tmp_path])
+    ids, vectors = rows(embed(images, (encoder,), batch_size=batch_size, workers=workers, on_failure=never))
+    assert ids == [item.id for item in images]
+    torch.testing.assert_close(vectors, torch.cat(expected), atol=1e-4, rtol=1e-5)
+
+
+def test_failures_leave_no_gap_and_batches_stay_full(tmp_path: Path) -> None:
+    save_pictures(tmp_path, 10)
+    for name in ("0000.jpg", "0004.jpg", "0009.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    failures: list[Failure] = []
+    batches = list(
+        embed(list_images([tmp_path]), (TinyEncoder(),), batch_size=3, workers=2, on_failure=failures.append)
+    )
+    assert [Path(failure.path).name for failure in failures] == ["0000.jpg", "0004.jpg", "0009.jpg"]
+    assert [len(batch.records) for batch in batches] == [3, 3, 1]
+
+
+def test_inputs_are_taken_only_a_batch_and_two_per_thread_ahead(tmp_path: Path) -> None:
+    (path,) = save_pictures(tmp_path, 1)
+    taken = 0
+
+    def endless() -> Iterator[ImageInput]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield ImageInput(str(path), 1, taken)
+
+    batches = embed(endless(), (TinyEncoder(),), batch_size=10, workers=3, on_failure=never)
+    for given in range(1, 20):
+        next(batches)
+        assert taken - 10 * given <= 10 + 2 * 3
+    batches.close()
+
+
+def test_several_encoders_share_one_reading_and_one_decoding(tmp_path: Path) -> None:
+    paths = save_pictures(tmp_path, 5)
+
+    class Watching(TinyEncoder):
+        def __init__(self, which: int, size: int | None) -> None:
+            super().__init__(seed=which)
+            self.which, self.decode_size = which, size
+            self.images: list[Image.Image] = []  # kept, so that no two can have the same identity
+
+        def prepare(self, image: Image.Image, name: str) -> torch.Tensor:
+            self.images.append(image)
+            return super().prepare(image, name)
+
+    opened: list[str] = []
+    listening = True
+
+    def audit(event: str, arguments: tuple[object, ...]) -> None:
+        if listening and event == "open" and str(arguments[0]).endswith(".jpg"):
+            opened.append(str(arguments[0]))
+
+    one, two = Watching(0, 4), Watching(1, 32)
+    images = list_images([tmp_path])
+    sys.addaudithook(audit)  # cannot be taken away again, hence the flag
+    batches = list(embed(images, (one, two), batch_size=2, workers=1, on_failure=never))
+    listening = False
+    assert [id(image) for image in one.images] == [id(image) for image in two.images]
+    assert all(min(image.size) >= 32 for image in one.images)
+    assert sorted(opened) == [str(path) for path in paths]
+    for which in (0, 1):
+        alone = TinyEncoder(which)
+        expected = alone.encode_images(torch.stack([alone.prepare(image, "") for image in one.images]))
+        torch.testing.assert_close(torch.cat([batch.vectors[which] for batch in batches]), expected)
+
+
+def test_encoder_that_does_not_look_at_pixels_gets_its_name_and_costs_no_decoding(tmp_path: Path) -> None:
+    class Precomputed(TinyEncoder):
+        decode_size = 0
+
+        def prepare(self, image: Image.Image, name: str) -> torch.Tensor:
+            if name.endswith("0001.jpg"):
+                raise UnknownVectorError("no vector of 0001.jpg; nearest: 0000.jpg")
+            return torch.full((image_dim,), float(Path(name).stem), dtype=torch.float32)
+
+        def encode_images(self, batch: torch.Tensor) -> torch.Tensor:
+            return batch
+
+    image_dim = TinyEncoder.image_dim
+    paths = save_pictures(tmp_path, 3)
+    paths[2].write_bytes(paths[2].read_bytes()[:-300])  # its header is whole
+    failures: list[Failure] = []
+    (batch,) = embed(list_images([tmp_path]), (Precomputed(),), batch_size=8, on_failure=failures.append)
+    assert batch.vectors[0][:, 0].tolist() == [0, 2]
+    assert [record.payload["width"] for record in batch.records] == [96, 96]
+    assert failures == [Failure(paths[1].as_posix(), "no vector of 0001.jpg; nearest: 0000.jpg")]
+
+
+def test_batch_too_large_for_memory_is_tried_in_halves(tmp_path: Path) -> None:
+    class Small(TinyEncoder):
+        def encode_images(self, batch: torch.Tensor) -> torch.Tensor:
+            if len(batch) > 3:
+                raise torch.OutOfMemoryError("no room for more than 3")
+            return super().encode_images(batch)
+
+    save_pictures(tmp_path, 17)
+    images = list_images([tmp_path])
+    ids, vectors = rows(embed(images, (Small(),), batch_size=8, on_failure=never))
+    expected_ids, expected = rows(embed(images, (TinyEncoder(),), batch_size=8, on_failure=never))
+    assert ids == expected_ids
+    torch.testing.assert_close(vectors, expected)
+
+
+def test_image_that_breaks_the_model_fails_alone(tmp_path: Path) -> None:
+    class Fragile(TinyEncoder):
+        def prepare(self, image: Image.Image, name: str) -> torch.Tensor:
+            if name.endswith("0002.jpg"):
+                raise IndexError("too odd")
+            size = 8 if name.endswith("0005.jpg") else 16
+            return super().prepare(image, name)[:, :size]
+
+    save_pictures(tmp_path, 9)
+    failures: list[Failure] = []
+    ids, _ = rows(embed(list_images([tmp_path]), (Fragile(),), batch_size=4, on_failure=failures.append))
+    assert len(ids) == 7
+    reasons = {Path(failure.path).name: failure.reason for failure in failures}
+    assert reasons["0002.jpg"] == "cannot be prepared for the model: IndexError: too odd"
+    assert reasons["0005.jpg"].startswith("the model failed on it: ")
+
+
+def test_payload_holds_the_fields_given_beside_the_measured_ones(tmp_path: Path) -> None:
+    (path,) = save_pictures(tmp_path, 1)
+    item = ImageInput(str(path), 1, 17, {"captions": ["x"], "rating": 3})
+    ((record,),) = [batch.records for batch in embed([item], (TinyEncoder(),), batch_size=4, on_failure=never)]
+    assert record.id == item.id
+    assert (record.payload["captions"], record.payload["rating"], record.payload["mtime_ns"]) == (["x"], 3, 17)
+    assert (record.payload["width"], record.payload["bytes"]) == (96, path.stat().st_size)
+
+
+def test_rotated_photograph_has_the_vector_of_its_upright_copy(tmp_path: Path) -> None:
+    upright = picture(8, (320, 240))
+    upright.save(tmp_path / "upright.jpg", quality=100, subsampling=0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.jpg", quality=100, subsampling=0, exif=exif)
+    _, vectors = rows(embed(list_images([tmp_path]), (TinyEncoder(),), batch_size=2, on_failure=never))
+    unit = torch.nn.functional.normalize(vectors)
+    np.testing.assert_allclose(unit[0], unit[1], atol=1e-3)

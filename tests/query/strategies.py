@@ -1,0 +1,100 @@
+"""Random constraint trees."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from hypothesis import strategies as st
+
+from t2c_search.filters import Equals, Exists, GeoRadius, OneOf, Range, TextMatch
+from t2c_search.query.constraints import (
+    And,
+    Concept,
+    Constraint,
+    Contrast,
+    Difference,
+    Image,
+    Like,
+    Not,
+    Or,
+    Phrase,
+    Saved,
+    Sum,
+    Term,
+    Threshold,
+)
+
+FIELDS = st.sampled_from(["width", "exif.iso", "gps", "Kamera_größe", "with-hyphen", "taken"])
+WORDS = st.text(min_size=1, max_size=12).filter(str.strip)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+WEIGHTS = st.floats(-100, 100).filter(bool)
+LIMITS = st.one_of(NUMBERS, st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)))
+
+
+def conditions() -> st.SearchStrategy[Constraint]:
+    """Conditions on the payload."""
+    scalars = st.one_of(st.booleans(), st.integers(-(10**9), 10**9), NUMBERS, st.text(max_size=8))
+    lists = st.one_of(st.lists(st.text(max_size=8), min_size=1), st.lists(st.integers(), min_size=1)).map(tuple)
+    return st.one_of(
+        st.builds(Equals, field=FIELDS, value=scalars),
+        st.builds(OneOf, field=FIELDS, values=lists),
+        _ranges(NUMBERS),
+        _ranges(st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1))),
+        st.builds(Exists, field=FIELDS),
+        st.builds(TextMatch, field=FIELDS, text=st.text(max_size=8)),
+        st.builds(
+            GeoRadius, field=FIELDS, lat=st.floats(-90, 90), lon=st.floats(-180, 180), metres=st.floats(0.1, 1e7)
+        ),
+    )
+
+
+def _ranges(limits: st.SearchStrategy[object]) -> st.SearchStrategy[Range]:
+    bounds = st.dictionaries(st.sampled_from(["gt", "gte", "lt", "lte"]), limits, min_size=1)
+    return st.builds(lambda field, bound: Range(field=field, **bound), FIELDS, bounds)
+
+
+def concepts(atoms: st.SearchStrategy[Concept]) -> st.SearchStrategy[Concept]:
+    """Directions made of others."""
+    return st.recursive(
+        atoms,
+        lambda inner: st.one_of(
+            st.builds(Contrast, concept=inner, alternatives=st.lists(inner, min_size=1, max_size=3).map(tuple)),
+            st.builds(Difference, concept=inner, over=inner),
+            st.lists(st.builds(Term, weight=WEIGHTS, concept=inner), min_size=1, max_size=3).map(
+                lambda terms: Sum(terms=tuple(terms))
+            ),
+        ),
+        max_leaves=4,
+    )
+
+
+def written_atoms() -> st.SearchStrategy[Concept]:
+    """Every kind of simple concept, with whatever text a user might put between quotes."""
+    return st.one_of(
+        WORDS.map(lambda text: Phrase(text=text)),
+        WORDS.map(lambda path: Image(path=path)),
+        WORDS.map(lambda point: Like(id=point)),
+        st.from_regex(r"\A\w[\w-]{0,8}\Z").map(lambda name: Saved(name=name)),
+    )
+
+
+def thresholds(inner: st.SearchStrategy[Concept]) -> st.SearchStrategy[Constraint]:
+    """Concepts with a value to reach, in every unit."""
+    return st.one_of(
+        st.builds(Threshold, concept=inner, value=st.floats(-3, 3), unit=st.just("sd"), strict=st.booleans()),
+        st.builds(Threshold, concept=inner, value=st.floats(-1, 1), unit=st.just("cosine"), strict=st.booleans()),
+        st.builds(Threshold, concept=inner, value=st.floats(0.1, 100), unit=st.just("top")),
+    )
+
+
+def trees(leaves: st.SearchStrategy[Constraint], max_leaves: int = 6) -> st.SearchStrategy[Constraint]:
+    """Boolean combinations of the leaves."""
+    return st.recursive(
+        leaves,
+        lambda inner: st.one_of(
+            st.lists(inner, min_size=2, max_size=3).map(lambda parts: And(parts=tuple(parts))),
+            st.lists(inner, min_size=2, max_size=3).map(lambda parts: Or(parts=tuple(parts))),
+            inner.map(lambda part: Not(part=part)),
+        ),
+        max_leaves=max_leaves,
+    )
