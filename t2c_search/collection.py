@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -17,16 +18,17 @@ from t2c_search.card import CollectionCard, read_card, write_card
 from t2c_search.errors import AlignmentError, CollectionFormatError, CollectionNotFoundError, UsageError
 from t2c_search.filters import Filter, Scalar
 from t2c_search.fitting import Batching, fit_on_images
-from t2c_search.indexing.failures import read_failures, write_failures
+from t2c_search.indexing.failures import read_failures
 from t2c_search.indexing.metadata import MEASURED, PAYLOAD_INDEXES
 from t2c_search.indexing.pipeline import index_images
 from t2c_search.indexing.report import IndexReport, Progress
 from t2c_search.indexing.sources import SUFFIXES, ImageInput, ImageList, list_images
 from t2c_search.indexing.statistics_state import load_statistics
-from t2c_search.models import ModelSelection, Models, encoder_ref
+from t2c_search.models import Models, ModelSelection, encoder_ref
 from t2c_search.query.constraints import And, Image
 from t2c_search.query.engine import MAX_CANDIDATES, Engine, Expression
 from t2c_search.query.saved import SavedConcept, dump_concepts, fit_concept, load_concepts
+from t2c_search.query.syntax import parse, parse_filter
 from t2c_search.settings import Device, Dtype, load_settings
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
@@ -145,6 +147,7 @@ class Collection:
 
         A file that cannot be indexed is in the report, with the reason. Raises UsageError for paths that do not exist.
         """
+        started = time.perf_counter()
         settings = load_settings()
         batching = Batching(batch_size or settings.batch_size, workers or settings.workers)
         inputs = _listed(paths, captions)
@@ -158,7 +161,7 @@ class Collection:
                 progress=progress,
             )
             if unreadable:
-                return replace(IndexReport.all_failed(unreadable), warnings=inputs.warnings)
+                return IndexReport(len(unreadable), 0, 0, 0, unreadable, time.perf_counter() - started, inputs.warnings)
         self._remember_fields(inputs)
         report = index_images(
             inputs,
@@ -171,7 +174,7 @@ class Collection:
             progress=progress,
         )
         self.__dict__.pop("engine", None)  # its statistics are of before
-        return replace(report, warnings=inputs.warnings)
+        return replace(report, seconds=time.perf_counter() - started, warnings=inputs.warnings)
 
     @cached_property
     def engine(self) -> Engine:
@@ -179,7 +182,9 @@ class Collection:
         card = self._made()
         statistics = load_statistics(self.store)
         if statistics is None or not statistics.count:
-            raise CollectionNotFoundError(f"collection {self.name!r} holds no image yet; add some with: t2c index FOLDER")
+            raise CollectionNotFoundError(
+                f"collection {self.name!r} holds no image yet; add some with: t2c index FOLDER"
+            )
         return Engine(
             self.store,
             statistics,
@@ -229,13 +234,16 @@ class Collection:
 
     def count(self, query: Expression, *, where: str | Filter | None = None, approx: bool = False) -> Count:
         """Count the images that satisfy the constraints: exactly, or from the sample with a 95 % interval."""
-        return self.engine.count(query, where=where, approx=approx)
+        return self.engine.count(query, where=where, approximate=approx)
 
     def facets(
         self, field: str, query: Expression | None = None, *, where: str | Filter | None = None, limit: int = 20
     ) -> list[tuple[Scalar, int]]:
         """Count a payload field's values among the images that satisfy the constraints, most frequent first."""
-        return self.engine.facets(field, query, where=where, limit=limit)
+        if query is None:
+            condition = parse_filter(where, fields=self._fields()) if isinstance(where, str) else where
+            return self.store.facet(field, where=condition, limit=limit)
+        return self.engine.facets(query, field, where=where, limit=limit)
 
     @cached_property
     def concepts(self) -> dict[str, SavedConcept]:
@@ -256,10 +264,10 @@ class Collection:
         Replaces a concept of that name. Raises ImageError for a file that cannot be read, UsageError without examples.
         """
         embed = self.models.embed_image
-        shown, not_shown = (np.array([embed(path) for path in paths], np.float32) for paths in (yes, no))
-        calibration = self.engine.calibration
+        dim = self._made().clip.dim
+        shown, others = (np.array([embed(path) for path in paths], np.float32).reshape(-1, dim) for paths in (yes, no))
         direction = None if text is None else self.models.embed_texts([text])[0].astype(np.float64)
-        concept = fit_concept(name, shown, not_shown.reshape(-1, calibration.dim), calibration, direction)
+        concept = fit_concept(name, shown, others, self.engine.calibration, direction)
         self._save_concepts(self.concepts | {name: concept})
         return concept
 
@@ -280,7 +288,10 @@ class Collection:
                 raise UsageError("nothing to search for: give a text, constraints, or an image")
             return query
         wanted = Image(path=str(image))
-        return wanted if query is None else And(parts=(wanted, self.engine.read(query)))
+        if query is None:
+            return wanted
+        tree = parse(query, fields=self._fields()) if isinstance(query, str | Mapping) else query
+        return And(parts=(tree, wanted))
 
     def _fields(self) -> set[str]:
         """Return the payload fields that expressions may name."""
@@ -396,7 +407,9 @@ class Collection:
 
         content = self.store.read_blob(_ALIGNER_BLOB)
         if content is None:
-            raise CollectionFormatError(f"collection {self.name!r} has lost its aligner; index it again under another name")
+            raise CollectionFormatError(
+                f"collection {self.name!r} has lost its aligner; index it again under another name"
+            )
         return Aligner.from_bytes(content)
 
 
@@ -417,7 +430,9 @@ def _load_aligner(file: str | Path, card: CollectionCard) -> Aligner:
     from t2c_search.alignment.aligner import Aligner
 
     if not card.aligned:
-        raise UsageError(f"{card.backbone.id!r} is the CLIP model itself: leave --aligner out, or name another --backbone")
+        raise UsageError(
+            f"{card.backbone.id!r} is the CLIP model itself: leave --aligner out, or name another --backbone"
+        )
     aligner = Aligner.load(file)
     aligner.check(card.backbone, card.clip)
     return aligner

@@ -132,7 +132,9 @@ def _store(store: str) -> Iterator[Finding]:
             finally:
                 opened.close()
     except StoreLockedError as exc:
-        yield Finding("store", "note", str(exc), "wait for the other command, or use a Qdrant server for several at once")
+        yield Finding(
+            "store", "note", str(exc), "wait for the other command, or use a Qdrant server for several at once"
+        )
     except StoreError as exc:
         yield Finding("store", "problem", str(exc))
     else:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from t2c_search.alignment.aligner import Aligner
-    from t2c_search.encoders.protocols import DualEncoder, ImageEncoder, TextEncoder
+    from t2c_search.encoders.protocols import ImageEncoder, TextEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,8 @@ class Models:
     @cached_property
     def clip(self) -> ImageEncoder:
         """The CLIP model. Raises UsageError when it is not the one that made the collection."""
-        encoder = registry.load_clip(
-            self._choice.clip or _trusted(self._card.clip.id, "--clip"), device=self._choice.device, dtype=self._choice.dtype
-        )
+        clip_id = self._choice.clip or _trusted(self._card.clip.id, "--clip")
+        encoder = registry.load_clip(clip_id, device=self._choice.device, dtype=self._choice.dtype)
         check_model("CLIP model", self._card.clip, encoder_ref(encoder))
         return encoder
 
@@ -68,9 +67,8 @@ class Models:
         """The backbone. Raises UsageError when it is not the one that made the collection."""
         if not self._card.aligned:
             return self.clip
-        encoder = registry.load_image_encoder(
-            self._choice.backbone or _trusted(self._card.backbone.id, "--backbone"), device=self._choice.device, dtype=self._choice.dtype
-        )
+        backbone_id = self._choice.backbone or _trusted(self._card.backbone.id, "--backbone")
+        encoder = registry.load_image_encoder(backbone_id, device=self._choice.device, dtype=self._choice.dtype)
         check_model("backbone", self._card.backbone, encoder_ref(encoder))
         return encoder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_batches_merges_and_order_do_not_matter(cuts: list[int], seed: int) -> N
 
     merged = VectorStatistics(DIM, 40)
     bounds = [0, *sorted(cuts), 300]
-    for start, stop in reversed(list(zip(bounds, bounds[1:], strict=False))):
+    for start, stop in reversed(list(itertools.pairwise(bounds))):
         part = VectorStatistics(DIM, 40)
         part.add(ids(start, stop), rows[start:stop])
         merged.merge(part)

@@ -30,8 +30,7 @@ TRANSFORMS: dict[Transform, Callable[[Tensor], Tensor]] = {"identity": lambda ro
 
 
 def place_on_sphere(points: Tensor, axis: Tensor) -> Tensor:
-    """Map points (n, d) to unit rows (n, d) that keep the points' components along ``axis`` (d,), a unit vector or
-    zero.
+    """Map points (n, d) to unit rows (n, d) that keep their component along ``axis`` (d,), a unit vector or zero.
 
     A regression's predictions are shorter than 1, the more so the less they know. Dividing by the length inflates their
     component along the mean, where all CLIP vectors are long, and so forgets how that component differs between images.

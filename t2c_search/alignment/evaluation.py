@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import normalize
 
-_TINY = 1e-12  # a sum of squares below this is a constant: it correlates with nothing
+_TINY = 1e-12  # a variance below this is float32's rounding of a constant
 
 
 def r2_per_dimension(predicted: Tensor, true: Tensor) -> float:
     """1 - residual / variance per column of (n, d), averaged over the columns that vary."""
-    variance = (true - true.mean(0)).square().sum(0)
-    residual = (predicted - true).square().sum(0)
+    variance = (true - true.mean(0)).square().mean(0)
+    residual = (predicted - true).square().mean(0)
     varies = variance > _TINY
     return float((1 - residual[varies] / variance[varies]).mean())
 
@@ -29,8 +29,10 @@ def concept_fidelity(rows: Tensor, true: Tensor, concepts: Tensor) -> float:
     """
     ours, theirs = rows @ concepts.T, true @ concepts.T
     ours, theirs = ours - ours.mean(0), theirs - theirs.mean(0)
-    spread = (ours.square().sum(0) * theirs.square().sum(0)).clamp_min(_TINY**2).sqrt()
-    return float(((ours * theirs).sum(0) / spread).mean())
+    our_variance, their_variance = ours.square().mean(0), theirs.square().mean(0)
+    varies = (our_variance > _TINY) & (their_variance > _TINY)
+    correlation = (ours * theirs).mean(0) / (our_variance * their_variance).sqrt()
+    return float(correlation.where(varies, 0).mean())
 
 
 def recall(rows: Tensor, true: Tensor, k: int) -> float:

@@ -49,8 +49,7 @@ DEFAULT_METHOD = "spherical-ridge"
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One map's outcome on the held-out pairs: predictions of the affine part, unit rows, true unit rows, all (h,
-    d)."""
+    """One map's outcome on the held-out pairs, (h, d_clip) each: affine predictions, unit rows, and the true rows."""
 
     strength: float
     restoration: float

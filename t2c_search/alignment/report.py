@@ -8,8 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """Quality of one fit. Every figure but ``pooled_training_r2`` is of the held-out pairs, by the map fitted without
-    them.
+    """Quality of one fit; every figure but ``pooled_training_r2`` is of held-out pairs, by a map fitted without them.
 
     The strength was chosen on the same held-out pairs, so the figures are slightly flattering. The aligner that goes
     with the report was then fitted again on all pairs at that strength.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from t2c_search.types import SearchResult
 
 Expression = Annotated[
-    str, typer.Argument(help="A text, or constraints: '\"a dog\" AND NOT \"a person\" AND width >= 1024'.")
+    str, typer.Argument(help='A text, or constraints: \'"a dog" AND NOT "a person" AND width >= 1024\'.')
 ]
 
 
@@ -36,7 +36,9 @@ def search(
     where: options.Where = None,
     exact: Annotated[bool, typer.Option("--exact", help="Scan every vector instead of using the index.")] = False,
     diverse: Annotated[bool, typer.Option("--diverse", help="Prefer hits that differ from each other.")] = False,
-    group_by: Annotated[str | None, typer.Option("--group-by", help="The best hit of each value of this field.")] = None,
+    group_by: Annotated[
+        str | None, typer.Option("--group-by", help="The best hit of each value of this field.")
+    ] = None,
     explain_plan: Annotated[bool, typer.Option("--explain-plan", help="Show how the search was run.")] = False,
     paths: Annotated[bool, typer.Option("--paths", help="Print paths only, one a line, for pipes.")] = False,
     sheet: Annotated[Path | None, typer.Option("--sheet", help="Draw the hits into this picture.")] = None,

@@ -78,7 +78,7 @@ def write_coco(hits: Iterable[Hit], expression: str, target: BinaryIO) -> int:
     head = {"info": {"description": expression, "version": "1.0"}, "licenses": [], "categories": [], "annotations": []}
 
     def image(hit: Hit) -> dict[str, Any]:
-        size = {name: hit.payload[name] for name in ("width", "height") if name in hit.payload}
+        size: dict[str, Any] = {name: hit.payload[name] for name in ("width", "height") if name in hit.payload}
         return {"id": hit.rank, "file_name": hit.path, **size, "t2c": _judgement(hit, expression)}
 
     return _write_array(head, "images", map(image, hits), target)

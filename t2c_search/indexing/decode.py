@@ -24,6 +24,9 @@ MAX_PIXELS = 250_000_000
 """Larger images are refused before decoding: 750 MB as RGB; the largest phone cameras make 200 megapixels."""
 MAX_ASPECT = 100
 """More elongated images are refused: models scale the shorter side, so 1 x 65,000 would grow to gigabytes."""
+DRAFT_MARGIN = 2
+"""A scaled JPEG keeps this many times the side that the model asks for: its own resampling must have the last word;
+on photographs of 12 megapixels, the cosine of features with those of a full decoding is 0.998 at 1 and 0.9997 at 2."""
 
 _TOO_LARGE = f"the image is larger than the limit of {MAX_PIXELS // 1_000_000} megapixels"
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF")
@@ -78,8 +81,8 @@ def decode_file(path: str | Path, *, decode_size: int | None = None) -> Image.Im
 def decode(content: bytes, decode_size: int | None) -> DecodedImage:
     """Decode an image file's bytes to upright RGB.
 
-    A JPEG may come scaled down by 2, 4 or 8, its shorter side still at least ``decode_size`` pixels: that skips most
-    of the work on large photographs. None decodes in full; 0 reads the header only and leaves the pixels undecoded.
+    A JPEG may come scaled down by 2, 4 or 8, its shorter side still at least twice ``decode_size`` pixels: that skips
+    most of the work on large photographs. None decodes in full; 0 reads the header only and decodes no pixels.
 
     Raises ImageError, saying what is wrong with the image.
     """
@@ -88,7 +91,7 @@ def decode(content: bytes, decode_size: int | None) -> DecodedImage:
     pixels: Image.Image = image
     try:
         if decode_size and image.format in _DRAFTED:
-            image.draft(None, (decode_size, decode_size))
+            image.draft(None, (DRAFT_MARGIN * decode_size, DRAFT_MARGIN * decode_size))
         if decode_size != 0:
             image.load()
         exif, orientation = _read_exif(image)

@@ -123,7 +123,8 @@ class Engine:
             return Count(count, low == high, low, high, watch.total)
         fronts = _fronts(branches)
         if len(branches) == 1 and not branches[0].axes:
-            count = self.store.count(branches[0].where)
+            count = fronts[0].candidates = self.store.count(branches[0].where)
+            fronts[0].path = "scan"
         else:
             count = sum(1 for _ in matches(self.store, fronts, points=self.calibration.count))
         watch.lap("search")
@@ -138,7 +139,7 @@ class Engine:
         counts: Counter[Scalar] = Counter()
         while batch := list(islice(found, _BATCH)):
             for payload in self.store.fetch([each.id for each in batch]).payloads:
-                counts.update(dict.fromkeys(_values(payload, field)))
+                counts.update(set(_values(payload, field)))
         return sorted(counts.items(), key=lambda entry: (-entry[1], str(entry[0])))[:limit]
 
     def _plan(self, expression: Expression, where: str | Filter | None, *, mining: bool) -> tuple[Branch, ...]:

@@ -41,7 +41,7 @@ class HalfSpace:
 
 
 def enclose_passing(gates: Gates, correlation: Array) -> HalfSpace:
-    """Enclose the images that pass the gates. The normal is 0 when the collection's mean passes: nothing is excluded."""
+    """Enclose the images that pass the gates; the normal is 0 when the collection's mean passes, and all are in."""
     rows, values = gates
     weights = _weights(rows, values, correlation)
     return HalfSpace(weights @ rows, float(weights @ values), -np.inf, 0.0)
@@ -71,5 +71,5 @@ def _weights(rows: Array, values: Array, correlation: Array) -> Array:
     lengths = np.sqrt(np.maximum(np.einsum("im,mn,in->i", rows, correlation, rows), 1e-30))
     gram = (rows / lengths[:, None]) @ correlation @ (rows / lengths[:, None]).T
     factor = np.linalg.cholesky(gram + _RIDGE * np.eye(len(values)))
-    found: Array = nnls(factor.T, np.linalg.solve(factor, values / lengths))[0]
-    return found / lengths
+    weights: Array = nnls(factor.T, np.linalg.solve(factor, values / lengths))[0] / lengths
+    return weights

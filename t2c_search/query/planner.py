@@ -110,17 +110,16 @@ class _Compiler:
     def branch(self) -> Branch:
         conjuncts = self._conjunction.conjuncts
         literals = tuple(self._literal(conjunct) for conjunct in conjuncts)
-        terms = self._wanted_terms() + [
-            Term(self._axis(conjunct.concept), -1.0, _weight(conjunct.concept), -SOFT_THRESHOLD)
-            for conjunct in conjuncts
-            if not conjunct.wanted
-        ]
+        unwanted = {self._axis(each.concept): _weight(each.concept) for each in conjuncts if not each.wanted}
+        terms = self._wanted_terms()
+        terms += [Term(axis, -1.0, weight, -SOFT_THRESHOLD) for axis, weight in unwanted.items()]
         axes = tuple(self._axes.values())
-        directions = np.array([axis.direction / axis.sd for axis in axes]).reshape(len(axes), -1)
+        directions = np.zeros((len(axes), len(self._calibration.mean)))
+        for row, axis in enumerate(axes):
+            directions[row] = axis.direction / axis.sd
         means = np.array([axis.mean / axis.sd for axis in axes])
-        planning = self._calibration.planning
-        sample = planning @ directions.T - means if axes else np.zeros((len(planning), 0))
-        correlation = directions @ self._calibration.covariance @ directions.T if axes else np.zeros((0, 0))
+        sample = self._calibration.planning @ directions.T - means
+        correlation = directions @ self._calibration.covariance @ directions.T
         return Branch(
             literals,
             self._conjunction.where,

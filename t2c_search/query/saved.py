@@ -36,14 +36,14 @@ def fit_concept(
     """Learn a concept from unit rows (n, d) that show it and (m, d) that do not, and optionally its text's (d,).
 
     Its direction lies between the text's and that of the positives' mean less the collection's. Raises UsageError
-    without positives, or for a name that cannot be used.
+    without anything to learn from, or for a name that cannot be used.
     """
     try:
         check_name(name)
     except ValueError as exc:
         raise UsageError(str(exc)) from exc
-    if not len(yes):
-        raise UsageError(f"concept {name!r} needs at least one example that shows it")
+    if not len(yes) and (text is None or not len(no)):
+        raise UsageError(f"concept {name!r} needs an example that shows it, or its text and examples that do not")
     rows = yes.astype(np.float64)
     axis = _between(text, rows, calibration)
     alone = text is None and len(rows) == 1

@@ -60,9 +60,7 @@ def test_tables_hold_every_field(tmp_path: Path, name: str) -> None:
     else:
         rows = pq.read_table(io.BytesIO(content)).to_pylist()
     for hit, row in zip(found, rows, strict=True):
-        nested = {
-            key: row[key] if name == "jsonl" else json.loads(row[key]) for key in ("payload", "contributions")
-        }
+        nested = {key: row[key] if name == "jsonl" else json.loads(row[key]) for key in ("payload", "contributions")}
         assert (int(row["rank"]), row["id"], row["path"]) == (hit.rank, hit.id, hit.path)
         assert (float(row["score"]), float(row["cosine"])) == (hit.score, hit.cosine)
         assert nested["payload"] == hit.payload

@@ -14,6 +14,7 @@ from PIL import Image
 from t2c_search.errors import StoreError
 from t2c_search.filters import TextMatch
 from t2c_search.indexing.failures import read_failures
+from t2c_search.indexing.report import IndexReport
 from t2c_search.indexing.sources import list_images
 from t2c_search.indexing.statistics_state import load_statistics
 from t2c_search.statistics import VectorStatistics
@@ -190,7 +191,7 @@ def faults(tmp_path: Path) -> Path:
     """One good photograph, one turned, one HEIC, and one of everything that goes wrong."""
     folder = tmp_path / "faults"
     folder.mkdir()
-    upright = picture(1, (320, 240))
+    upright = picture(1, (640, 480))
     upright.save(folder / "good.jpg", quality=100, subsampling=0)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -220,7 +221,7 @@ def by_name(failures: list[Failure] | tuple[Failure, ...]) -> dict[str, str]:
 @both_stores
 def test_every_fault_is_reported_and_stops_nothing(faults: Path, store: VectorStore) -> None:
     report = index(list_images([faults]), store, batch_size=2)
-    assert (report.seen, report.indexed, report.failed) == (8, 3, 5)
+    assert (report.seen, report.indexed, report.failed, report.all_failed) == (8, 3, 5, False)
     for failures in (by_name(report.failures), by_name(read_failures(store))):
         assert failures.keys() == REASONS.keys()
         for name, reason in REASONS.items():
@@ -228,7 +229,7 @@ def test_every_fault_is_reported_and_stops_nothing(faults: Path, store: VectorSt
     stored = {Path(path).name: found for path, found in contents(store).items()}
     for name in ("good.jpg", "turned.jpg", "phone.heic"):
         payload, vector = stored[name]
-        assert (payload["width"], payload["height"]) == (320, 240)
+        assert (payload["width"], payload["height"]) == (640, 480)
         assert vector @ stored["good.jpg"][1] > 0.98
     np.testing.assert_allclose(stored["turned.jpg"][1], stored["good.jpg"][1], atol=1e-3)
     document = report.to_json()
@@ -293,6 +294,13 @@ def test_progress_counts_every_input_once(faults: Path, photos: Path, store: Vec
     report = index(list_images([photos, faults]), store, progress=progress)
     assert (progress.total, progress.done) == (28, 28)
     assert tuple(progress.failures) == report.failures
+
+
+def test_run_in_which_everything_failed_says_so(faults: Path, store: VectorStore) -> None:
+    report = index(list_images([faults / "zero.png", faults / "text.jpg"]), store)
+    assert (report.indexed, report.failed, report.all_failed) == (0, 2, True)
+    assert IndexReport.of_failures(report.failures).to_json()["failed"] == 2
+    assert not index(list_images([faults / "good.jpg"]), store).all_failed
 
 
 @pytest.mark.parametrize("fault", ["dirty", "miscounted", "damaged"])

@@ -92,7 +92,7 @@ def test_several_encoders_share_one_reading_and_one_decoding(tmp_path: Path) -> 
     batches = list(embed(images, (one, two), batch_size=2, workers=1, on_failure=never))
     listening = False
     assert [id(image) for image in one.images] == [id(image) for image in two.images]
-    assert all(min(image.size) >= 32 for image in one.images)
+    assert all(min(image.size) >= 2 * 32 for image in one.images)
     assert sorted(opened) == [str(path) for path in paths]
     for which in (0, 1):
         alone = TinyEncoder(which)
@@ -164,7 +164,7 @@ def test_payload_holds_the_fields_given_beside_the_measured_ones(tmp_path: Path)
 
 
 def test_rotated_photograph_has_the_vector_of_its_upright_copy(tmp_path: Path) -> None:
-    upright = picture(8, (320, 240))
+    upright = picture(8, (640, 480))
     upright.save(tmp_path / "upright.jpg", quality=100, subsampling=0)
     exif = Image.Exif()
     exif[0x0112] = 6

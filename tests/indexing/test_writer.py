@@ -77,10 +77,12 @@ def test_embedding_waits_for_a_store_that_is_behind() -> None:
 
     thread = threading.Thread(target=embed)
     thread.start()
-    assert not finished.wait(0.3)  # a moment in which nobody would hold it back
-    assert put <= 3
-    store.answering.set()
-    thread.join()
+    try:
+        assert not finished.wait(0.3)  # a moment in which nobody would hold it back
+        assert put <= 3
+    finally:
+        store.answering.set()
+        thread.join()
     assert store.count() == 20 * UPSERT_POINTS
 
 

@@ -58,8 +58,12 @@ def concepts(atoms: st.SearchStrategy[Concept]) -> st.SearchStrategy[Concept]:
     return st.recursive(
         atoms,
         lambda inner: st.one_of(
-            st.builds(Contrast, concept=inner, alternatives=st.lists(inner, min_size=1, max_size=3).map(tuple)),
-            st.builds(Difference, concept=inner, over=inner),
+            st.lists(inner, min_size=2, max_size=4, unique=True).map(
+                lambda parts: Contrast(concept=parts[0], alternatives=tuple(parts[1:]))
+            ),
+            st.lists(inner, min_size=2, max_size=2, unique=True).map(
+                lambda parts: Difference(concept=parts[0], over=parts[1])
+            ),
             st.lists(st.builds(Term, weight=WEIGHTS, concept=inner), min_size=1, max_size=3).map(
                 lambda terms: Sum(terms=tuple(terms))
             ),

@@ -1,0 +1,84 @@
+"""``t2c concept``: concepts learnt from examples, for use in expressions as ``@name``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from t2c_search.cli import options
+from t2c_search.cli.app import app
+from t2c_search.cli.options import SETTINGS
+from t2c_search.cli.render import out, print_json
+
+concept = typer.Typer(no_args_is_help=True, help="Teach concepts by examples, and use them in expressions as @name.")
+app.add_typer(concept, name="concept")
+
+Name = Annotated[str, typer.Argument(help="The concept's name; expressions say @NAME.")]
+
+
+@concept.command()
+def add(
+    name: Name,
+    yes: Annotated[list[Path], typer.Option("--yes", help="Image that shows it; give several.")],
+    no: Annotated[list[Path] | None, typer.Option("--no", help="Image that does not; give several.")] = None,
+    phrase: Annotated[str | None, typer.Option("--phrase", help="Start from this text.")] = None,
+    collection: options.CollectionName = SETTINGS.collection,
+    store: options.StoreLocation = SETTINGS.store,
+    device: options.DeviceName = SETTINGS.device,
+) -> None:
+    """Learn a concept, and the threshold that suits it, from images that show it and images that do not.
+
+    \b
+    Example:
+      t2c concept add beach --phrase "a beach" --yes a.jpg --yes b.jpg --no c.jpg
+      t2c mine '@beach AND NOT "a person"'
+    """
+    from t2c_search.collection import open_collection
+
+    with open_collection(collection, store, device=device) as images:
+        saved = images.add_concept(name, yes, no or [], text=phrase)
+    bound = "the default threshold" if saved.threshold is None else f"a threshold of {saved.threshold:.2f} sd"
+    out.print(f"saved [bold]@{name}[/] with {bound}")
+
+
+@concept.command("list")
+def list_concepts(
+    collection: options.CollectionName = SETTINGS.collection,
+    store: options.StoreLocation = SETTINGS.store,
+    json: options.Json = False,
+) -> None:
+    """List the saved concepts.
+
+    \b
+    Example:
+      t2c concept list -c photos
+    """
+    from t2c_search.collection import open_collection
+
+    with open_collection(collection, store) as images:
+        saved = images.concepts
+    if json:
+        print_json({"concepts": [{"name": name, "threshold": each.threshold} for name, each in saved.items()]})
+    else:
+        out.print("\n".join(f"@{name}" for name in saved) or "no concept saved yet; see: t2c concept add --help")
+
+
+@concept.command()
+def remove(
+    name: Name,
+    collection: options.CollectionName = SETTINGS.collection,
+    store: options.StoreLocation = SETTINGS.store,
+) -> None:
+    """Forget a saved concept.
+
+    \b
+    Example:
+      t2c concept remove beach
+    """
+    from t2c_search.collection import open_collection
+
+    with open_collection(collection, store) as images:
+        images.remove_concept(name)
+    out.print(f"removed @{name}")

@@ -1,0 +1,74 @@
+"""The command line, run as a user runs it, in this process; and a small collection to run it on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from t2c_search.__main__ import main
+from tests.encoders.tiny import save_open_clip, save_timm
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def t2c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["t2c", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as exc:
+            code = exc.code if isinstance(exc.code, int) else 0
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+@dataclass(frozen=True)
+class World:
+    """Forty noise pictures of four sizes, and random weights of a CLIP model and a backbone."""
+
+    images: Path
+    clip: str
+    backbone: str
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    root = tmp_path_factory.mktemp("world")
+    (root / "images" / "below").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        side = 40 + 20 * (number % 4)
+        pixels = rng.integers(0, 255, (4, 4, 3), np.uint8)
+        folder = root / "images" / ("below" if number % 2 else ".")
+        Image.fromarray(pixels).resize((side, 50)).save(folder / f"{number:02d}.png")
+    (root / "captions.csv").write_text(
+        "image,caption,split\n"
+        + "".join(f"{n:02d}.png,picture {n},{'test' if n < 10 else 'train'}\n" for n in range(40))
+    )
+    return World(
+        root / "images",
+        save_open_clip(root / "clip", seed=1),
+        save_timm(root / "backbone", "test_resnet.r160_in1k", seed=2),
+    )

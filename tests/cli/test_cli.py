@@ -1,0 +1,198 @@
+"""What scripts rely on: the commands' JSON, their exit codes, and one clear sentence for each mistake."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.cli.conftest import Outcome, World
+
+T2C = Callable[..., Outcome]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "photos.t2c"
+
+
+@pytest.fixture
+def indexed(t2c: T2C, world: World, store: Path) -> list[object]:
+    """Index the world with its backbone aligned to its CLIP model; return the options that name the collection."""
+    made = t2c(
+        "index", world.images, "-c", "photos", "--store", store, "--clip", world.clip, "--backbone", world.backbone,
+        "--captions", world.images.parent / "captions.csv", "--json",
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    assert {key: made.json[key] for key in ("collection", "seen", "indexed", "unchanged", "failed", "failures")} == {
+        "collection": "photos", "seen": 40, "indexed": 40, "unchanged": 0, "failed": 0, "failures": [],
+    }  # fmt: skip
+    assert made.json["aligner"]["pairs"] == 40
+    assert made.json["seconds"] > 0 < made.json["images_per_second"]
+    return ["-c", "photos", "--store", store]
+
+
+def test_index_again_finds_everything_unchanged(t2c: T2C, world: World, indexed: list[object]) -> None:
+    again = t2c("index", world.images, *indexed, "--captions", world.images.parent / "captions.csv", "--json")
+    assert (again.json["indexed"], again.json["unchanged"], again.code) == (0, 40, 0)
+
+
+def test_search_contract(t2c: T2C, indexed: list[object]) -> None:
+    found = t2c("search", *indexed, "picture 7", "-n", 5, "--json")
+    assert found.code == 0
+    hits = found.json["hits"]
+    assert [hit["rank"] for hit in hits] == [1, 2, 3, 4, 5]
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+    for hit in hits:
+        assert Path(hit["path"]).is_file()
+        assert -1 <= hit["cosine"] <= 1
+        assert hit["payload"]["captions"] == [f"picture {int(Path(hit['path']).stem)}"]
+    assert found.json["seconds"] >= 0
+    assert found.json["certificate"]["kind"] in ("exact", "ann")
+    assert t2c("search", *indexed, "picture 7", "-n", 5, "--paths").out.split() == [hit["path"] for hit in hits]
+
+
+def test_where_is_a_filter(t2c: T2C, indexed: list[object]) -> None:
+    where = 'width >= 80 AND folders = "below" AND split = "train"'
+    found = t2c("search", *indexed, "picture", "-n", 40, "--where", where, "--json").json["hits"]
+    expected = {n for n in range(40) if 40 + 20 * (n % 4) >= 80 and n % 2 and n >= 10}
+    assert {int(Path(hit["path"]).stem) for hit in found} == expected
+
+
+def test_an_image_finds_itself_first(t2c: T2C, world: World, indexed: list[object]) -> None:
+    wanted = world.images / "12.png"
+    first = t2c("search", *indexed, "--image", wanted, "-n", 1, "--json").json["hits"][0]
+    assert first["path"] == str(wanted)
+    assert first["cosine"] == pytest.approx(1, abs=1e-4)
+
+
+def test_sheet_shows_the_hits(t2c: T2C, indexed: list[object], tmp_path: Path) -> None:
+    sheet = tmp_path / "out" / "sheet.png"
+    paths = t2c("search", *indexed, "picture", "-n", 3, "--paths", "--sheet", sheet).out.split()
+    with Image.open(sheet) as drawn, Image.open(paths[0]) as first:
+        middle = drawn.convert("RGB").getpixel((16 + 120, 56 + 120))  # the centre of the first tile
+        assert middle == first.convert("RGB").getpixel((first.width // 2, first.height // 2))
+    wrong = t2c("search", *indexed, "picture", "--sheet", tmp_path / "sheet.doc")
+    assert (wrong.code, ".doc" in wrong.err) == (2, True)
+
+
+def test_count_mine_and_facets_agree(t2c: T2C, indexed: list[object], tmp_path: Path) -> None:
+    expression = '"picture 7" >= 0.5sd AND NOT "picture 30" >= 1sd'
+    counted = t2c("count", *indexed, expression, "--json").json
+    mined = t2c("mine", *indexed, expression).out.split()
+    assert counted["exact"]
+    assert 0 < counted["count"] == len(mined) == len(set(mined)) < 40
+    target = tmp_path / "mined.jsonl"
+    assert t2c("mine", *indexed, expression, "--format", "jsonl", "-o", target).code == 0
+    rows = [json.loads(line) for line in target.read_text().splitlines()]
+    assert {row["path"] for row in rows} == set(mined)
+    values = t2c("facets", *indexed, "split", expression, "--json").json["values"]
+    assert sum(value["count"] for value in values) == len(mined)
+
+
+def test_concepts_are_saved_used_and_removed(t2c: T2C, world: World, indexed: list[object]) -> None:
+    files = [world.images / f"{number:02d}.png" for number in (0, 2, 4)]
+    added = t2c("concept", "add", "mine", *indexed, "--yes", files[0], "--no", files[1], "--no", files[2])
+    assert added.code == 0, added.err
+    assert t2c("concept", "list", *indexed, "--json").json["concepts"][0]["name"] == "mine"
+    ranked = t2c("search", *indexed, "@mine", "-n", 40, "--paths").out.split()
+    assert ranked.index(str(files[0])) < min(ranked.index(str(file)) for file in files[1:])
+    assert t2c("concept", "remove", "mine", *indexed).code == 0
+    assert "mine" in t2c("search", *indexed, "@mine").err
+
+
+def test_info_describes(t2c: T2C, world: World, indexed: list[object], store: Path) -> None:
+    told = t2c("info", *indexed, "--json").json
+    assert (told["images"], told["clip"], told["backbone"]) == (40, world.clip, world.backbone)
+    assert t2c("info", "--store", store, "--json").json["collections"] == ["photos"]
+    assert "photos" in t2c("info", "--store", store).out
+
+
+def test_fit_once_and_use_the_aligner(t2c: T2C, world: World, tmp_path: Path) -> None:
+    file = tmp_path / "aligner.safetensors"
+    models = ["--clip", world.clip, "--backbone", world.backbone]
+    fitted = t2c("fit", *models, "--images", world.images, "-o", file, "--json")
+    assert fitted.json["pairs"] == 40
+    made = t2c("index", world.images, "-c", "a", "--store", tmp_path / "s", *models, "--aligner", file, "--json")
+    assert made.json["aligner"] == fitted.json
+    other = t2c(
+        "index", world.images, "-c", "b", "--store", tmp_path / "s", "--clip", world.clip, "--aligner", file
+    )  # fmt: skip
+    assert other.code == 2
+    assert "leave --aligner out" in other.err
+
+
+def test_the_clip_model_itself_needs_no_aligner(t2c: T2C, world: World, store: Path) -> None:
+    made = t2c("index", world.images, "--store", store, "--clip", world.clip, "--json")
+    assert (made.json["indexed"], made.json["aligner"]) == (40, None)
+
+
+def test_every_file_broken(t2c: T2C, world: World, store: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "empty.jpg").write_bytes(b"")
+    (broken / "text.png").write_text("no picture")
+    for backbone in ([], ["--backbone", world.backbone]):
+        failed = t2c("index", broken, "--store", store, "--clip", world.clip, *backbone, "--json")
+        assert failed.code == 3
+        assert {Path(failure["path"]).name for failure in failed.json["failures"]} == {"empty.jpg", "text.png"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["search", "--store", "nowhere", "a dog"], "t2c index FOLDER"),
+        (["search", "--store", "nowhere"], "there is no collection"),
+        (["index", "no-such-folder", "--store", "s"], "there is no file or folder"),
+        (["index", "{images}", "--store", "s", "--clip", "opn_clip:x"], "did you mean 'open_clip'"),
+        (["index", "{images}", "--store", "s", "--clip", "{backbone}"], "no text tower"),
+        (["index", "{images}", "--store", "s", "--clip", "open_clip:local-dir:gone"], "gone"),
+        (["index", "{images}", "--store", "s://x"], "cannot be used"),
+        (["index", "{images}", "-c", "../up"], "collection name"),
+        (["mine", '"a dog" AND', "--store", "nowhere"], "there is no collection"),
+        (["fit", "--backbone", "{clip}", "--clip", "{clip}", "--images", "{images}", "-o", "x"], "need no aligner"),
+    ],
+)
+def test_mistakes_get_one_clear_message(
+    t2c: T2C, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {"images": world.images, "clip": world.clip, "backbone": world.backbone}
+    outcome = t2c(*(argument.format(**names) for argument in arguments))
+    assert outcome.code in (1, 2)
+    assert said in outcome.err
+    assert outcome.err.startswith("t2c: ")
+    assert outcome.err.count("\n") == 1
+
+
+def test_an_expression_error_points_at_the_place(t2c: T2C, indexed: list[object]) -> None:
+    outcome = t2c("search", *indexed, '"a dog" AND widht >= 10')
+    assert outcome.code == 2
+    assert "width" in outcome.err
+    assert "^" in outcome.err
+
+
+@pytest.mark.parametrize("command", [[], ["index"], ["fit"], ["search"], ["mine"], ["count"], ["facets"], ["info"], ["models"], ["doctor"], ["concept", "add"]])  # fmt: skip  # noqa: E501
+def test_help_teaches_by_example(t2c: T2C, command: list[str]) -> None:
+    told = t2c(*command, "--help")
+    assert told.code == 0
+    assert "t2c " + " ".join(command) in told.out
+
+
+def test_models_lists_every_kind(t2c: T2C) -> None:
+    told = t2c("models")
+    assert all(kind in told.out for kind in ("timm:", "open_clip:", "st:", "torch:", "precomputed:", "mini"))
+    assert {kind["name"] for kind in t2c("models", "--json").json["kinds"]} >= {"timm", "open_clip", "mini"}
+
+
+def test_doctor_examines_this_machine(t2c: T2C, store: Path) -> None:
+    findings = {finding["subject"]: finding for finding in t2c("doctor", "--store", store, "--json").json["findings"]}
+    assert findings["torch and torchvision"]["state"] == "ok"
+    assert findings["model hub"]["state"] == "note"  # the tests run offline
+    assert "no collection yet" in findings["store"]["message"]
+    lost = t2c("doctor", "--store", "http://127.0.0.1:9", "--json")
+    assert lost.code == 1
+    assert "nothing answers" in lost.out

@@ -1,0 +1,183 @@
+"""The operations beyond the oracle's reach: limits, estimates, facets, diversity, groups, words and refusals."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from t2c_search.errors import ExpressionError, UsageError
+from t2c_search.query.concepts import Concepts
+from t2c_search.query.syntax import parse, parse_filter
+from t2c_search.stores import open_store
+from t2c_search.types import CLIP
+
+from .worlds import World, clustered, point_id
+
+SIZE = 6000
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> World:
+    store = open_store(str(tmp_path_factory.mktemp("store")), "engine")
+    yield clustered(store, SIZE)
+    store.close()
+
+
+QUERIES = [
+    '"dog" AND "snow" AND NOT "crowd"',
+    '"dog" AND "cat" AND "tree" AND NOT "beach" AND NOT "ball"',
+    '"dog" OR "red car" AND "crowd" OR "water" AND NOT "tree"',
+    '"dog" >= 1sd AND "beach" >= 1sd AND NOT "ball" >= 0.5sd',
+    'NOT "dog" AND NOT "tree"',
+    'image("xyz") AND "night sky"',
+    '("dog" OVER "cat") AND "snow" top 10%',
+    '2 * "dog" + "ball" - "crowd"',
+    '"water" AND width >= 190 AND NOT "tree"',
+]
+
+
+@pytest.mark.parametrize("expression", QUERIES)
+def test_a_certificate_needs_few_candidates_and_is_right(world, expression):
+    result = world.engine.search(expression, 20, exact=True)
+    assert result.certificate.kind == "exact" and result.certificate.gap == 0
+    assert result.plan.candidates <= SIZE // 4
+    assert [hit.id for hit in result] == [point for point, _ in world.oracle.ranking(parse(expression))[:20]]
+
+
+def test_too_few_candidates_give_an_honest_answer(world):
+    expression = '("dog" OVER "cat") AND "snow" top 30% AND NOT "tree" top 30% AND ("ball" OVER "beach")'
+    result = world.engine.search(expression, 3, exact=True, max_candidates=8)
+    assert result.certificate.kind == "none" and result.certificate.gap > 0
+    assert result.plan.candidates <= 8
+    best = world.oracle.ranking(parse(expression))[:3]
+    found = [hit.score for hit in result]
+    assert found == sorted(found, reverse=True)
+    unseen = [score for point, score in best if point not in {hit.id for hit in result}]
+    assert max(unseen, default=-np.inf) <= (found[-1] if len(found) == 3 else np.inf) + result.certificate.gap
+
+
+def test_a_search_out_of_time_still_answers(world):
+    result = world.engine.search(QUERIES[3], 20, max_seconds=1e-9)
+    assert result.plan.rounds == 1
+
+
+def test_more_hits_than_candidates_may_be_asked_for(world):
+    assert len(world.engine.search("dog", 5500, max_candidates=10)) == 5500
+    assert len(world.engine.search("dog", SIZE + 10)) == SIZE
+
+
+def test_where_narrows_every_operation(world):
+    expression, where = '"dog" OR "water"', "width >= 150"
+    tree, condition = parse(expression), parse_filter(where)
+    best = world.oracle.ranking(tree, condition)[:20]
+    assert [hit.id for hit in world.engine.search(expression, 20, where=where, exact=True)] == [p for p, _ in best]
+    within = [hit.id for hit in world.engine.mine(expression, where=condition)]
+    assert set(within) == world.oracle.members(parse(f"({expression}) AND {where}"))
+    assert world.engine.count(expression, where=where).count == len(within)
+
+
+@pytest.mark.parametrize(
+    "expression", ["dog", '"dog" AND width >= 120', '"dog" AND tags = old OR "snow" AND width >= 120']
+)
+def test_an_estimate_covers_the_count(world, expression):
+    exact = world.engine.count(expression)
+    estimate = world.engine.count(expression, approximate=True)
+    assert exact.exact and exact.low == exact.count == exact.high
+    assert not estimate.exact and estimate.low < estimate.count < estimate.high
+    assert estimate.low <= exact.count <= estimate.high
+    assert estimate.high - estimate.low < SIZE / 10
+
+
+def test_facets_count_every_value_among_the_matches(world):
+    members = world.oracle.members(parse("dog"))
+    payloads = [p for point, p in zip(world.oracle.ids, world.oracle.payloads, strict=True) if point in members]
+    counted = Counter(tag for payload in payloads for tag in payload.get("tags", []))
+    assert world.engine.facets("dog", "tags") == sorted(counted.items(), key=lambda entry: (-entry[1], entry[0]))
+    assert len(world.engine.facets("dog", "width", limit=3)) == 3
+
+
+def test_a_hit_says_what_each_constraint_makes_of_it(world):
+    hit = world.engine.search('"dog" >= 1sd AND NOT "snow"', 1, exact=True)[0]
+    dog, snow = hit.contributions
+    assert (dog.constraint, snow.constraint) == ('"dog" >= 1sd', 'NOT "snow"')
+    at = world.oracle.ids.index(hit.id)
+    direction = world.oracle.direction(parse('"dog"'))
+    assert np.isclose(dog.cosine, world.oracle.rows[at] @ direction) and np.isclose(hit.cosine, dog.cosine)
+    assert np.isclose(dog.z, world.oracle.z(direction)[at]) and dog.satisfied and dog.z >= 1
+    assert hit.path == hit.payload["path"] == world.oracle.payloads[at]["path"]
+
+
+def test_the_plan_reads_like_an_explanation(world):
+    plan = str(world.engine.search('"dog" AND "snow" AND NOT "crowd" AND width > 3', 5).plan)
+    for part in (
+        "1 branch(es)",
+        "where   width > 3",
+        'NOT "crowd"',
+        'z("dog" + "snow")',
+        'log sigmoid(-z("crowd") +1.5)',
+    ):
+        assert part in plan
+
+
+def test_diverse_hits_are_less_alike_and_keep_the_best(world):
+    plain, diverse = world.engine.search("dog", 10), world.engine.search("dog", 10, diverse=True)
+    assert plain[0].id == diverse[0].id and len({hit.id for hit in diverse}) == 10
+
+    def likeness(result):
+        rows = world.engine.store.fetch([hit.id for hit in result], vectors=(CLIP,), payload=False).vectors[CLIP]
+        return np.mean((rows @ rows.T)[np.triu_indices(10, 1)])
+
+    assert likeness(diverse) < likeness(plain)
+
+
+def test_groups_show_the_best_of_each_value(world):
+    result = world.engine.search("dog", 3, group_by="camera", exact=True)
+    assert {hit.payload["camera"] for hit in result} == {"X100", "A7", "phone"}
+    ranking = [point for point, _ in world.oracle.ranking(parse("dog"))]
+    cameras = [world.oracle.payloads[world.oracle.ids.index(point)].get("camera") for point in ranking]
+    assert [hit.id for hit in result] == [
+        ranking[at] for at in sorted(cameras.index(hit.payload["camera"]) for hit in result)
+    ]
+
+
+def test_paraphrases_of_the_thing_itself_are_one_direction():
+    asked = []
+    concepts = Concepts(lambda texts: asked.append(list(texts)), None, None, {}, True)
+    wanted = ["dog", "a dog", "the dog", "A photo of a dog", "there is a dog", "pictures of dog"]
+    assert len({tuple(concepts.prompts(text)) for text in wanted}) == 1
+    assert concepts.prompts("the") == ["the", "a the", "the the"]  # nothing else is left
+    closed = Concepts(lambda texts: asked.append(list(texts)), None, None, {}, False)
+    assert closed.prompts("a dog") == ["a dog"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("@tought", "no concept is saved as @tought; did you mean @taught"),
+        ('like("nothing")', "no image of that id"),
+        (f'like("{point_id(10**6)}")', "no image of that id"),
+        ('"dog" OVER "dog"', "cancels itself out"),
+        ('"dog" - "dog"', "cancels itself out"),
+    ],
+)
+def test_concepts_that_are_not_there(world, expression, message):
+    with pytest.raises(UsageError, match=message):
+        world.engine.search(expression)
+
+
+def test_too_many_alternatives_are_refused_before_they_are_made(world):
+    either = " AND ".join(f'("dog {at}" OR "cat {at}")' for at in range(40))
+    with pytest.raises(ExpressionError, match=f"multiplies out to {2**40} alternatives, and at most 32"):
+        world.engine.search(either)
+    assert world.engine.count(" AND ".join(f"(width > {at} OR score > 2)" for at in range(40))).exact  # one filter
+
+
+def test_unusable_arguments_are_refused(world):
+    with pytest.raises(UsageError, match="limit 0"):
+        world.engine.search("dog", 0)
+    with pytest.raises(UsageError, match="one of them"):
+        world.engine.search("dog", diverse=True, group_by="camera")
+    with pytest.raises(ExpressionError, match="no payload field widht"):
+        world.engine.count("dog", where="widht > 3")

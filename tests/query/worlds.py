@@ -1,0 +1,119 @@
+"""Collections that the engine and the oracle both hold: drawn from clusters, or real CLIP vectors of photographs."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from t2c_search.query.calibration import PLANNING_ROWS
+from t2c_search.query.engine import Engine
+from t2c_search.query.saved import SavedConcept
+from t2c_search.statistics import VectorStatistics
+from t2c_search.stores.protocol import CollectionSpec, VectorStore
+from t2c_search.types import CLIP, Points
+
+from .oracle import Oracle
+
+WORDS = ("dog", "cat", "snow", "beach", "red car", "crowd", "night sky", "water", "ball", "tree")
+INDEXES = {"width": "integer", "camera": "keyword", "tags": "keyword", "score": "float"}
+
+
+@dataclass
+class World:
+    """One collection, in an engine's store and in the oracle's arrays."""
+
+    engine: Engine
+    oracle: Oracle
+
+
+class ClusteredWords:
+    """Words whose meanings are cluster centres; a text means the mean of the words in it, and a little of its own."""
+
+    def __init__(self, dim: int) -> None:
+        rng = np.random.default_rng(5)
+        self.dim = dim
+        self.centres = unit(rng.normal(size=(len(WORDS), dim)))
+        self.gap = unit(rng.normal(size=dim))  # texts and images lie apart
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.array([self.embed(text) for text in texts], np.float32)
+
+    def embed(self, text: str) -> NDArray[np.float64]:
+        meant = [centre for word, centre in zip(WORDS, self.centres, strict=True) if word in text]
+        own = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])).normal(size=self.dim)
+        return unit(np.sum(meant, axis=0) + self.gap + 0.3 * unit(own))
+
+    def images(self, count: int) -> NDArray[np.float32]:
+        rng = np.random.default_rng(6)
+        shown = rng.random((count, len(WORDS))) < np.linspace(0.03, 0.3, len(WORDS))
+        rows = shown @ self.centres + 0.6 * unit(rng.normal(size=(count, self.dim))) - self.gap
+        rows[-count // 50 :] = rows[: count // 50]  # real collections hold the same photo twice
+        return unit(rows).astype(np.float32)
+
+
+def clustered(store: VectorStore, count: int, dim: int = 32) -> World:
+    words = ClusteredWords(dim)
+    rows = words.images(count)
+    saved = {"taught": SavedConcept("taught", words.centres[0], 0.8), "named": SavedConcept("named", words.centres[3])}
+    return _world(store, rows, words, saved, free_text=True)
+
+
+def real_photos(store: VectorStore, real_data: Path) -> World:
+    """OpenAI CLIP ViT-B/32 vectors of Flickr8k photographs, and of LVIS names as the only texts there are."""
+    folder = real_data / "clip_vit_b32"
+    rows = unit(np.load(folder / "image_embeddings.npy").astype(np.float64)).astype(np.float32)
+    names = (folder / "concept_names.txt").read_text().splitlines()
+    concepts = unit(np.load(folder / "concept_embeddings.npy").astype(np.float64)).astype(np.float32)
+
+    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.array([concepts[names.index(text)] for text in texts])
+
+    return _world(store, rows, embed, {}, free_text=False)
+
+
+def point_id(number: int) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"image {number}"))
+
+
+def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def _world(store, rows, embed, saved, *, free_text) -> World:
+    ids = [point_id(number) for number in range(len(rows))]
+    payloads = [_payload(number) for number in range(len(rows))]
+    store.create(CollectionSpec({CLIP: rows.shape[1]}, INDEXES))
+    statistics = VectorStatistics(rows.shape[1], 1024)
+    for start in range(0, len(ids), 1000):
+        part = slice(start, start + 1000)
+        store.upsert(Points(ids[part], payloads[part], {CLIP: rows[part]}))
+        statistics.add(ids[part], rows[part])
+
+    def image(path: str) -> NDArray[np.float32]:
+        return rows[len(path)]
+
+    engine = Engine(
+        store, statistics, embed_texts=embed, embed_image=image, concepts=saved, fields=INDEXES, free_text=free_text
+    )
+    plain = {name: (concept.direction, concept.threshold) for name, concept in saved.items()}
+    sample = statistics.sample
+    oracle = Oracle(ids, payloads, rows, sample, PLANNING_ROWS, embed, image, plain, free_text)
+    return World(engine, oracle)
+
+
+def _payload(number: int) -> dict[str, object]:
+    rng = np.random.default_rng(number)
+    payload: dict[str, object] = {"path": f"{number}.jpg", "width": int(rng.integers(100, 200))}
+    if rng.random() < 0.8:
+        payload["camera"] = str(rng.choice(["X100", "A7", "phone"]))
+    if rng.random() < 0.6:
+        payload["tags"] = sorted({str(tag) for tag in rng.choice(["old", "new", "blue"], 2)})
+    if rng.random() < 0.5:
+        payload["score"] = float(rng.random())
+    return payload
