@@ -18,7 +18,7 @@ from t2c_search.alignment.ridge import RidgeSpectrum
 from t2c_search.errors import AlignmentError, UsageError
 from t2c_search.types import EncoderRef
 
-__all__ = ["CRITERIA", "DEFAULT_METHOD", "METHODS", "FitReport", "Method", "fit_aligner"]
+__all__ = ["CRITERIA", "DEFAULT_METHOD", "METHODS", "FitReport", "Method", "Trial", "fit_aligner"]
 
 MIN_PAIRS = 20  # fewer leave less than four to choose by
 STRENGTHS = tuple(10 ** (power / 2) for power in range(4, -9, -1))  # strongest first: of equals the stronger is chosen

@@ -25,7 +25,7 @@ PROMPTS = ("{}", "a {}", "the {}")
 """A text's direction is the mean over these, so that how it was put matters less (``benchmarks.paraphrase``)."""
 JOINERS = (", ", " and ")
 """How texts that must hold together are put into one sentence: commas rank better than most conjunctions."""
-CACHED_TEXTS = 4096
+CACHED_TEXTS, CACHED_AXES = 4096, 512
 
 _LEAD = re.compile(
     r"^(?:(?:(?:an?|the)\s+)?(?:photo|picture|image|photograph)s?\s+(?:of|with|showing)\s+|there\s+(?:is|are)\s+)?"
@@ -56,6 +56,8 @@ class Concepts:
         self._embed_texts = embed_texts
         self._saved = saved
         self._remembered: dict[str, Array] = {}
+        self.axes: dict[Concept | tuple[str, ...], Axis] = {}
+        """Of texts and joint texts, which are asked for again and again."""
 
     def directions(
         self, calibration: Calibration, concepts: Iterable[Concept], joints: Iterable[tuple[str, ...]] = ()
@@ -93,17 +95,19 @@ class Directions:
 
     def axis(self, concept: Concept) -> Axis:
         """Calibrated direction of a concept. Raises UsageError when there is no such point, image or saved concept."""
+        if isinstance(concept, Phrase):
+            return self._remembered(concept, self._concepts.prompts(concept.text))
         return self._calibration.axis(self._direction(concept))
 
     def joint(self, texts: tuple[str, ...]) -> Axis:
         """Calibrated direction of several texts at once: the mean of their sentences."""
-        return self._calibration.axis(self._mean(sentences(texts)))
+        return self._remembered(texts, sentences(texts))
 
     def _direction(self, concept: Concept) -> Array:
         found: Array
         match concept:
             case Phrase():
-                return self._mean(self._concepts.prompts(concept.text))
+                return self.axis(concept).direction
             case Image():
                 return self._concepts.embed_image(concept.path).astype(np.float64)
             case Like():
@@ -128,9 +132,14 @@ class Directions:
             raise UsageError(f"like({point!r}): the collection has no image of that id")
         return vector.astype(np.float64)
 
-    def _mean(self, texts: Sequence[str]) -> Array:
-        mean: Array = np.mean([self._texts[text] for text in texts], axis=0)
-        return mean
+    def _remembered(self, key: Phrase | tuple[str, ...], texts: Sequence[str]) -> Axis:
+        """Axis of the mean of some texts, remembered with the concepts."""
+        known = self._concepts.axes
+        if key not in known:
+            axis = self._calibration.axis(np.mean([self._texts[text] for text in texts], axis=0))
+            known = {**(known if len(known) < CACHED_AXES else {}), key: axis}
+            self._concepts.axes = known
+        return known[key]
 
 
 def phrases_of(concept: Concept) -> list[str]:

@@ -20,7 +20,7 @@ from t2c_search.query.ranking import Ranking
 Gates = tuple[Array, Array]
 """Rows (g, m) and values (g,): what passes has rows @ z >= values."""
 _CUTS = 8
-_TOLERANCE = 1e-3  # standard deviations: a closer fit would exclude a handful of images more
+_TOLERANCE = 0.01  # standard deviations: a closer fit would exclude hardly an image more
 _RIDGE = 1e-9  # equal concepts make the correlation singular
 
 

@@ -114,12 +114,9 @@ class _Compiler:
         terms = self._wanted_terms()
         terms += [Term(axis, -1.0, weight, -SOFT_THRESHOLD) for axis, weight in unwanted.items()]
         axes = tuple(self._axes.values())
-        directions = np.zeros((len(axes), len(self._calibration.mean)))
-        for row, axis in enumerate(axes):
-            directions[row] = axis.direction / axis.sd
-        means = np.array([axis.mean / axis.sd for axis in axes])
-        sample = self._calibration.planning @ directions.T - means
-        correlation = directions @ self._calibration.covariance @ directions.T
+        sample = np.array([axis.sample for axis in axes]).T.reshape(len(self._calibration.planning), len(axes))
+        correlation = np.array([[one.covariance @ other.direction / other.sd for other in axes] for one in axes])
+        correlation = correlation.reshape(len(axes), len(axes))
         return Branch(
             literals,
             self._conjunction.where,

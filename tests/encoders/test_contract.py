@@ -17,7 +17,6 @@ from PIL import Image
 from pyarrow import parquet
 from sentence_transformers import SentenceTransformer
 
-from encoders import tiny
 from t2c_search.encoders import registry
 from t2c_search.testing.encoders import (
     SIZES,
@@ -27,6 +26,7 @@ from t2c_search.testing.encoders import (
     draw_image,
 )
 from t2c_search.types import FloatArray
+from tests.encoders import tiny
 
 Named = list[tuple[Image.Image, str]]
 

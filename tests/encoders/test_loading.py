@@ -11,9 +11,9 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import OfflineModeIsEnabled
 
-from encoders import tiny
 from t2c_search.encoders import registry
 from t2c_search.errors import EncoderError
+from tests.encoders import tiny
 
 HUB_IDS = {
     "timm:vit_small_patch14_dinov2.lvd142m": "timm:local-dir:FOLDER",

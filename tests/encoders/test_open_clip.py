@@ -11,9 +11,9 @@ import torch
 from open_clip import factory, pretrained
 from safetensors.torch import save_file
 
-from encoders import tiny
 from t2c_search.encoders import registry
 from t2c_search.testing.encoders import draw_image
+from tests.encoders import tiny
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from encoders import tiny
 from t2c_search.encoders import registry
 from t2c_search.errors import EncoderError, UnknownVectorError, UsageError
+from tests.encoders import tiny
 
 BLANK = Image.new("RGB", (1, 1))
 ROWS = np.arange(24, dtype=np.float32).reshape(6, 4) + 1

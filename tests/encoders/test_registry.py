@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from encoders import tiny
 from t2c_search.encoders import registry
 from t2c_search.errors import EncoderError, UnknownEncoderError, UsageError
+from tests.encoders import tiny
 
 
 def test_built_in_kinds_are_listed_and_described_without_importing_a_model_library() -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from encoders import tiny
 from t2c_search.encoders import registry
 from t2c_search.encoders.fingerprint import digest_weights
 from t2c_search.encoders.placement import Placement
 from t2c_search.errors import EncoderError, UsageError
 from t2c_search.testing.encoders import draw_image
+from tests.encoders import tiny
 
 
 def test_auto_is_float32_on_a_cpu_and_16_bits_on_a_gpu() -> None:
