@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one clear message, never in a traceback."""
     from t2c_search.errors import T2CError, UsageError
+
+    warnings.filterwarnings("ignore", module="PIL")  # of broken EXIF, which costs an image nothing
 
     try:
         from t2c_search.cli import app

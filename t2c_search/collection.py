@@ -161,7 +161,8 @@ class Collection:
                 progress=progress,
             )
             if unreadable:
-                return IndexReport(len(unreadable), 0, 0, 0, unreadable, time.perf_counter() - started, inputs.warnings)
+                report = IndexReport.of_failures(unreadable)
+                return replace(report, seconds=time.perf_counter() - started, warnings=inputs.warnings)
         self._remember_fields(inputs)
         report = index_images(
             inputs,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.markup import escape
 
 from t2c_search.cli import options
 from t2c_search.cli.app import app
@@ -15,6 +16,7 @@ from t2c_search.cli.options import SETTINGS
 from t2c_search.cli.render import err, key_value_table, out, print_json, progress_bar
 
 if TYPE_CHECKING:
+    from t2c_search.alignment.report import FitReport
     from t2c_search.indexing.report import IndexReport
 
 _SHOWN_FAILURES = 10
@@ -78,7 +80,7 @@ def index(
     if json:
         print_json({"collection": collection, **report.to_json(), "aligner": fit and fit.to_json()})
     else:
-        _show_report(report, collection, store)
+        _show_report(report, fit, collection, store)
     if report.all_failed:
         raise typer.Exit(_EXIT_ALL_FAILED)
 
@@ -130,7 +132,7 @@ def fit(
         out.print(f"aligner written to [bold]{output}[/]; use it with: t2c index --aligner {output} ...")
 
 
-def _show_report(report: IndexReport, collection: str, store: str) -> None:
+def _show_report(report: IndexReport, fit: FitReport | None, collection: str, store: str) -> None:
     counts = {
         "indexed": report.indexed,
         "updated": report.updated,
@@ -139,8 +141,15 @@ def _show_report(report: IndexReport, collection: str, store: str) -> None:
     }
     line = ", ".join(f"[bold]{count}[/] {name}" for name, count in counts.items() if count or name == "indexed")
     out.print(f"{line} in {report.seconds:.1f} s ({report.images_per_second:.0f} images/s)")
+    if fit is not None:
+        found = (
+            f"{fit.centred_recall_at_1:.0%} of held-out images find their true vector first among {fit.held_out_pairs}"
+        )
+        out.print(f"aligned to the CLIP model on {fit.pairs} images: {found}", style="dim")
+    for warning in report.warnings:
+        err.print(f"[yellow]note[/] {escape(warning)}", soft_wrap=True)
     for failure in report.failures[:_SHOWN_FAILURES]:
-        err.print(f"[red]failed[/] {failure.path}: {failure.reason}", markup=True, soft_wrap=True)
+        err.print(f"[red]failed[/] {escape(failure.path)}: {escape(failure.reason)}", soft_wrap=True)
     if len(report.failures) > _SHOWN_FAILURES:
         reasons = Counter(failure.reason for failure in report.failures[_SHOWN_FAILURES:])
         err.print(f"... and {len(report.failures) - _SHOWN_FAILURES} more; all are in --json and in t2c info")
