@@ -32,7 +32,7 @@ NOUNS = (
     "dog person man woman boy girl child baby people snow water grass beach ball bicycle street shirt rock mountain tree "
     "ocean sand hat car field pool wall park skateboard crowd jacket building soccer football horse road helmet bench "
     "motorcycle lake river boat tennis basketball fence glasses sidewalk camera toy hill"
-).split()
+)
 PLURALS = {"man": "men", "woman": "women", "child": "children", "person": "people", "baby": "babies"}
 
 
@@ -60,7 +60,7 @@ class Photos:
 
     def frequent(self, least: int) -> list[str]:
         """Nouns that at least so many photos show, most frequent first."""
-        counts = {noun: int(self.shows(noun).sum()) for noun in NOUNS}
+        counts = {noun: int(self.shows(noun).sum()) for noun in NOUNS.split()}
         return [noun for noun in sorted(counts, key=lambda noun: -counts[noun]) if counts[noun] >= least]
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks, each runnable alone (``python -m benchmarks.NAME``) and each against a peer in the same run."""
