@@ -10,11 +10,8 @@ photos, and at each concept's own best threshold.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from itertools import combinations, permutations
@@ -23,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._captions import Photos, average_precision, load_photos, phrase
+from benchmarks._common import Bar, finish, options, table
 from t2c_search.query.engine import Engine
 from t2c_search.query.saved import SavedConcept, fit_concept
 from t2c_search.statistics import VectorStatistics
@@ -59,6 +57,8 @@ class Bench:
         self.engine = self.engine_with({})
 
     def engine_with(self, concepts: dict[str, SavedConcept]) -> Engine:
+        """Make an engine that knows these concepts."""
+
         def no_image(path: str) -> NDArray[np.float32]:
             raise AssertionError(f"no question asks for an image, such as {path}")
 
@@ -67,20 +67,25 @@ class Bench:
         )
 
     def relevant(self, question: Question) -> NDArray[np.bool_]:
+        """Tell which photos answer a question."""
         wanted, unwanted = question
         every = np.logical_and.reduce([self.shown[noun] for noun in wanted])
         return every & ~np.logical_or.reduce([self.shown[noun] for noun in unwanted] or [np.zeros_like(every)])
 
     def text(self, noun: str) -> NDArray[np.float32]:
+        """Embed a noun, as typed."""
         return self.photos.embed_texts([phrase(noun)])[0]
 
     def ours(self, question: Question) -> Order:
+        """Rank by the engine, scanning every vector."""
         wanted, unwanted = ([f'"{phrase(noun)}"' for noun in nouns] for nouns in question)
         expression = " AND ".join([*wanted, *(f"NOT {text}" for text in unwanted)])
         found = self.engine.search(expression, len(self.ids), exact=True)
         return np.array([self.places[hit.id] for hit in found])
 
     def vector_sum(self, weight: float) -> Callable[[Question], Order]:
+        """Make the ranking by a weighted sum of text vectors."""
+
         def order(question: Question) -> Order:
             wanted, unwanted = (sum(self.text(noun) for noun in nouns) for nouns in question)
             return np.argsort(-(self.photos.rows @ (wanted - weight * unwanted)), kind="stable")
@@ -96,6 +101,7 @@ class Bench:
         return kept[np.argsort(sum(ranks[noun][kept] for noun in question[0]), kind="stable")]
 
     def sentence(self, question: Question) -> Order:
+        """Rank by one text that says it all."""
         wanted, unwanted = (" and ".join(phrase(noun) for noun in nouns) for nouns in question)
         text = f"{wanted} without {unwanted}" if unwanted else wanted
         return np.argsort(-(self.photos.rows @ self.photos.embed_texts([text])[0]), kind="stable")
@@ -128,14 +134,14 @@ def rank(bench: Bench, quick: bool) -> dict[str, dict[str, float]]:
         f"intersect top {TOP_N}": bench.intersection,
         "whole sentence": bench.sentence,
     }
-    table: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, float]] = {}
     for kind, asked in questions(bench).items():
         some = asked[:: max(len(asked) // 40, 1)] if quick else asked
-        table[kind] = {"questions": float(len(some))} | {
+        found[kind] = {"questions": len(some)} | {
             name: float(np.mean([average_precision(order(each), bench.relevant(each)) for each in some]))
             for name, order in methods.items()
         }
-    return table
+    return found
 
 
 def f1(found: NDArray[np.bool_], relevant: NDArray[np.bool_]) -> float:
@@ -144,7 +150,7 @@ def f1(found: NDArray[np.bool_], relevant: NDArray[np.bool_]) -> float:
 
 def thresholds(bench: Bench, nouns: Sequence[str]) -> dict[str, dict[str, float]]:
     """F1 by noun: at the default threshold, after marking, and at the best threshold of the noun's own ranking."""
-    table = {}
+    found = {}
     for noun in nouns:
         relevant = bench.shown[noun]
         order = bench.ours(((noun,), ()))
@@ -152,13 +158,13 @@ def thresholds(bench: Bench, nouns: Sequence[str]) -> dict[str, dict[str, float]
         best = (2 * hits / (np.arange(1, len(hits) + 1) + relevant.sum())).max()
         marked = order[np.linspace(0, len(order) // 2, MARKED).astype(int)]
         taught = _taught(bench, noun, marked[relevant[marked]], marked[~relevant[marked]])
-        table[noun] = {
-            "shown by": float(relevant.sum()),
+        found[noun] = {
+            "shown by": int(relevant.sum()),
             "default": f1(_mined(bench, bench.engine, f'"{phrase(noun)}"'), relevant),
             "marked": f1(_mined(bench, bench.engine_with({"it": taught}), "@it"), relevant),
             "best": float(best),
         }
-    return table
+    return found
 
 
 def _taught(bench: Bench, noun: str, yes: Order, no: Order) -> SavedConcept:
@@ -172,60 +178,39 @@ def _mined(bench: Bench, engine: Engine, expression: str) -> NDArray[np.bool_]:
     return found
 
 
-def missed(ranking: dict[str, dict[str, float]], judged: dict[str, dict[str, float]]) -> list[str]:
-    """The bars that the figures do not reach, in words."""
-    short = []
+def bars(ranking: dict[str, dict[str, float]], of_best: dict[str, float]) -> list[Bar]:
+    """Ours is at least as good as the best of the others wherever there is logic, and the thresholds near the best."""
+    found = []
     for kind, figures in ranking.items():
-        name, best = max(((n, v) for n, v in figures.items() if n not in ("ours", "questions")), key=lambda it: it[1])
-        if kind != "A" and figures["ours"] < best:
-            short.append(f"{kind}: ours {figures['ours']:.3f} is below {name}, {best:.3f}")
-    means = {column: np.mean([row[column] for row in judged.values()]) for column in ("default", "marked", "best")}
-    for column, bar in (("default", DEFAULT_BAR), ("marked", MARKED_BAR)):
-        if means[column] < bar * means["best"]:
-            short.append(f"{column} threshold: {means[column] / means['best']:.3f} of the best F1, bar {bar}")
-    return short
+        others = {name: value for name, value in figures.items() if name not in ("ours", "questions")}
+        if kind != "A":
+            best = max(others, key=lambda name: others[name])
+            found.append(Bar(f"{kind}, against {best}", figures["ours"], others[best]))
+    found += [Bar("F1 at the default threshold, of the best", of_best["default"], DEFAULT_BAR)]
+    return [*found, Bar(f"F1 after {MARKED} marked photos, of the best", of_best["marked"], MARKED_BAR)]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.constraints", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer pairs to fit the aligner on, and fewer questions")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    options = parser.parse_args()
-    started = time.perf_counter()
-    photos = load_photos(quick=options.quick)
+    chosen = options("constraints", __doc__)
+    photos = load_photos(quick=chosen.quick)
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(folder, "captions")
         bench = Bench(photos, store)
-        ranking = rank(bench, options.quick)
+        ranking = rank(bench, chosen.quick)
         judged = thresholds(bench, list(bench.shown)[:FREQUENT])
         store.close()
-    short = missed(ranking, judged)
-    seconds = time.perf_counter() - started
-    if options.json:
-        figures = {"mean_average_precision": ranking, "f1": judged, "nouns": list(bench.shown), "missed": short}
-        print(json.dumps(figures | {"photos": len(photos.names), "seconds": seconds}, indent=2))
-        return bool(short)
-    show(ranking, judged, len(photos.names), list(bench.shown))
-    print(f"{seconds:.0f} s", *short, sep="\n")
-    return bool(short)
-
-
-def show(
-    ranking: dict[str, dict[str, float]], judged: dict[str, dict[str, float]], photos: int, nouns: list[str]
-) -> None:
-    print(f"mean average precision over {photos} test photos; nouns: {', '.join(nouns)}")
-    print(f"{'':22}" + "".join(f"{kind:>18}" for kind in ranking))
-    for row in next(iter(ranking.values())):
-        cells = (figures[row] for figures in ranking.values())
-        print(f"{row:22}" + "".join(f"{cell:>18.0f}" if row == "questions" else f"{cell:>18.3f}" for cell in cells))
-    print(f"\nF1 of mine, the {len(judged)} most frequent nouns; marked: {MARKED} photos of the upper half of the hits")
-    columns = ("shown by", "default", "marked", "best")
-    print(f"{'':22}" + "".join(f"{column:>10}" for column in columns))
-    for noun, figures in judged.items():
-        print(f"{noun:22}{figures['shown by']:>10.0f}" + "".join(f"{figures[each]:>10.3f}" for each in columns[1:]))
-    means = {column: float(np.mean([row[column] for row in judged.values()])) for column in columns[1:]}
-    print(f"{'mean':32}" + "".join(f"{mean:>10.3f}" for mean in means.values()))
-    print(f"{'of the best':32}" + "".join(f"{mean / means['best']:>10.3f}" for mean in means.values()))
+    columns = ("default", "marked", "best")
+    judged["mean"] = {column: float(np.mean([row[column] for row in judged.values()])) for column in columns}
+    of_best = {column: judged["mean"][column] / judged["mean"]["best"] for column in columns}
+    by_method = {row: {kind: figures[row] for kind, figures in ranking.items()} for row in next(iter(ranking.values()))}
+    tables = [
+        table(
+            f"Mean average precision, {len(photos.names)} photos; {', '.join(bench.shown)}", by_method, list(ranking)
+        ),
+        table("F1 of mine, the most frequent nouns", judged, ("shown by", *columns)),
+    ]
+    figures = {"nouns": list(bench.shown), "mean_average_precision": ranking, "f1": judged}
+    return finish("constraints", chosen, figures, tables, bars(ranking, of_best))
 
 
 if __name__ == "__main__":

@@ -30,22 +30,17 @@ class CollectionCard(BaseModel):
     @property
     def aligned(self) -> bool:
         """Whether an aligner stands between the backbone and CLIP space."""
-        return self.backbone.fingerprint != self.clip.fingerprint
+        return self.backbone.difference(self.clip) is not None
 
 
 def check_model(role: str, own: EncoderRef, came: EncoderRef) -> None:
-    """Raise UsageError, naming both, unless ``came`` gives the same vectors as the collection's ``own`` model.
-
-    Fingerprints decide, not ids: a model may lie in another folder on another machine, and a folder may have changed.
-    """
-    if came.fingerprint == own.fingerprint and came.dim == own.dim:
-        return
-    part = "weights" if came.fingerprint.weights != own.fingerprint.weights else "preprocessing"
-    same = " (same id, but what it names has changed)" if came.id == own.id else ""
-    raise UsageError(
-        f"the collection was made with the {role} {own.id!r}; {came.id!r} has other {part}{same}. "
-        f"Use the collection's own model, or another collection name for this one"
-    )
+    """Raise UsageError, naming both, unless ``came`` gives the same vectors as the collection's ``own`` model."""
+    if differing := own.difference(came):
+        same = " (same id, but what it names has changed)" if came.id == own.id else ""
+        raise UsageError(
+            f"the collection was made with the {role} {own.id!r}; {came.id!r} has other {differing}{same}. "
+            "Use the collection's own model, or another collection name for this one"
+        )
 
 
 def write_card(store: VectorStore, card: CollectionCard) -> None:

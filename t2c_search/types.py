@@ -36,6 +36,15 @@ class EncoderRef:
     dim: int
     fingerprint: Fingerprint
 
+    def difference(self, other: EncoderRef) -> str | None:
+        """Name what the other encoder has differently; None when both give the same vectors, whatever their ids.
+
+        Content decides, not ids: a model may lie in another folder on another machine, and a folder may have changed.
+        """
+        if self.fingerprint.weights != other.fingerprint.weights or self.dim != other.dim:
+            return "weights"
+        return "preprocessing" if self.fingerprint != other.fingerprint else None
+
 
 @dataclass(frozen=True, slots=True)
 class Points:

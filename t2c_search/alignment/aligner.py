@@ -79,18 +79,13 @@ class Aligner:
         return replace(self, weight=self.weight.to(device), bias=self.bias.to(device), axis=self.axis.to(device))
 
     def check(self, backbone: EncoderRef, clip: EncoderRef) -> None:
-        """Raise AlignerMismatchError, naming both sides, unless this aligner was fitted for these two models.
-
-        Fingerprints decide, not ids: the same model may lie in another folder, and a folder may have changed.
-        """
+        """Raise AlignerMismatchError, naming both sides, unless this aligner was fitted for these two models."""
         for role, own, came in (("backbone", self.backbone, backbone), ("CLIP model", self.clip, clip)):
-            if own.fingerprint == came.fingerprint and own.dim == came.dim:
-                continue
-            part = "weights" if own.fingerprint.weights != came.fingerprint.weights else "preprocessing"
-            raise AlignerMismatchError(
-                f"the aligner was fitted for the {role} {own.id!r}, not for {came.id!r}, which has other {part}: "
-                f"use that {role}, or fit a new aligner for this one"
-            )
+            if differing := own.difference(came):
+                raise AlignerMismatchError(
+                    f"the aligner was fitted for the {role} {own.id!r}, not for {came.id!r}, which has other {differing}: "
+                    f"use that {role}, or fit a new aligner for this one"
+                )
 
     def to_bytes(self) -> bytes:
         """Return the aligner as the content of a safetensors file."""

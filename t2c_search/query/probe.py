@@ -8,6 +8,7 @@ import numpy as np
 
 from t2c_search.query.halfspace import HalfSpace
 from t2c_search.query.planner import Branch
+from t2c_search.query.tail import rank_at
 from t2c_search.types import CLIP, FloatArray, ScoredPoints, VectorQuery
 
 _SINGLE_ULP = 2.0**-24
@@ -52,9 +53,11 @@ class Probe:
         return self.half.best_below(seen * self.length - self.constant)
 
     def share(self) -> float:
-        """Estimate the share of the collection that the half-space holds, from its sample; never nothing."""
-        inside = int((self.branch.sample @ self.half.normal >= self.half.level).sum())
-        return max(inside, 1) / max(len(self.branch.sample), 1)
+        """Estimate the share of the collection that the half-space holds, from its sample."""
+        if not len(self.branch.sample):
+            return 1.0
+        depths = np.einsum("nm,m->n", self.branch.sample, self.half.normal)
+        return rank_at(np.sort(depths)[::-1], self.half.level) / len(depths)
 
 
 def aim(branch: Branch, half: HalfSpace) -> Probe:

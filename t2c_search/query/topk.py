@@ -16,6 +16,7 @@ from t2c_search.query.fronts import Found, Front, scored
 from t2c_search.query.halfspace import enclose_best, enclose_passing
 from t2c_search.query.planner import Branch
 from t2c_search.query.probe import Probe, aim
+from t2c_search.query.tail import value_at
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import VectorQuery
 
@@ -124,17 +125,14 @@ def _next_search(front: Front, worst: float, k: int, points: int, allowance: int
 
 
 def _likely(branch: Branch, share: float) -> float:
-    """Guess the score that a share of the collection reaches, from its sample; beyond it the tail is exponential."""
+    """Guess the score that a share of the collection reaches, from its sample."""
     rows, values = branch.gates
-    passing = branch.ranking.scores(branch.sample[(branch.sample @ rows.T >= values).all(axis=1)])
+    gated = branch.sample[(branch.sample @ rows.T >= values).all(axis=1)] if len(values) else branch.sample
+    passing = branch.ranking.scores(gated)
     if not len(passing):
         return 0.0
-    ordered = np.sort(passing)[::-1]
-    rank = share * len(branch.sample)
-    if rank >= 1 or len(ordered) < 16:
-        return float(ordered[min(int(np.ceil(rank)), len(ordered)) - 1])
-    slope = (ordered[1] - ordered[15]) / np.log(8)
-    return float(min(ordered[0] - slope * np.log(rank), (ordered[0] + branch.ranking.ceiling) / 2))
+    likely = value_at(np.sort(passing)[::-1], share * len(branch.sample))
+    return min(likely, (float(passing.max()) + branch.ranking.ceiling) / 2)
 
 
 def _best(found: list[Found], k: int) -> list[Found]:
