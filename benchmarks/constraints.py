@@ -15,45 +15,54 @@ import tempfile
 import uuid
 from collections.abc import Callable, Sequence
 from itertools import combinations, permutations
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from benchmarks._captions import Photos, average_precision, load_photos, phrase
+from benchmarks._captions import average_precision, load_photos, phrase
 from benchmarks._common import Bar, finish, options, table
+from benchmarks.world import constraints, embed
+from t2c_search.demo.world import draw
+from t2c_search.encoders import registry
+from t2c_search.encoders.protocols import DualEncoder
+from t2c_search.query.concepts import EmbedTexts
 from t2c_search.query.engine import Engine
 from t2c_search.query.saved import SavedConcept, fit_concept
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
-from t2c_search.types import CLIP, Points
+from t2c_search.types import CLIP, FloatArray, Points
 
-LEAST_SHOWN = 18  # photos that must show a noun for it to be asked
+LEAST_SHOWN = 18  # images that must show a text's noun for it to be asked
 LEAST_RELEVANT = 10  # photos that must be relevant to a question
 LEAST_EXCLUDED = 5  # photos that a NOT must take away, or it asks nothing
 TOP_N = 100  # of the lists that are intersected
-FREQUENT = 20  # nouns whose thresholds are judged
+FREQUENT = 20  # texts, the most frequent ones, whose thresholds are judged
 MARKED = 20
+F1_COLUMNS = ("default", "marked", "best")
+SCENE_SEED, SCENES, QUICK_SCENES = 104, 2000, 500  # of the drawn world; not the recipe's seed
 DEFAULT_BAR, MARKED_BAR = 0.85, 0.95  # of each concept's own best F1
 
 Question = tuple[tuple[str, ...], tuple[str, ...]]
-"""Nouns that are wanted and nouns that are not."""
+"""Texts that are wanted and texts that are not."""
 Order = NDArray[np.int64]
 
 
 class Bench:
-    """The photos in an embedded store, an engine over it, and the peers on the same vectors."""
+    """Images in an embedded store, what texts are true of which, an engine, and the peers on the same vectors."""
 
-    def __init__(self, photos: Photos, store: VectorStore) -> None:
-        self.photos = photos
-        self.ids = [str(uuid.uuid5(uuid.NAMESPACE_URL, name)) for name in photos.names]
+    def __init__(
+        self, store: VectorStore, rows: FloatArray, shown: dict[str, NDArray[np.bool_]], embed_texts: EmbedTexts
+    ) -> None:
+        self.store, self.rows, self.shown, self.embed_texts = store, rows, shown, embed_texts
+        self.ids = [str(uuid.uuid5(uuid.NAMESPACE_URL, str(number))) for number in range(len(rows))]
         self.places = {point: at for at, point in enumerate(self.ids)}
-        self.shown = {noun: photos.shows(noun) for noun in photos.frequent(LEAST_SHOWN)}
-        self.store = store
-        store.create(CollectionSpec({CLIP: photos.rows.shape[1]}, {}))
-        store.upsert(Points(self.ids, [{"path": name} for name in photos.names], {CLIP: photos.rows}))
-        self.statistics = VectorStatistics(photos.rows.shape[1])
-        self.statistics.add(self.ids, photos.rows)
+        store.create(CollectionSpec({CLIP: rows.shape[1]}, {}))
+        store.upsert(Points(self.ids, [{} for _ in self.ids], {CLIP: rows}))
+        self.statistics = VectorStatistics(rows.shape[1])
+        self.statistics.add(self.ids, rows)
         self.engine = self.engine_with({})
 
     def engine_with(self, concepts: dict[str, SavedConcept]) -> Engine:
@@ -63,22 +72,22 @@ class Bench:
             raise AssertionError(f"no question asks for an image, such as {path}")
 
         return Engine(
-            self.store, self.statistics, embed_texts=self.photos.embed_texts, embed_image=no_image, concepts=concepts
+            self.store, self.statistics, embed_texts=self.embed_texts, embed_image=no_image, concepts=concepts
         )
 
     def relevant(self, question: Question) -> NDArray[np.bool_]:
         """Tell which photos answer a question."""
         wanted, unwanted = question
-        every = np.logical_and.reduce([self.shown[noun] for noun in wanted])
-        return every & ~np.logical_or.reduce([self.shown[noun] for noun in unwanted] or [np.zeros_like(every)])
+        every = np.logical_and.reduce([self.shown[text] for text in wanted])
+        return every & ~np.logical_or.reduce([self.shown[text] for text in unwanted] or [np.zeros_like(every)])
 
-    def text(self, noun: str) -> NDArray[np.float32]:
-        """Embed a noun, as typed."""
-        return self.photos.embed_texts([phrase(noun)])[0]
+    def text(self, text: str) -> FloatArray:
+        """Embed a text, as typed."""
+        return self.embed_texts([text])[0]
 
     def ours(self, question: Question) -> Order:
         """Rank by the engine, scanning every vector."""
-        wanted, unwanted = ([f'"{phrase(noun)}"' for noun in nouns] for nouns in question)
+        wanted, unwanted = ([f'"{text}"' for text in texts] for texts in question)
         expression = " AND ".join([*wanted, *(f"NOT {text}" for text in unwanted)])
         found = self.engine.search(expression, len(self.ids), exact=True)
         return np.array([self.places[hit.id] for hit in found])
@@ -87,40 +96,40 @@ class Bench:
         """Make the ranking by a weighted sum of text vectors."""
 
         def order(question: Question) -> Order:
-            wanted, unwanted = (sum(self.text(noun) for noun in nouns) for nouns in question)
-            return np.argsort(-(self.photos.rows @ (wanted - weight * unwanted)), kind="stable")
+            wanted, unwanted = (sum(self.text(text) for text in texts) for texts in question)
+            return np.argsort(-(self.rows @ (wanted - weight * unwanted)), kind="stable")
 
         return order
 
     def intersection(self, question: Question) -> Order:
         """Photos in the top N of everything wanted and of nothing unwanted, by the sum of their ranks."""
-        ranks = {noun: np.argsort(np.argsort(-(self.photos.rows @ self.text(noun)))) for noun in sum(question, ())}
-        inside = np.logical_and.reduce([ranks[noun] < TOP_N for noun in question[0]])
-        inside &= np.logical_and.reduce([ranks[noun] >= TOP_N for noun in question[1]] or [inside])
+        ranks = {text: np.argsort(np.argsort(-(self.rows @ self.text(text)))) for text in sum(question, ())}
+        inside = np.logical_and.reduce([ranks[text] < TOP_N for text in question[0]])
+        inside &= np.logical_and.reduce([ranks[text] >= TOP_N for text in question[1]] or [inside])
         kept = np.flatnonzero(inside)
-        return kept[np.argsort(sum(ranks[noun][kept] for noun in question[0]), kind="stable")]
+        return kept[np.argsort(sum(ranks[text][kept] for text in question[0]), kind="stable")]
 
     def sentence(self, question: Question) -> Order:
         """Rank by one text that says it all."""
-        wanted, unwanted = (" and ".join(phrase(noun) for noun in nouns) for nouns in question)
+        wanted, unwanted = (" and ".join(texts) for texts in question)
         text = f"{wanted} without {unwanted}" if unwanted else wanted
-        return np.argsort(-(self.photos.rows @ self.photos.embed_texts([text])[0]), kind="stable")
+        return np.argsort(-(self.rows @ self.text(text)), kind="stable")
 
 
 def questions(bench: Bench) -> dict[str, list[Question]]:
-    """Every combination of the nouns that enough photos answer, and whose NOT takes enough photos away."""
+    """Every combination of the texts that enough photos answer, and whose NOT takes enough photos away."""
 
     def asks(question: Question) -> bool:
         kept, without_not = (int(bench.relevant(each).sum()) for each in (question, (question[0], ())))
         return kept >= LEAST_RELEVANT and (not question[1] or without_not - kept >= LEAST_EXCLUDED)
 
-    nouns = list(bench.shown)
-    pairs = list(combinations(nouns, 2))
+    texts = list(bench.shown)
+    pairs = list(combinations(texts, 2))
     asked: dict[str, list[Question]] = {
-        "A": [((a,), ()) for a in nouns],
+        "A": [((a,), ()) for a in texts],
         "A AND B": [(pair, ()) for pair in pairs],
-        "A AND NOT B": [((a,), (b,)) for a, b in permutations(nouns, 2)],
-        "A AND B AND NOT C": [(pair, (c,)) for pair in pairs for c in nouns if c not in pair],
+        "A AND NOT B": [((a,), (b,)) for a, b in permutations(texts, 2)],
+        "A AND B AND NOT C": [(pair, (c,)) for pair in pairs for c in texts if c not in pair],
     }
     return {kind: [question for question in each if asks(question)] for kind, each in asked.items()}
 
@@ -148,28 +157,28 @@ def f1(found: NDArray[np.bool_], relevant: NDArray[np.bool_]) -> float:
     return float(2 * (found & relevant).sum() / (found.sum() + relevant.sum()))
 
 
-def thresholds(bench: Bench, nouns: Sequence[str]) -> dict[str, dict[str, float]]:
-    """F1 by noun: at the default threshold, after marking, and at the best threshold of the noun's own ranking."""
+def thresholds(bench: Bench, texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """F1 by text: at the default threshold, after marking, and at the best threshold of the text's own ranking."""
     found = {}
-    for noun in nouns:
-        relevant = bench.shown[noun]
-        order = bench.ours(((noun,), ()))
+    for text in texts:
+        relevant = bench.shown[text]
+        order = bench.ours(((text,), ()))
         hits = np.cumsum(relevant[order])
         best = (2 * hits / (np.arange(1, len(hits) + 1) + relevant.sum())).max()
         marked = order[np.linspace(0, len(order) // 2, MARKED).astype(int)]
-        taught = _taught(bench, noun, marked[relevant[marked]], marked[~relevant[marked]])
-        found[noun] = {
+        taught = _taught(bench, text, marked[relevant[marked]], marked[~relevant[marked]])
+        found[text] = {
             "shown by": int(relevant.sum()),
-            "default": f1(_mined(bench, bench.engine, f'"{phrase(noun)}"'), relevant),
+            "default": f1(_mined(bench, bench.engine, f'"{text}"'), relevant),
             "marked": f1(_mined(bench, bench.engine_with({"it": taught}), "@it"), relevant),
             "best": float(best),
         }
     return found
 
 
-def _taught(bench: Bench, noun: str, yes: Order, no: Order) -> SavedConcept:
-    text = bench.photos.embed_texts([phrase(noun)])[0].astype(np.float64)
-    return fit_concept("it", bench.photos.rows[yes], bench.photos.rows[no], bench.engine.calibration, text)
+def _taught(bench: Bench, text: str, yes: Order, no: Order) -> SavedConcept:
+    direction = bench.text(text).astype(np.float64)
+    return fit_concept("it", bench.rows[yes], bench.rows[no], bench.engine.calibration, direction)
 
 
 def _mined(bench: Bench, engine: Engine, expression: str) -> NDArray[np.bool_]:
@@ -178,7 +187,31 @@ def _mined(bench: Bench, engine: Engine, expression: str) -> NDArray[np.bool_]:
     return found
 
 
-def bars(ranking: dict[str, dict[str, float]], of_best: dict[str, float]) -> list[Bar]:
+def with_mean(judged: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Add the mean of the F1 columns, and what share of the best they are."""
+    means = {column: float(np.mean([row[column] for row in judged.values()])) for column in F1_COLUMNS}
+    return judged | {"mean": means, "of the best": {column: mean / means["best"] for column, mean in means.items()}}
+
+
+def drawn_world(folder: str, quick: bool) -> dict[str, dict[str, Any]]:
+    """F1 of the texts that the mini CLIP's drawn scenes answer exactly: shapes, backgrounds, colours with shapes."""
+    clip = registry.load("mini", device="cpu")
+    assert isinstance(clip, DualEncoder)
+    scenes = list(draw(SCENE_SEED, QUICK_SCENES if quick else SCENES))
+    parts = [rows[0] for _, rows in embed([clip], scenes)]
+    rows = torch.nn.functional.normalize(torch.cat(parts), dim=1).numpy()
+    kinds = constraints()
+    texts = [text for kind in ("shape", "background", "colour+shape") for text in kinds[kind]]
+    shown = {text: np.array([scene.truth.matches_text(text) for scene in scenes]) for text in texts}
+    enough = {text: relevant for text, relevant in shown.items() if relevant.sum() >= LEAST_SHOWN}
+    store = open_store(folder, "drawn")
+    bench = Bench(store, rows, enough, lambda asked: clip.encode_texts(list(asked)).cpu().numpy())
+    judged = thresholds(bench, list(enough))
+    store.close()
+    return with_mean(judged)
+
+
+def bars(ranking: dict[str, dict[str, float]], judged: dict[str, dict[str, dict[str, Any]]]) -> list[Bar]:
     """Ours is at least as good as the best of the others wherever there is logic, and the thresholds near the best."""
     found = []
     for kind, figures in ranking.items():
@@ -186,31 +219,30 @@ def bars(ranking: dict[str, dict[str, float]], of_best: dict[str, float]) -> lis
         if kind != "A":
             best = max(others, key=lambda name: others[name])
             found.append(Bar(f"{kind}, against {best}", figures["ours"], others[best]))
-    found += [Bar("F1 at the default threshold, of the best", of_best["default"], DEFAULT_BAR)]
-    return [*found, Bar(f"F1 after {MARKED} marked photos, of the best", of_best["marked"], MARKED_BAR)]
+    for world, rows in judged.items():
+        share = rows["of the best"]
+        found.append(Bar(f"{world}: F1 at the default threshold, of the best", share["default"], DEFAULT_BAR))
+        found.append(Bar(f"{world}: F1 after {MARKED} marked images, of the best", share["marked"], MARKED_BAR))
+    return found
 
 
 def main() -> int:
     chosen = options("constraints", __doc__)
     photos = load_photos(quick=chosen.quick)
+    shown = {phrase(noun): photos.shows(noun) for noun in photos.frequent(LEAST_SHOWN)}
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(folder, "captions")
-        bench = Bench(photos, store)
+        bench = Bench(store, photos.rows, shown, photos.embed_texts)
         ranking = rank(bench, chosen.quick)
-        judged = thresholds(bench, list(bench.shown)[:FREQUENT])
+        judged = {"photos": with_mean(thresholds(bench, list(shown)[:FREQUENT]))}
         store.close()
-    columns = ("default", "marked", "best")
-    judged["mean"] = {column: float(np.mean([row[column] for row in judged.values()])) for column in columns}
-    of_best = {column: judged["mean"][column] / judged["mean"]["best"] for column in columns}
+        judged["drawn world"] = drawn_world(folder, chosen.quick)
     by_method = {row: {kind: figures[row] for kind, figures in ranking.items()} for row in next(iter(ranking.values()))}
-    tables = [
-        table(
-            f"Mean average precision, {len(photos.names)} photos; {', '.join(bench.shown)}", by_method, list(ranking)
-        ),
-        table("F1 of mine, the most frequent nouns", judged, ("shown by", *columns)),
-    ]
-    figures = {"nouns": list(bench.shown), "mean_average_precision": ranking, "f1": judged}
-    return finish("constraints", chosen, figures, tables, bars(ranking, of_best))
+    title = f"Mean average precision over {len(photos.names)} photos: {', '.join(shown)}"
+    tables = [table(title, by_method, list(ranking))]
+    tables += [table(f"F1 of mine: {world}", rows, ("shown by", *F1_COLUMNS)) for world, rows in judged.items()]
+    figures = {"texts": list(shown), "mean_average_precision": ranking, "f1": judged}
+    return finish("constraints", chosen, figures, tables, bars(ranking, judged))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m benchmarks.query [--points N] [--quick] [--json]
 
-Images drawn as mixtures of concepts, 512-d, in the embedded store; texts are directions near the concepts, so that no
+Images of drawn scenes, mixtures of concepts in 512-d, in the embedded store; texts are directions near the concepts, so that no
 model's time is in the figures. Every engine time includes planning and payloads. Exact: all vectors are scanned. Indexed:
 the engine's graph. Peers on the same store: one literal's plain top 20, the weighted vector sum, and intersecting two
 top-1,000 lists; and a FAISS flat scan in memory. Counting is compared with a full numpy scan.
@@ -34,7 +34,8 @@ from t2c_search.types import CLIP, FloatArray, Points, SearchResult, VectorQuery
 
 DIM = 512
 CONCEPTS = 400
-SHOWN = 4  # concepts in one image
+SHOWN = 4  # concepts in one scene
+SCENE = 20  # images of one scene
 TOP = 20
 LIST = 1000  # length of the lists that a peer intersects
 REPEATS, QUICK_REPEATS = 60, 15
@@ -58,12 +59,13 @@ class Drawn:
         self.concepts = _unit(rng.normal(size=(CONCEPTS, DIM)))
         self.gap = _unit(rng.normal(size=DIM))
         spectrum = _unit(np.arange(1, DIM + 1) ** -0.5)  # with which the whole decays as CLIP vectors of photos do
-        shown = rng.zipf(1.3, size=(points, SHOWN)) % CONCEPTS
+        shown = rng.zipf(1.3, size=(points // SCENE, SHOWN)) % CONCEPTS
+        scenes = self.concepts[shown].sum(1) + 1.2 * rng.normal(size=(len(shown), DIM)) * spectrum
         self.rows = np.empty((points, DIM), np.float32)
         for start in range(0, points, BATCH):
-            part = self.concepts[shown[start : start + BATCH]].sum(1)
-            noise = rng.normal(size=(len(part), DIM)) * spectrum
-            self.rows[start : start + BATCH] = _unit(part + 1.5 * noise - 2 * self.gap)
+            part = scenes[rng.integers(0, len(scenes), min(BATCH, points - start))]
+            noise = rng.normal(size=part.shape) * spectrum
+            self.rows[start : start + BATCH] = _unit(part + 0.9 * noise - 2 * self.gap)
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
         """Unit rows of texts, each of which names concepts by number."""

@@ -27,4 +27,4 @@ def rank_at(ordered: Array, value: float) -> float:
 
 def _slope(ordered: Array) -> float:
     """Fall of the value as the logarithm of the rank rises, over the first rows but the best one."""
-    return max(float(ordered[1] - ordered[_FITTED - 1]) / np.log(_FITTED / 2), 1e-9)
+    return max(float((ordered[1] - ordered[_FITTED - 1]) / np.log(_FITTED / 2)), 1e-9)
