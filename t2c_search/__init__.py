@@ -2,7 +2,7 @@
 
     import t2c_search as t2c
 
-    photos = t2c.open_collection("photos", store="./photos.t2c", clip="mini", backbone="mini:cnn")
+    photos = t2c.open_collection("photos", store="./photos.t2c", backbone="timm:resnet50.a1_in1k")
     photos.index(["~/Pictures"])
     for hit in photos.search("a dog on a beach", limit=10):
         print(hit.rank, hit.score, hit.path)

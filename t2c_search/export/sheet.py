@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from t2c_search.errors import ImageError, UsageError
 from t2c_search.indexing.decode import decode, read_file
@@ -47,8 +47,7 @@ def _draw_hit(sheet: Image.Image, draw: ImageDraw.ImageDraw, hit: Hit, corner: t
     left, top = corner
     draw.rectangle((left, top, left + _TILE - 1, top + _TILE - 1), fill=_FRAME)
     try:
-        thumbnail = decode(read_file(hit.path), _TILE).pixels
-        thumbnail.thumbnail((_TILE, _TILE))
+        thumbnail = ImageOps.contain(decode(read_file(hit.path), _TILE).pixels, (_TILE, _TILE))
         sheet.paste(thumbnail, (left + (_TILE - thumbnail.width) // 2, top + (_TILE - thumbnail.height) // 2))
     except ImageError as exc:
         _draw_line(draw, (left + 8, top + _TILE // 2), str(exc), _TILE - 16, ImageFont.load_default(13), _GREY)
