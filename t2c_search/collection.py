@@ -213,9 +213,10 @@ class Collection:
     ) -> SearchResult:
         """Find the ``limit`` images that match best: a text, an expression, its JSON tree, an ``image``, or both.
 
-        ``exact`` scans every vector instead of asking the index, as small collections always do; ``diverse`` prefers hits unlike each other; ``group_by``
-        keeps the best of each value of a field. A search that reaches ``max_candidates`` or ``max_seconds`` returns what it
-        has, uncertified. Raises ExpressionError for an expression that cannot be read.
+        ``exact`` scans every vector instead of asking the index, as small collections always do; ``diverse`` prefers
+        hits unlike each other; ``group_by`` keeps the best of each value of a field. A search that reaches
+        ``max_candidates`` or ``max_seconds`` returns what it has, uncertified. Raises ExpressionError for an expression
+        that cannot be read.
         """
         return self.engine.search(
             self._with_image(query, image),
