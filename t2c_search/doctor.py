@@ -95,7 +95,7 @@ def _hub() -> Iterator[Finding]:
         yield Finding(
             "model hub",
             "note",
-            f"offline mode is on: only the {cached} downloaded models and local folders load",
+            f"offline mode is on: only the {cached} downloaded models, local folders and the bundled mini models load",
             "unset HF_HUB_OFFLINE to download models, or name a folder: timm:local-dir:PATH, open_clip:local-dir:PATH",
         )
     else:

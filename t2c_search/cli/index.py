@@ -56,7 +56,7 @@ def index(
     Examples:
       t2c index ~/Pictures -c photos --store ./photos.t2c
       t2c index ~/Pictures -c photos --backbone timm:vit_small_patch14_dinov2.lvd142m --native
-      t2c index images/ --captions captions.csv --store http://localhost:6333
+      t2c index images/ --captions captions.csv --clip mini --backbone mini:cnn
     """
     from t2c_search.collection import open_collection
 

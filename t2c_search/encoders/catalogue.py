@@ -66,4 +66,13 @@ BUILT_IN = (
     ),
     EncoderKind("torch", "torch:module.path:factory", "your own: factory() returns (torch module, preprocessing)"),
     EncoderKind("precomputed", "precomputed:DIR", "a folder of vectors: .npy with names, or clip-retrieval's output"),
+    EncoderKind(
+        "mini",
+        "mini, mini:cnn",
+        "bundled, for trying things offline: they know drawn scenes (t2c demo) only, no photographs",
+        (
+            ModelChoice("mini", 256, 2.0, _CLIP, "drawn scenes only"),
+            ModelChoice("mini:cnn", 640, 0.8, _BACKBONE, "drawn scenes only; never saw a caption"),
+        ),
+    ),
 )

@@ -33,6 +33,7 @@ _BUILT_IN = {  # kind -> the module here whose load() makes its encoders, import
     "st": "sentence_transformers",
     "torch": "torch_module",
     "precomputed": "precomputed",
+    "mini": "bundled",
 }
 
 

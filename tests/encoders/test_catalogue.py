@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 
+from t2c_search.encoders import registry
 from t2c_search.encoders.catalogue import BUILT_IN, ModelChoice
 
 CHOICES = {kind.name: kind.choices for kind in BUILT_IN}
@@ -44,3 +45,11 @@ def test_open_clip_choices(choice: ModelChoice) -> None:
     with torch.device("meta"):
         module = open_clip.create_model(name, load_weights=False, device="meta")
     assert_described(choice, open_clip.get_model_config(name)["embed_dim"], module)
+
+
+@pytest.mark.parametrize("choice", CHOICES["mini"], ids=ids)
+def test_mini_choices(choice: ModelChoice) -> None:
+    encoder = registry.load_image_encoder(choice.id, device="cpu")
+    assert encoder.id == choice.id
+    assert_described(choice, encoder.image_dim, encoder.module)
+    assert "drawn scenes only" in choice.note

@@ -21,7 +21,7 @@ def test_built_in_kinds_are_listed_and_described_without_importing_a_model_libra
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     kinds, described, imported = result.stdout.split("\n")[:3]
-    assert set(kinds.split()) >= {"timm", "open_clip", "st", "torch", "precomputed"}
+    assert set(kinds.split()) >= {"timm", "open_clip", "st", "torch", "precomputed", "mini"}
     assert sorted(kinds.split()) == sorted(described.split())
     assert imported == ""
 
@@ -44,6 +44,7 @@ def test_built_in_kinds_are_listed_and_described_without_importing_a_model_libra
         ("torch:no_such_module.at_all:make", "No module named 'no_such_module'"),
         ("torch:json:loadz", "no function 'loadz'; did you mean 'load'"),
         ("precomputed:/nowhere", "there is no folder /nowhere"),
+        ("mini:cn", "no mini model 'mini:cn'; there are mini .*, and mini:cnn"),
     ],
 )
 def test_an_id_that_names_nothing_says_what_there_is(encoder_id: str, message: str) -> None:

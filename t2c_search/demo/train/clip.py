@@ -1,0 +1,128 @@
+"""Train the mini CLIP: two towers from nothing, by which caption is true of which scene of the batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from t2c_search.demo import words
+from t2c_search.demo.captions import names
+from t2c_search.demo.train.lessons import Lessons, Statements, agree
+from t2c_search.demo.train.loop import Log, device, pixels, save, train
+from t2c_search.demo.world import close_ups, draw
+
+CONTEXT = 20  # tokens: the longest caption, 18, and its two ends
+CLOSE_UPS = 16_000  # scenes of one object, 64 x 64
+SCENES = 60_000
+FIRST = 500  # steps on close-ups and names: from scenes of four objects alone, shapes are hardly learnt at all
+STEPS = 2200
+RATE = 2e-3
+SHARPEST = 60.0  # limit of the logit scale
+Tokenize = Callable[[list[str]], torch.Tensor]
+SPECIAL = ("[PAD]", "[UNK]", "[BOS]", "[EOS]")
+
+
+def vocabulary() -> dict[str, int]:
+    """Every word of the drawn world with its token, after the special ones."""
+    spoken: set[str] = set(words.ARTICLES) | {"and", "object", "background"}
+    nouns = [*words.ANYTHING, *(noun for synonyms in words.SHAPES.values() for noun in synonyms)]
+    spoken |= {form for noun in nouns for form in (noun, words.plural(noun))}
+    tables: tuple[dict[Any, tuple[str, ...]], ...] = (
+        words.COLOURS, words.FILLS, words.SIZES, words.BACKGROUNDS, words.COUNTS, words.RELATIONS, {0: words.OPENINGS},
+    )  # fmt: skip
+    spoken |= {word for table in tables for phrases in table.values() for phrase in phrases for word in phrase.split()}
+    return {word: token for token, word in enumerate([*SPECIAL, *sorted(spoken)])}
+
+
+def write_configuration(folder: Path) -> dict[str, Any]:
+    """Write the model's configuration and its tokenizer into ``folder``; return the model arguments."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    vocab = vocabulary()
+    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    ends = [("[BOS]", vocab["[BOS]"]), ("[EOS]", vocab["[EOS]"])]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[BOS] $A [EOS]", special_tokens=ends)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    roles = {"pad_token": "[PAD]", "unk_token": "[UNK]", "bos_token": "[BOS]", "eos_token": "[EOS]"}
+    _write(
+        folder / "tokenizer_config.json",
+        {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": CONTEXT, **roles},
+    )
+    model = {
+        "embed_dim": 256,
+        "vision_cfg": {"image_size": 96, "layers": [1, 2, 2, 1], "width": 16, "head_width": 64, "patch_size": None},
+        "text_cfg": {
+            "context_length": CONTEXT, "vocab_size": len(vocab), "hf_tokenizer_name": "mini", "width": 128, "heads": 4,
+            "layers": 2, "pad_id": vocab["[PAD]"], "eos_id": vocab["[EOS]"], "pool_type": "eos",
+        },
+    }  # fmt: skip
+    preprocessing = {"mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
+    _write(folder / "open_clip_config.json", {"model_cfg": model, "preprocess_cfg": preprocessing})
+    return model
+
+
+def train_clip(folder: Path, *, seed: int, log: Log) -> None:
+    """Train the mini CLIP and write it to ``folder`` as an open_clip local-dir."""
+    import open_clip
+
+    arguments = write_configuration(folder)
+    torch.manual_seed(seed)
+    model = open_clip.CLIP(**arguments).to(device(), memory_format=torch.channels_last)
+    tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
+    rng = np.random.default_rng(seed)
+    begin = _losses(model, Lessons.of(close_ups(seed, CLOSE_UPS), say=names), tokenize, rng, batch=384, captions_each=1)
+    then = _losses(model, Lessons.of(draw(seed, SCENES)), tokenize, rng, batch=192, captions_each=2)
+
+    def loss(step: int) -> torch.Tensor:
+        return next(begin if step <= FIRST else then)
+
+    train(model, loss, steps=STEPS, rate=RATE, weight_decay=0.05, log=log)
+    save(model, folder / "open_clip_model.safetensors")
+
+
+def _losses(
+    model: Any, lessons: Lessons, tokenize: Tokenize, rng: np.random.Generator, *, batch: int, captions_each: int
+) -> Iterator[torch.Tensor]:
+    """Yield the losses of random batches of scenes, with that many captions for each scene."""
+    tokens, statements = tokenize(list(lessons.texts)), Statements.of(lessons.texts)
+    while True:
+        scenes = rng.choice(len(lessons.images), batch, replace=False)
+        columns = rng.integers(0, lessons.said.shape[1], (batch, captions_each))
+        texts = np.unique(lessons.said[scenes[:, None], columns])
+        true = torch.from_numpy(agree(statements[texts], lessons.truths[scenes])).to(device())
+        with torch.autocast(device().type, torch.bfloat16):
+            seen, said = _see(model, pixels(lessons.images[scenes])), model.encode_text(tokens[texts].to(device()))
+        yield _contrast(seen.float(), said.float(), true, model.logit_scale)
+
+
+def _see(model: Any, images: torch.Tensor) -> torch.Tensor:
+    """Encode images; the maps of close-ups are stretched to the 3 x 3 cells that the pooling has positions for."""
+    visual = model.visual
+    maps = visual.layer4(visual.layer3(visual.layer2(visual.layer1(visual.stem(images)))))
+    pooled: torch.Tensor = visual.attnpool(F.interpolate(maps, (3, 3), mode="nearest"))
+    return pooled
+
+
+def _contrast(seen: torch.Tensor, said: torch.Tensor, true: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
+    """Softmax contrastive loss both ways (Radford et al. 2021), all true pairs of the batch being positives.
+
+    Many captions ("a star") are true of many scenes; taking the truth from the world keeps those from being pushed apart.
+    """
+    logits = log_scale.exp().clamp(max=SHARPEST) * F.normalize(said, dim=1) @ F.normalize(seen, dim=1).T
+    share = true.float()
+    to_scenes = share / share.sum(1, keepdim=True) * logits.log_softmax(1)
+    to_texts = share / share.sum(0, keepdim=True).clamp(min=1) * logits.log_softmax(0)
+    return -to_scenes.sum(1).mean() - 0.5 * to_texts.sum(0).mean()
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

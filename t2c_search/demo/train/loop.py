@@ -1,0 +1,71 @@
+"""The one training loop: AdamW with a warm-up and a cosine, on whatever losses come."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+MEAN, STD = 0.5, 0.25  # of all three mini models' inputs in [0, 1]
+WARM_UP = 100  # steps
+FLOOR = 0.02  # of the learning rate, at the end
+EVERY = 50  # steps a line of the log covers
+
+Log = Callable[[str], None]
+
+
+def device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def pixels(images: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """Turn (n, h, w, 3) uint8 into the models' input (n, 3, h, w) float32, channels last, on the device."""
+    raw = torch.from_numpy(np.ascontiguousarray(images)).to(device()).permute(0, 3, 1, 2)
+    return ((raw.float() / 255 - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+
+
+def save(model: nn.Module, path: Path) -> None:
+    """Write a model's weights in float16; integer buffers stay as they are."""
+    weights = {name: value.cpu() for name, value in model.state_dict().items()}
+    save_file({n: (v.half() if v.is_floating_point() else v).contiguous() for n, v in weights.items()}, path)
+    path.chmod(0o644)  # safetensors makes it private to its owner, and a wheel keeps that
+
+
+def train(
+    model: nn.Module, losses: Callable[[int], torch.Tensor], *, steps: int, rate: float, weight_decay: float, log: Log
+) -> None:
+    """Take ``steps`` AdamW steps, in place, on ``losses(step)`` with step from 1. Vectors and embeddings are not decayed."""
+    decayed = {name for name, p in model.named_parameters() if p.ndim >= 2 and "embedding" not in name}
+    groups = [
+        {"params": [p for name, p in model.named_parameters() if name in decayed], "weight_decay": weight_decay},
+        {"params": [p for name, p in model.named_parameters() if name not in decayed], "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+
+    def pace(step: int) -> float:
+        return min(1.0, (step + 1) / WARM_UP) * (FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * step / steps)) / 2)
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, pace)
+    model.train()
+    started, total = time.perf_counter(), 0.0
+    for step in range(1, steps + 1):
+        loss = losses(step)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        total += float(loss.detach())
+        if step % EVERY == 0 or step == steps:
+            mean = total / (step % EVERY or EVERY)
+            log(f"step {step}/{steps} loss {mean:.3f} after {time.perf_counter() - started:.0f} s")
+            total = 0.0
+    model.eval()

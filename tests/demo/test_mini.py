@@ -1,0 +1,130 @@
+"""The shipped mini models: they load through the ordinary loaders, offline, and know the drawn world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from t2c_search.demo.train.loop import pixels
+from t2c_search.demo.truth import Truth
+from t2c_search.demo.world import draw
+from t2c_search.encoders import mini
+from t2c_search.errors import UnknownEncoderError
+from t2c_search.types import FloatArray
+
+MEGABYTE = 1_000_000
+POOL = 300  # held-out scenes: neither the recipe's seed nor the benchmark's
+SHAPES = (
+    "a circle",
+    "a square",
+    "a triangle",
+    "a diamond",
+    "a star",
+    "a heart",
+    "a cross",
+    "a ring",
+    "a crescent",
+    "an arrow",
+)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.stack([scene.image for scene in draw(41, POOL)])
+
+
+@pytest.fixture(scope="module")
+def truths() -> list[Truth]:
+    return [scene.truth for scene in draw(41, POOL)]
+
+
+@pytest.fixture(scope="module")
+def clip() -> nn.Module:
+    import open_clip
+
+    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{mini.path('clip')}")
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def embed_texts(clip: nn.Module) -> Callable[[list[str]], FloatArray]:
+    import open_clip
+
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{mini.path('clip')}")
+    with torch.inference_mode():
+        return lambda texts: clip.encode_text(tokenizer(texts), normalize=True).detach().numpy()
+
+
+@pytest.fixture(scope="module")
+def image_vectors(clip: nn.Module, images: np.ndarray) -> FloatArray:
+    with torch.inference_mode():
+        return clip.encode_image(pixels(images), normalize=True).numpy()
+
+
+def precision(scores: np.ndarray, truths: list[Truth], text: str, k: int) -> float:
+    return float(np.mean([truths[i].matches_text(text) for i in np.argsort(-scores)[:k]]))
+
+
+def test_all_weights_together_fit_the_wheel() -> None:
+    folder = mini.path("clip").parent
+    assert sum(file.stat().st_size for file in folder.rglob("*.safetensors")) <= 12 * MEGABYTE
+
+
+def test_an_unknown_mini_model_is_named() -> None:
+    with pytest.raises(UnknownEncoderError, match="no mini model 'large'"):
+        mini.path("large")
+
+
+def test_the_clip_transform_leaves_a_scene_as_the_recipe_saw_it(images: np.ndarray) -> None:
+    import open_clip
+    from PIL import Image
+
+    _, _, transform = open_clip.create_model_and_transforms(f"local-dir:{mini.path('clip')}")
+    assert torch.allclose(transform(Image.fromarray(images[0])), pixels(images[:1])[0], atol=1e-5)
+
+
+def test_the_clip_finds_what_texts_name(
+    embed_texts: Callable[[list[str]], FloatArray], image_vectors: FloatArray, truths: list[Truth]
+) -> None:
+    texts = [*SHAPES, "on grass", "at night", "in the snow", "a red object", "a crimson thing", "a blue shape"]
+    scores = embed_texts(texts) @ image_vectors.T
+    found = [precision(row, truths, text, 10) for row, text in zip(scores, texts, strict=True)]
+    assert np.mean(found) >= 0.95, dict(zip(texts, found, strict=True))
+
+
+def test_synonyms_lie_together(embed_texts: Callable[[list[str]], FloatArray]) -> None:
+    disc, circle, other = embed_texts(["a crimson disc", "a red circle", "a blue star"])
+    assert disc @ circle > 0.9
+    assert disc @ other < disc @ circle - 0.2
+
+
+def test_the_backbone_aligned_to_the_clip_answers_texts(
+    embed_texts: Callable[[list[str]], FloatArray],
+    image_vectors: FloatArray,
+    images: np.ndarray,
+    truths: list[Truth],
+    clip: nn.Module,
+) -> None:
+    """A ridge from 1,000 other scenes' features: backgrounds and colours come across, by far better than chance."""
+    import timm
+
+    backbone = timm.create_model(f"local-dir:{mini.path('cnn')}", pretrained=True, num_classes=0).eval()
+    assert tuple(backbone.pretrained_cfg["input_size"]) == (3, 96, 96)
+    others = pixels(np.stack([scene.image for scene in draw(42, 1000)]))
+    with torch.inference_mode():
+        X, Y = backbone(others).double(), clip.encode_image(others, normalize=True).double()
+        x = backbone(pixels(images)).double()
+    mean, centre = X.mean(0), Y.mean(0)
+    gram = (X - mean).T @ (X - mean)
+    ridge = torch.linalg.solve(
+        gram + gram.trace() / len(gram) * 0.01 * torch.eye(len(gram)), (X - mean).T @ (Y - centre)
+    )
+    aligned = ((x - mean) @ ridge + centre).numpy()
+    texts = ["on grass", "at night", "on a brick wall", "a red object", "a blue object", "a pink thing"]
+    scores = embed_texts(texts) @ aligned.T
+    found = [precision(row, truths, text, 10) for row, text in zip(scores, texts, strict=True)]
+    assert np.mean(found) >= 0.9, dict(zip(texts, found, strict=True))
