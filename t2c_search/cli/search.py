@@ -207,16 +207,15 @@ def _show_result(result: SearchResult, explain_plan: bool) -> None:
 
 
 def _hit_table(result: SearchResult) -> Table:
-    """Lay out hits with rank, score, cosine, path and caption."""
+    """Lay out hits with rank, score, cosine and path, the first caption below it."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("#", justify="right")
-    table.add_column("score", justify="right")
-    table.add_column("cosine", justify="right")
+    for name in ("#", "score", "cosine"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("image", overflow="fold")
-    table.add_column("caption", style="dim", overflow="ellipsis", no_wrap=True, max_width=60)
     here = os.getcwd() + os.sep  # noqa: PTH109 - paths in payloads are strings
     for hit in result:
-        captions = hit.payload.get("captions") or [""]
-        path, caption = escape(hit.path.removeprefix(here)), escape(captions[0])
-        table.add_row(str(hit.rank), f"{hit.score:.3f}", f"{hit.cosine:.3f}", path, caption)
+        image = escape(hit.path.removeprefix(here))
+        if captions := hit.payload.get("captions"):
+            image += f"\n[dim]{escape(captions[0])}[/]"
+        table.add_row(str(hit.rank), f"{hit.score:.3f}", f"{hit.cosine:.3f}", image)
     return table

@@ -24,9 +24,9 @@ FIRST_CANDIDATES = 2000
 """At most this many in a branch's first search: past it the engine's time grows faster than certainty."""
 _SPARE = 16  # beyond those needed, so that scores equal to single precision do not hold a certificate back
 _GENEROSITY = 1.5  # times the number that the sample suggests
-_CAUTION = 4  # times k: a guess above the k-th best score costs a second search, one below it a few candidates
+_CAUTION = 4  # times k, where scores saturate: a guess too high costs a second search, one too low a few candidates
 _WIDENING = 8  # times the last number, when not even k images that count were found
-_EF_FACTOR = 2  # the index looks at this many times what it returns: its default misses one in seven
+LEAST_EF, _EF_FACTOR = 512, 2  # neighbours the index looks at, at least and per candidate: its default misses a quarter
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,8 @@ class _Search:
     enclosed: bool
 
     def query(self, exact: bool) -> VectorQuery:
-        return self.probe.query(self.limit, enclosed=self.enclosed, exact=exact, hnsw_ef=_EF_FACTOR * self.limit)
+        hnsw_ef = max(LEAST_EF, _EF_FACTOR * self.limit)
+        return self.probe.query(self.limit, enclosed=self.enclosed, exact=exact, hnsw_ef=hnsw_ef)
 
 
 def _next_search(front: Front, worst: float, k: int, points: int, allowance: int) -> _Search:
@@ -116,7 +117,8 @@ def _next_search(front: Front, worst: float, k: int, points: int, allowance: int
         if half.normal.any():
             return _Search(aim(branch, half), min(_WIDENING * front.wanted, allowance), True)
     known = worst > -np.inf
-    score = worst if known else _likely(branch, _CAUTION * k / max(points, 1))
+    caution = 1 if branch.ranking.ceiling == np.inf else _CAUTION
+    score = worst if known else _likely(branch, caution * k / max(points, 1))
     probe = aim(branch, enclose_best(branch.gates, branch.correlation, branch.ranking, score))
     if not front.rounds and branch.ranking.linear and not len(branch.gates[1]):
         return _Search(probe, min(k + _SPARE, allowance), known)
