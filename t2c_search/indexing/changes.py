@@ -9,7 +9,6 @@ from enum import Enum
 from itertools import islice
 
 from t2c_search.errors import ImageError
-from t2c_search.indexing.decode import read_file
 from t2c_search.indexing.metadata import MEASURED, content_hash
 from t2c_search.indexing.sources import ImageInput
 from t2c_search.stores.protocol import VectorStore
@@ -61,7 +60,7 @@ def _is_touched(item: ImageInput, stored: Payload) -> bool:
 
 def _hash(item: ImageInput) -> str:
     try:
-        return content_hash(read_file(item.path))
+        return content_hash(item.read())
     except ImageError:  # it changed into something unreadable; embedding it will report that
         return ""
 

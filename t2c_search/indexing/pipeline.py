@@ -22,7 +22,7 @@ import numpy as np
 
 from t2c_search.errors import T2CError
 from t2c_search.indexing.changes import Change, State, compare
-from t2c_search.indexing.decode import decode, read_file
+from t2c_search.indexing.decode import decode
 from t2c_search.indexing.failures import read_failures, write_failures
 from t2c_search.indexing.metadata import measured_payload
 from t2c_search.indexing.report import IndexReport, NoProgress, Progress
@@ -105,7 +105,7 @@ def _decode_size(encoders: Sequence[ImageEncoder]) -> int | None:
 
 def _prepare(item: ImageInput, encoders: Sequence[ImageEncoder], decode_size: int | None) -> _Prepared | Failure:
     try:
-        content = read_file(item.path)
+        content = item.read()
         decoded = decode(content, decode_size)
         payload = {**item.fields, **measured_payload(item.path, item.mtime_ns, content, decoded)}
         tensors = tuple(encoder.prepare(decoded.pixels, item.path) for encoder in encoders)

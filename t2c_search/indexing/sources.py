@@ -12,6 +12,7 @@ from typing import Any
 
 from t2c_search.errors import UsageError
 from t2c_search.indexing.annotations import CaptionTable, Remarks, read_sidecars
+from t2c_search.indexing.decode import read_file
 
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".hif")
@@ -37,6 +38,10 @@ class ImageInput:
     def id(self) -> str:
         """The point's id: a UUID made from the path, the same in every run."""
         return str(uuid.uuid5(_NAMESPACE, self.path))
+
+    def read(self) -> bytes:
+        """Return the image file's bytes. Raises ImageError when they cannot be had."""
+        return read_file(self.path)
 
 
 @dataclass(frozen=True, slots=True)
