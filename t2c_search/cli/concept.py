@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,8 +20,8 @@ Name = Annotated[str, typer.Argument(help="The concept's name; expressions say @
 @concept.command()
 def add(
     name: Name,
-    yes: Annotated[list[Path], typer.Option("--yes", help="Image that shows it; give several.")],
-    no: Annotated[list[Path] | None, typer.Option("--no", help="Image that does not; give several.")] = None,
+    yes: Annotated[list[str], typer.Option("--yes", help="Image that shows it; give several.")],
+    no: Annotated[list[str] | None, typer.Option("--no", help="Image that does not; give several.")] = None,
     phrase: Annotated[str | None, typer.Option("--phrase", help="Start from this text.")] = None,
     collection: options.CollectionName = SETTINGS.collection,
     store: options.StoreLocation = SETTINGS.store,

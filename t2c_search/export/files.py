@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from t2c_search.errors import UsageError
+from t2c_search.indexing.metadata import MEMBER
+from t2c_search.indexing.sources import SUFFIXES, is_file, read_image
 from t2c_search.types import Hit
 
 _PARQUET_ROWS = 4096  # rows a row group: a few MB with their payloads
@@ -133,7 +135,9 @@ def write_folder(hits: Iterable[Hit], expression: str, folder: Path, *, copy: bo
     def placed() -> Iterator[Hit]:
         for hit in hits:
             place = folder / f"{hit.rank:06d}_{Path(hit.path).name}"
-            if copy:
+            if not is_file(hit.path):
+                _write_member(hit, place, copy)
+            elif copy:
                 shutil.copy2(hit.path, place)
             else:
                 place.symlink_to(hit.path)
@@ -141,6 +145,14 @@ def write_folder(hits: Iterable[Hit], expression: str, folder: Path, *, copy: bo
 
     with (folder / "hits.jsonl").open("wb") as listing:
         return write_jsonl(placed(), expression, listing)
+
+
+def _write_member(hit: Hit, place: Path, copy: bool) -> None:
+    """Write the bytes of an image that is no file of its own; named by its format where the path has no ending."""
+    if not copy:
+        raise UsageError(f"{hit.path!r} is no file that a link can point to: use --format copies")
+    suffix = "" if place.suffix.lower() in SUFFIXES else "." + str(hit.payload.get("format", "bin")).lower()
+    place.with_name(place.name.replace(MEMBER, "_") + suffix).write_bytes(read_image(hit.path))
 
 
 _COLUMNS = ("rank", "id", "path", "score", "cosine", "payload", "contributions", "expression")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from t2c_search.errors import ImageError, UsageError
-from t2c_search.indexing.decode import decode, read_file
+from t2c_search.errors import T2CError, UsageError
+from t2c_search.indexing.decode import decode
+from t2c_search.indexing.sources import read_image
 from t2c_search.types import Hit
 
 _TILE = 240  # pixels, side of a thumbnail's square
@@ -21,7 +22,8 @@ _PAPER, _INK, _GREY, _FRAME = "#ffffff", "#16181d", "#6a7080", "#eceef2"
 def write_sheet(hits: Sequence[Hit], title: str, path: Path, *, columns: int = 4) -> None:
     """Write the hits' thumbnails, in order of rank under ``title``, to an image file in the format of its suffix.
 
-    A hit whose file has gone shows an empty frame that says so. Raises UsageError for a suffix that names no image format.
+    A hit that cannot be read any more shows an empty frame that says so. Raises UsageError for a suffix that names no image
+    format.
     """
     if path.suffix.lower() not in Image.registered_extensions():
         raise UsageError(f"no image format is named {path.suffix!r} in {str(path)!r}; use .png, .jpg or .webp")
@@ -47,9 +49,9 @@ def _draw_hit(sheet: Image.Image, draw: ImageDraw.ImageDraw, hit: Hit, corner: t
     left, top = corner
     draw.rectangle((left, top, left + _TILE - 1, top + _TILE - 1), fill=_FRAME)
     try:
-        thumbnail = ImageOps.contain(decode(read_file(hit.path), _TILE).pixels, (_TILE, _TILE))
+        thumbnail = ImageOps.contain(decode(read_image(hit.path), _TILE).pixels, (_TILE, _TILE))
         sheet.paste(thumbnail, (left + (_TILE - thumbnail.width) // 2, top + (_TILE - thumbnail.height) // 2))
-    except ImageError as exc:
+    except T2CError as exc:  # it cannot be read, or a package for reading it is missing
         _draw_line(draw, (left + 8, top + _TILE // 2), str(exc), _TILE - 16, ImageFont.load_default(13), _GREY)
     label = top + _TILE + 4
     small = ImageFont.load_default(13)

@@ -2,43 +2,54 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
+from datetime import date, time
+from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from t2c_search.errors import UsageError
-from t2c_search.indexing.metadata import CAPTIONS, MEASURED
+from t2c_search.indexing.metadata import CAPTIONS, MEASURED, MEMBER
+from t2c_search.indexing.remarks import Remarks
+from t2c_search.indexing.tables import image_column, read_rows
 from t2c_search.types import Payload
 
 SIDECAR_BYTES = 256 << 10
 """Larger sidecars are passed over: a payload is no place for documents, and stores limit the size of a request."""
+SIDECAR_SUFFIXES = (".txt", ".json")
 
-_DELIMITERS = ",\t;|"
-_REQUIRED = ("image", "caption")
 _INT64 = range(-(2**63), 2**63)  # what stores can hold
+_CAPTION_COLUMNS = ("caption", CAPTIONS)
+_MAX_NUMBERS = 64  # a longer list of numbers is a vector, not something to filter by
 
 
-class Remarks:
-    """Things worth telling the user, each once with the number of files it concerns and the first of them."""
+def as_fields(given: Mapping[str, Any], remarks: Remarks, origin: str) -> Payload:
+    """Return what was written about one image as payload fields: texts under ``caption`` or ``captions`` as a list.
 
-    def __init__(self) -> None:
-        self._found: dict[str, tuple[int, str]] = {}
+    Fields that the image file itself gives, and vectors, are remarked with ``origin`` and passed over.
+    """
+    captions = [text for name in _CAPTION_COLUMNS for text in _texts(given.get(name))]
+    fields: Payload = {CAPTIONS: list(dict.fromkeys(captions))} if captions else {}
+    for field, value in given.items():
+        if field in MEASURED:
+            remarks.add(f"field {field!r} passed over: the image file itself gives it", origin)
+        elif _is_vector(value):
+            remarks.add(f"field {field!r} passed over: it holds vectors or bytes, not something to filter by", origin)
+        elif field and field not in _CAPTION_COLUMNS and (clean := _clean(value)) is not None:
+            fields[_clean(field)] = clean
+    return fields
 
-    def add(self, text: str, path: str) -> None:
-        """Note one more file."""
-        count, first = self._found.get(text, (0, path))
-        self._found[text] = count + 1, first
 
-    def lines(self) -> tuple[str, ...]:
-        """One line for each thing noted."""
-        return tuple(
-            f"{text} ({first})" if count == 1 else f"{text} ({count} times, first {first})"
-            for text, (count, first) in self._found.items()
-        )
+def merge(payloads: Iterable[Payload]) -> Payload:
+    """Join what several files say of one image: all captions, each once; of other fields the last word."""
+    fields: Payload = {}
+    captions: list[str] = []
+    for payload in payloads:
+        captions += payload.get(CAPTIONS, ())
+        fields |= payload
+    return fields | {CAPTIONS: list(dict.fromkeys(captions))} if captions else fields
 
 
 def read_sidecars(image: Path, neighbours: Iterable[str], remarks: Remarks) -> Payload:
@@ -46,65 +57,76 @@ def read_sidecars(image: Path, neighbours: Iterable[str], remarks: Remarks) -> P
 
     ``neighbours`` names those that exist. What cannot be used is remarked and passed over.
     """
-    fields: Payload = {}
-    captions: list[str] = []
+    found: list[Payload] = []
     for name in sorted(neighbours, reverse=True):  # captions of the text file come first
         path = image.with_name(name)
         try:
             if path.stat().st_size > SIDECAR_BYTES:
                 raise ValueError(f"it is larger than {SIDECAR_BYTES >> 10} KiB")
-            text = path.read_text("utf-8-sig")
-            given = json.loads(text) if name.endswith(".json") else {CAPTIONS: text.splitlines()}
-            if not isinstance(given, dict):
-                raise ValueError("it is not a JSON object")
-        except (OSError, ValueError, RecursionError) as exc:
+            content = path.read_bytes()
+        except (OSError, ValueError) as exc:
             remarks.add(f"sidecar passed over: {getattr(exc, 'strerror', None) or exc}", str(path))
+        else:
+            found.append(parse_sidecar(content, str(path), remarks))
+    return merge(found)
+
+
+def parse_sidecar(content: bytes, path: str, remarks: Remarks) -> Payload:
+    """Return the payload fields in a sidecar's bytes, ``.txt`` or ``.json``; what cannot be used is remarked."""
+    try:
+        text = content.decode("utf-8-sig")
+        given = json.loads(text) if path.lower().endswith(".json") else {CAPTIONS: text.splitlines()}
+        if not isinstance(given, dict):
+            raise ValueError("it is not a JSON object")
+    except (ValueError, RecursionError) as exc:
+        remarks.add(f"sidecar passed over: {exc}", path)
+        return {}
+    return as_fields(given, remarks, path)
+
+
+def gather(rows: Iterable[tuple[str, Payload]]) -> dict[str, Payload]:
+    """Join the rows of each image, in order: captions as a list, each once; other fields so where they differ."""
+    gathered: dict[str, Payload] = {}
+    for image, fields in rows:
+        known = gathered.setdefault(image, fields)
+        if known is fields:
             continue
-        captions += [*_texts(given.pop("caption", None)), *_texts(given.pop(CAPTIONS, None))]
-        for field, value in given.items():
-            if field in MEASURED:
-                remarks.add(f"sidecar field {field!r} passed over: the image file itself gives it", str(path))
-            elif field and (clean := _clean(value)) is not None:
-                fields[_clean(field)] = clean
-    if captions:
-        fields[CAPTIONS] = list(dict.fromkeys(captions))
-    return fields
+        for field, value in fields.items():
+            if field not in known:
+                known[field] = value
+            elif known[field] != value:
+                values = _listed(known[field])
+                known[field] = values + [item for item in _listed(value) if item not in values]
+    return gathered
 
 
 class CaptionTable:
-    """A CSV with the columns ``image`` and ``caption``, several rows per image allowed; other columns are fields too.
+    """A table that says which image has which caption; several rows per image allowed; other columns are fields too.
 
-    ``image`` is a file's name, its absolute path, or the last parts of its path. The delimiter is comma, tab,
-    semicolon or ``|``, whichever splits the header. Raises UsageError when the file cannot be read or lacks a column.
+    A CSV with the columns ``image`` and ``caption``, JSON lines, or COCO annotations. ``image`` is a file's name, its
+    absolute path, or the last parts of its path. Raises UsageError when the file cannot be read or lacks a column.
     """
 
     def __init__(self, path: Path, remarks: Remarks) -> None:
         self._path = path
         self._remarks = remarks
         self._used: set[str] = set()
-        self._rows: dict[str, dict[str, list[str]]] = {}
-        for row in _read_rows(path):
-            if not (image := row.pop("image", "")):
+        rows: list[tuple[str, Payload]] = []
+        for row in read_rows(path.as_posix(), remarks, required=("image", "caption")):
+            image = image_column(row)
+            if image is None:
                 remarks.add("row without an image passed over", str(path))
-                continue
-            caption = row.pop("caption", "")
-            values = self._rows.setdefault(self._key(image), {})
-            for field, value in ((CAPTIONS, caption), *row.items()):
-                if field in MEASURED:
-                    remarks.add(f"column {field!r} passed over: the image file itself gives it", str(path))
-                elif field and value and value not in (known := values.setdefault(field, [])):
-                    known.append(value)
+            else:
+                rows.append((self._key(str(row.pop(image))), as_fields(row, remarks, str(path))))
+        self._rows = gather(rows)
 
     def fields(self, path: str) -> Payload:
         """Return the fields of the image at an absolute posix path: captions as a list, others so when they differ."""
-        parts = PurePosixPath(path).parts
+        parts = PurePosixPath(path.replace(MEMBER, "/")).parts
         for key in (path, *("/".join(parts[start:]) for start in range(1, len(parts)))):
             if key in self._rows:
                 self._used.add(key)
-                return {
-                    field: values[0] if len(values) == 1 and field != CAPTIONS else values
-                    for field, values in self._rows[key].items()
-                }
+                return self._rows[key]
         return {}
 
     def remark_unused(self) -> None:
@@ -121,56 +143,35 @@ class CaptionTable:
         return PurePosixPath(name).as_posix()
 
 
-def _read_rows(path: Path) -> Iterator[dict[str, str]]:
-    """Yield rows as column -> stripped value; columns in lower case."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header, delimiter = _header(file.readline(), path)
-            for row in csv.reader(file, delimiter=delimiter):
-                if len(row) > len(header):  # a last column with delimiters that nobody quoted
-                    row[len(header) - 1 :] = [delimiter.join(row[len(header) - 1 :])]
-                if row:
-                    yield dict(zip(header, (value.strip() for value in row), strict=False))
-    except UnicodeDecodeError as exc:
-        raise UsageError(f"captions file {str(path)!r} is not UTF-8 text: save it as UTF-8") from exc
-    except OSError as exc:
-        raise UsageError(f"captions file {str(path)!r} cannot be read: {exc.strerror}") from exc
-    except csv.Error as exc:
-        raise UsageError(f"captions file {str(path)!r} is not a CSV: {exc}") from exc
-
-
-def _header(line: str, path: Path) -> tuple[list[str], str]:
-    """Return the columns and the delimiter that makes most of them."""
-    splits = {
-        delimiter: [column.strip().lower() for column in next(csv.reader([line], delimiter=delimiter), [])]
-        for delimiter in _DELIMITERS
-    }
-    delimiter = max(splits, key=lambda choice: len(splits[choice]))
-    columns = splits[delimiter]
-    if missing := [column for column in _REQUIRED if column not in columns]:
-        raise UsageError(
-            f"captions file {str(path)!r} lacks the column {missing[0]!r}: "
-            f"it has {', '.join(map(repr, columns)) or 'none'}, needed are 'image' and 'caption'"
-        )
-    return columns, delimiter
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _texts(value: object) -> list[str]:
     """Return the non-empty texts of a text or a list of texts."""
-    values = value if isinstance(value, list) else [value]
-    return [text for text in (_clean(item.strip()) for item in values if isinstance(item, str)) if text]
+    return [text for text in (_clean(item.strip()) for item in _listed(value) if isinstance(item, str)) if text]
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, bytes | bytearray) or (
+        isinstance(value, list) and len(value) > _MAX_NUMBERS and isinstance(value[0], int | float)
+    )
 
 
 def _clean(value: Any) -> Any:
-    """Return a JSON value as stores can hold it: UTF-8, integers beyond 64 bits as text, finite numbers, no null."""
+    """Return a value as stores can hold it: UTF-8, integers beyond 64 bits as text, finite numbers, ISO dates, no null."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, int) and value not in _INT64:
         return str(value)
+    if isinstance(value, Decimal):
+        value = float(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if isinstance(value, list):
+    if isinstance(value, date | time):  # datetimes are dates
+        return value.isoformat()
+    if isinstance(value, list | tuple):
         return [clean for item in value if (clean := _clean(item)) is not None]
     if isinstance(value, dict):
         return {_clean(key): clean for key, item in value.items() if (clean := _clean(item)) is not None}
-    return value
+    return value if isinstance(value, bool | int | float | None) else str(value)

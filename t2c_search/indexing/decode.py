@@ -62,15 +62,19 @@ def read_file(path: str | Path) -> bytes:
     """Return a file's bytes. Raises ImageError when it cannot be read, is empty or is larger than ``MAX_BYTES``."""
     try:
         with Path(path).open("rb") as file:
-            if os.fstat(file.fileno()).st_size > MAX_BYTES:
-                raise ImageError(f"the file is larger than the limit of {MAX_BYTES >> 30} GiB")
-            content = file.read()
+            check_size(os.fstat(file.fileno()).st_size)
+            return file.read()
     except OSError as exc:
         renamed = "; its name is not valid UTF-8: rename the file" if "\ufffd" in str(path) else ""
         raise ImageError(f"the file cannot be read: {exc.strerror}{renamed}") from exc
-    if not content:
+
+
+def check_size(size: int) -> None:
+    """Raise ImageError for an image file of no bytes, or of more than ``MAX_BYTES``."""
+    if not size:
         raise ImageError("the file is empty")
-    return content
+    if size > MAX_BYTES:
+        raise ImageError(f"the file is larger than the limit of {MAX_BYTES >> 30} GiB")
 
 
 def decode_file(path: str | Path, *, decode_size: int | None = None) -> Image.Image:

@@ -18,6 +18,9 @@ from t2c_search.types import Payload
 CAPTIONS = "captions"
 """Payload field: the list of texts that people wrote about the image."""
 
+MEMBER = "::"
+"""Stands in a path between a container and what lies in it: ``/photos/a.tar::dir/0001.jpg``."""
+
 MEASURED = frozenset(
     ("path", "name", "folders", "bytes", "mtime_ns", "hash", "format", "width", "height", "taken", "camera", "gps")
 )
@@ -44,19 +47,22 @@ def content_hash(content: bytes) -> str:
     return blake3(content).hexdigest()
 
 
+def location_payload(path: str, mtime_ns: int) -> Payload:
+    """Return those of the ``MEASURED`` fields that change when a file moves.
+
+    ``folders`` names every folder and archive above the file, outermost first.
+    """
+    location = PurePath(path.replace(MEMBER, "/"))
+    return {"path": path, "name": location.name, "folders": list(location.parent.parts[1:]), "mtime_ns": mtime_ns}
+
+
 def measured_payload(path: str, mtime_ns: int, content: bytes, decoded: DecodedImage) -> Payload:
     """Return the ``MEASURED`` fields of an image file; those its EXIF does not give are absent.
 
-    ``folders`` names every folder above the file, outermost first; ``taken`` is ISO 8601, with an offset from UTC
-    where the camera noted one; ``gps`` is ``{"lat", "lon"}`` in degrees.
+    ``taken`` is ISO 8601, with an offset from UTC where the camera noted one; ``gps`` is ``{"lat", "lon"}`` in degrees.
     """
-    location = PurePath(path)
-    payload: Payload = {
-        "path": path,
-        "name": location.name,
-        "folders": list(location.parent.parts[1:]),
+    payload = location_payload(path, mtime_ns) | {
         "bytes": len(content),
-        "mtime_ns": mtime_ns,
         "hash": content_hash(content),
         "format": decoded.format,
         "width": decoded.width,

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t2c_search.errors import UsageError
-from t2c_search.indexing.annotations import CaptionTable, Remarks, read_sidecars
+from t2c_search.indexing.annotations import CaptionTable, read_sidecars
+from t2c_search.indexing.remarks import Remarks
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_images_without_a_file_are_counted(tmp_path: Path, remarks: Remarks) -> 
 def test_columns_that_the_image_itself_gives_are_remarked(tmp_path: Path, remarks: Remarks) -> None:
     captions = table(tmp_path, "image,caption,width\na.jpg,x,1\nb.jpg,y,1\n", remarks)
     assert captions.fields("/a.jpg") == {"captions": ["x"]}
-    assert "column 'width' passed over" in remarks.lines()[0]
+    assert "field 'width' passed over" in remarks.lines()[0]
 
 
 @pytest.mark.parametrize(

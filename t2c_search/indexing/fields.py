@@ -1,0 +1,120 @@
+"""Types of payload fields: what people write is text; filters on numbers and dates need more."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from t2c_search.errors import UsageError
+from t2c_search.indexing.metadata import CAPTIONS, MEASURED
+from t2c_search.indexing.remarks import Remarks
+from t2c_search.stores.protocol import FieldType
+from t2c_search.types import Payload
+
+_INT64 = range(-(2**63), 2**63)
+_BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def parse_types(texts: Iterable[str]) -> dict[str, FieldType]:
+    """Read ``NAME=TYPE``, or the name of a TOML file of lines ``NAME = "TYPE"``, several of them; the last has its way.
+
+    Raises UsageError for an unknown type, a file that cannot be read, or a field that the image file itself gives.
+    """
+    types: dict[str, Any] = {}
+    for text in texts:
+        name, equals, kind = text.partition("=")
+        types |= {name.strip(): kind.strip()} if equals else _read_toml(Path(text))
+    return check_types(types)
+
+
+def check_types(types: Mapping[str, Any]) -> dict[str, FieldType]:
+    """Return the types when all are known. Raises UsageError as ``parse_types``."""
+    for name, kind in types.items():
+        if kind not in get_args(FieldType):
+            raise UsageError(f"field {name!r} has the type {kind!r}; types are {', '.join(get_args(FieldType))}")
+        if name in MEASURED or name == CAPTIONS or not name:
+            raise UsageError(f"the type of field {name!r} is fixed; leave it out")
+    return cast("dict[str, FieldType]", dict(types))
+
+
+def typed(fields: Payload, types: Mapping[str, FieldType], path: str, remarks: Remarks) -> Payload:
+    """Return the fields with values of their types; a value that is none is remarked and left out."""
+    if types.keys().isdisjoint(fields):
+        return fields
+    result: Payload = {}
+    for name, value in fields.items():
+        try:
+            result[name] = convert(value, types[name]) if name in types else value
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+            remarks.add(f"field {name!r} left out where its value is not of type {types[name]}", f"{value!r} of {path}")
+    return result
+
+
+def convert(value: Any, kind: FieldType) -> Any:
+    """Return a value, or a list of values, as a field type has it. Raises ValueError or TypeError when it is none."""
+    if isinstance(value, list):
+        return [convert(item, kind) for item in value]
+    return _CONVERSIONS[kind](value.strip() if isinstance(value, str) else value)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as exc:
+        raise UsageError(
+            f"{str(path)!r} is neither NAME=TYPE nor a file of such lines that can be read: {exc.strerror}"
+        ) from exc
+    except ValueError as exc:  # TOMLDecodeError and UnicodeDecodeError among them
+        raise UsageError(f'{str(path)!r} is not a TOML file of lines NAME = "TYPE": {exc}') from exc
+
+
+def _integer(value: Any) -> int:
+    number = int(value) if isinstance(value, str) else value
+    if isinstance(value, bool) or number != int(number) or int(number) not in _INT64:
+        raise ValueError(value)
+    return int(number)
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, bool) or not math.isfinite(number := float(value)):
+        raise ValueError(value)
+    return number
+
+
+def _bool(value: Any) -> bool:
+    if str(value).lower() not in _BOOLS:
+        raise ValueError(value)
+    return _BOOLS[str(value).lower()]
+
+
+def _datetime(value: Any) -> str:
+    return datetime.fromisoformat(value).isoformat()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        raise TypeError(value)
+    return str(value)
+
+
+def _geo(value: Any) -> dict[str, float]:
+    lat, lon = (value["lat"], value["lon"]) if isinstance(value, dict) else value.split(",")
+    place = {"lat": _float(lat), "lon": _float(lon)}
+    if abs(place["lat"]) > 90 or abs(place["lon"]) > 180:
+        raise ValueError(value)
+    return place
+
+
+_CONVERSIONS: dict[FieldType, Callable[[Any], Any]] = {
+    "integer": _integer,
+    "float": _float,
+    "bool": _bool,
+    "datetime": _datetime,
+    "keyword": _text,
+    "text": _text,
+    "geo": _geo,
+}

@@ -1,0 +1,26 @@
+"""Where images come from: folders, files, archives, tables, videos, remote file systems, with what is written there.
+
+Each kind of source is a module that lists images and, where they are members of something, reads one by its path; the
+kinds are a list, ``KINDS``.
+"""
+
+from t2c_search.indexing.places import UNKNOWN_SIZE
+from t2c_search.indexing.sources.inputs import ImageInput, ImageList
+from t2c_search.indexing.sources.kinds import KINDS, Kind, is_file, read_image
+from t2c_search.indexing.sources.listed import EVERY, SUFFIXES
+from t2c_search.indexing.sources.listing import list_images
+from t2c_search.indexing.sources.patterns import expand_braces
+
+__all__ = [
+    "EVERY",
+    "KINDS",
+    "SUFFIXES",
+    "UNKNOWN_SIZE",
+    "ImageInput",
+    "ImageList",
+    "Kind",
+    "expand_braces",
+    "is_file",
+    "list_images",
+    "read_image",
+]

@@ -1,0 +1,58 @@
+"""The kinds of sources beside folders and image files: a list, each with its endings and its functions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from t2c_search.indexing.metadata import MEMBER
+from t2c_search.indexing.places import is_remote, read_whole
+from t2c_search.indexing.sources import archives, manifests, parquet, video
+from t2c_search.indexing.sources.listed import Lister
+from t2c_search.indexing.tables import TABLE_SUFFIXES
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of file that holds or names many images, known by its ending.
+
+    ``read(address, member)`` returns the bytes of one; None where the paths that it lists lie elsewhere.
+    """
+
+    suffixes: tuple[str, ...]
+    list: Lister
+    read: Callable[[str, str], bytes] | None = None
+
+
+KINDS = (
+    Kind((".tar",), archives.list_tar, archives.read_tar),
+    Kind((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"), archives.refuse_compressed),
+    Kind((".zip",), archives.list_zip, archives.read_zip),
+    Kind((".parquet",), parquet.list_parquet, parquet.read_parquet),
+    Kind(video.VIDEO_SUFFIXES, video.list_video, video.read_frame),
+    Kind(TABLE_SUFFIXES, manifests.list_manifest),
+)
+
+
+def kind_of(address: str) -> Kind | None:
+    """Return the kind that an address has by its ending; None for images and folders."""
+    return next((kind for kind in KINDS if address.lower().endswith(kind.suffixes)), None)
+
+
+def is_file(path: str) -> bool:
+    """Tell a local file, which others can open by this path, from a member of a container and a remote address."""
+    return not is_remote(path) and (MEMBER not in path or os.path.lexists(path))
+
+
+def read_image(path: str) -> bytes:
+    """Return the bytes of the image at a path as payloads have it.
+
+    A local file, a remote address, or a member of an archive, a table or a video: ``/photos/a.tar::dir/0001.jpg``.
+    Raises ImageError when they cannot be had, UsageError when a package for such addresses or videos is missing.
+    """
+    container, _, member = path.partition(MEMBER)
+    kind = kind_of(container)
+    if not member or kind is None or kind.read is None or is_file(path):
+        return read_whole(path)
+    return kind.read(container, member)

@@ -1,0 +1,91 @@
+"""From what the user names to the list of images."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from t2c_search.errors import T2CError
+from t2c_search.indexing.annotations import CaptionTable
+from t2c_search.indexing.fields import typed
+from t2c_search.indexing.metadata import MEMBER
+from t2c_search.indexing.places import UNKNOWN_SIZE, Stat, is_remote, stat
+from t2c_search.indexing.remarks import Remarks
+from t2c_search.indexing.sources.folders import list_file, list_folder, list_remote
+from t2c_search.indexing.sources.inputs import ImageInput, ImageList
+from t2c_search.indexing.sources.kinds import is_file, kind_of
+from t2c_search.indexing.sources.listed import EVERY, Listed, Listing
+from t2c_search.indexing.sources.patterns import expand_sources
+from t2c_search.stores.protocol import FieldType
+
+
+def list_images(
+    sources: Iterable[str | Path],
+    *,
+    captions: str | Path | None = None,
+    every: float = EVERY,
+    types: Mapping[str, FieldType] | None = None,
+) -> ImageList:
+    """List the images in folders, files, archives, tables, videos and remote file systems, each image once.
+
+    In folders a file is an image by its ending (``SUFFIXES``), and names that start with a dot are passed over. Links
+    to folders are followed, but no folder is entered twice. The order is that of ``sources``, then the source's own.
+    Patterns are expanded, and ``-`` stands for the lines of standard input. Of videos, a frame every ``every`` seconds.
+
+    Fields for the payload come from ``photo.txt`` and ``photo.json`` beside ``photo.jpg``, from the columns of tables,
+    and from the ``captions`` table, which has the last word; ``types`` says which are more than text.
+
+    A damaged source is among the warnings. Raises UsageError when a source does not exist, or when the ``captions``
+    cannot be used.
+    """
+    listing = Listing(Remarks(), every)
+    table = CaptionTable(Path(captions), listing.remarks) if captions is not None else None
+    found: dict[str, ImageInput] = {}
+    for path, size, mtime_ns, fields in _list_all(list(expand_sources(sources)), listing):
+        if path not in found:
+            written = fields | table.fields(path) if table is not None else fields
+            found[path] = ImageInput(path, size, mtime_ns, typed(written, types or {}, path, listing.remarks))
+    if table is not None:
+        table.remark_unused()
+    return ImageList(list(found.values()), listing.remarks.lines())
+
+
+def _list_all(addresses: list[str], listing: Listing) -> Iterator[Listed]:
+    members: dict[str, list[str]] = defaultdict(list)
+    for address in addresses:
+        if container := _container(address):
+            members[container].append(address)
+    for address in addresses:
+        container = _container(address)
+        try:
+            if container is None:
+                yield from _list_one(address, listing)
+            elif container in members:
+                yield from _list_members(container, members.pop(container), listing)
+        except T2CError as exc:
+            listing.remarks.add(str(exc), address)
+
+
+def _list_one(address: str, listing: Listing) -> Iterator[Listed]:
+    kind = kind_of(address)
+    if not is_remote(address):
+        if Path(address).is_dir():
+            return list_folder(address, listing)
+        return kind.list(address, listing) if kind else list_file(address, listing)
+    return kind.list(address, listing) if kind else list_remote(address, listing)
+
+
+def _list_members(container: str, wanted: list[str], listing: Listing) -> Iterator[Listed]:
+    """List some members of a container; one that it does not list, such as a frame between others, is taken on trust."""
+    kind = kind_of(container)
+    listed = {item.path: item for item in kind.list(container, listing)} if kind else {}
+    mtime_ns = (stat(container) or Stat(0, 0)).mtime_ns
+    for path in wanted:
+        yield listed.get(path) or Listed(path, UNKNOWN_SIZE, mtime_ns, {})
+
+
+def _container(address: str) -> str | None:
+    """Return what an address is a member of; None when it is no member."""
+    container, _, member = address.partition(MEMBER)
+    return container if member and kind_of(container) and not is_file(address) else None

@@ -1,0 +1,179 @@
+"""A damaged source is a warning, a damaged member a failure; each by name and reason, and the run goes on."""
+
+from __future__ import annotations
+
+import io
+import random
+import re
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from t2c_search.errors import ImageError
+from t2c_search.indexing.sources import ImageList, list_images, read_image
+from t2c_search.stores import open_store
+from t2c_search.stores.protocol import VectorStore
+
+from .support import create, index, save_pictures
+from .test_source_kinds import COUNT, as_coco, as_csv, as_hugging_face, as_json_lines, as_tar, as_zip
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    return save_pictures(tmp_path / "photos", COUNT)
+
+
+@pytest.fixture
+def store() -> Iterator[VectorStore]:
+    opened = create(open_store(":memory:", "photos"))
+    yield opened
+    opened.close()
+
+
+def only_warning(images: ImageList) -> str:
+    (warning,) = images.warnings
+    return warning
+
+
+def test_a_tar_that_is_cut_off_gives_what_lies_before_the_cut(photos: list[Path], store: VectorStore) -> None:
+    tar = as_tar(photos)
+    with tarfile.open(tar) as archive:
+        last = archive.getmember("./set/0003.jpg")
+    tar.write_bytes(tar.read_bytes()[: last.offset_data + 100])
+    images = list_images([tar, photos[0].parent])
+    assert "all.tar" in only_warning(images)
+    assert len(images) == 4 + COUNT
+    report = index(images, store)
+    assert report.indexed == 3 + COUNT
+    (failure,) = report.failures
+    assert failure.path == f"{tar}::set/0003.jpg"
+    assert failure.reason == f"the archive is cut off: 100 of the member's {last.size} bytes are there"
+
+
+def test_a_damaged_tar_header_is_not_taken_for_the_end(photos: list[Path]) -> None:
+    tar = as_tar(photos)
+    content = bytearray(tar.read_bytes())
+    with tarfile.open(tar) as archive:
+        start = archive.getmember("./set/0004.jpg").offset
+    content[start : start + 200] = b"\xff" * 200
+    tar.write_bytes(content)
+    images = list_images([tar])
+    assert len(images) == 4
+    assert f"damaged at byte {start}" in only_warning(images)
+    assert images[3].read() == photos[3].read_bytes()
+
+
+def test_a_damaged_zip_member_fails_alone(photos: list[Path], store: VectorStore) -> None:
+    path = as_zip(photos)
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo("set/0002.jpg")
+    content = bytearray(path.read_bytes())
+    content[entry.header_offset + 60 : entry.header_offset + 90] = bytes(30)
+    path.write_bytes(content)
+    report = index(list_images([path]), store)
+    assert report.indexed == COUNT - 1
+    (failure,) = report.failures
+    assert failure.path == f"{path}::set/0002.jpg"
+    assert failure.reason.startswith("the archive's member cannot be read: ")
+
+
+def test_members_that_are_empty_or_beyond_the_limit_are_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"empty.jpg": 0, "large.jpg": 2001}
+    with tarfile.open(tmp_path / "a.tar", "w") as tar, zipfile.ZipFile(tmp_path / "a.zip", "w", 8) as zipped:
+        for name, size in sizes.items():
+            header = tarfile.TarInfo(name)
+            header.size = size
+            tar.addfile(header, io.BytesIO(bytes(size)))
+            zipped.writestr(name, bytes(size))
+    pq.write_table(pa.table({"image": [bytes(size) for size in sizes.values()]}), tmp_path / "a.parquet")
+    monkeypatch.setattr("t2c_search.indexing.decode.MAX_BYTES", 2000)
+    for source in ("a.tar", "a.zip", "a.parquet"):
+        empty, large = list_images([tmp_path / source])
+        with pytest.raises(ImageError, match="the file is empty"):
+            empty.read()
+        with pytest.raises(ImageError, match="larger than the limit"):
+            large.read()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.tar", b"", "a.tar' cannot be read: empty file"),
+        ("a.tar", b"\x1f\x8b not a tar", "a.tar' cannot be read"),
+        ("a.tar.gz", b"x", "cannot be read in place: unpack it"),
+        ("a.zip", b"PK not a zip", "a.zip' cannot be read: File is not a zip file"),
+        ("a.parquet", b"PAR1", "a.parquet' cannot be read"),
+        ("a.csv", b"words;text\nx;y\n", "a.csv' has no column for the image: it has 'words', 'text'"),
+        ("a.csv", b"image\ncaf\xe9.jpg\n", "a.csv' is not UTF-8 text"),
+        ("a.csv", b"", "has no column for the image: it has none"),
+        ("a.json", b"{", "a.json' is not JSON"),
+        ("a.json", b"[" * 100_000, "a.json' is not JSON"),
+        ("a.json", b'{"rows": []}', "a.json' is neither COCO annotations"),
+        ("a.json", b'{"images": [3], "annotations": 4}', "a.json' cannot be read"),
+        ("a.jsonl", b'{"image": "x.jpg"\n[1]\n', r"not a JSON object passed over \(2 times"),
+        ("a.jsonl", b'{"caption": "x"}\n', "row without an image passed over"),
+    ],
+)
+def test_a_source_that_is_damaged_as_a_whole_is_a_warning(
+    tmp_path: Path, photos: list[Path], name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    images = list_images([tmp_path / name, photos[0]])
+    assert [item.path for item in images] == [str(photos[0])]
+    assert re.search(message, only_warning(images))
+
+
+def test_a_parquet_table_without_images_says_so(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"words": ["x"]}), tmp_path / "a.parquet")
+    images = list_images([tmp_path / "a.parquet"])
+    assert "row without an image passed over; one of image, file_name" in only_warning(images)
+
+
+def test_rows_without_an_image_fail_alone(tmp_path: Path, photos: list[Path], store: VectorStore) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"image": [photos[0].read_bytes(), None, b"no image"]}), path)
+    report = index(list_images([path]), store)
+    assert report.indexed == 1
+    assert {failure.path: failure.reason.partition(" (")[0] for failure in report.failures} == {
+        f"{path}::image/1": "the row holds no image",
+        f"{path}::image/2": "not an image of a known format",
+    }
+
+
+def test_images_that_a_manifest_names_and_that_are_not_there_fail_by_name(
+    tmp_path: Path, photos: list[Path], store: VectorStore
+) -> None:
+    (tmp_path / "a.csv").write_text("image\nphotos/0000.jpg\nphotos/none.jpg\nnone.tar::a.jpg\n")
+    report = index(list_images([tmp_path / "a.csv"]), store)
+    assert report.indexed == 1
+    reasons = {failure.path.removeprefix(f"{tmp_path}/"): failure.reason for failure in report.failures}
+    assert reasons["photos/none.jpg"] == "the file cannot be read: No such file or directory"
+    assert reasons["none.tar::a.jpg"].endswith("none.tar' cannot be read: No such file or directory")
+
+
+@pytest.mark.parametrize("make", [as_tar, as_zip, as_hugging_face, as_csv, as_json_lines, as_coco])
+def test_a_few_wrong_bytes_give_images_or_reasons_and_nothing_else(
+    make: Callable[[list[Path]], Path], photos: list[Path]
+) -> None:
+    source = make(photos)
+    original = source.read_bytes()
+    chance = random.Random(20261122)
+    for _ in range(60):
+        content = bytearray(original)
+        for _ in range(chance.randint(1, 6)):
+            content[chance.randrange(len(content))] = chance.randrange(256)
+        source.write_bytes(content[: chance.choice([len(content), chance.randrange(len(content))])])
+        images = list_images([source])
+        assert len(images) >= COUNT or images.warnings or make in (as_zip, as_csv, as_json_lines, as_coco)
+        for item in images:
+            try:
+                assert read_image(item.path)
+            except ImageError as exc:
+                assert str(exc)

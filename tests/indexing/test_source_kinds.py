@@ -1,0 +1,334 @@
+"""Whatever holds the images, the same images give the same vectors as from a folder, and their fields come along."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from t2c_search.errors import ImageError
+from t2c_search.fitting import Batching, fit_on_images
+from t2c_search.indexing.sources import UNKNOWN_SIZE, ImageList, list_images, read_image
+from t2c_search.stores import open_store
+from t2c_search.stores.protocol import VectorStore
+
+from .support import TinyEncoder, contents, create, index, picture, save_pictures
+
+COUNT = 6
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    return save_pictures(tmp_path / "photos", COUNT)
+
+
+@pytest.fixture
+def store() -> Iterator[VectorStore]:
+    opened = create(open_store(":memory:", "photos"))
+    yield opened
+    opened.close()
+
+
+def notes(number: int) -> dict[str, Any]:
+    return {"caption": f"picture {number}", "rating": number}
+
+
+def members(photos: list[Path]) -> list[tuple[str, bytes]]:
+    """A webdataset shard: captions before their image, fields behind it."""
+    found = []
+    for number, path in enumerate(photos):
+        found += [
+            (f"set/{path.stem}.txt", f"picture {number}".encode()),
+            (f"set/{path.name}", path.read_bytes()),
+            (f"set/{path.stem}.json", json.dumps({"rating": number}).encode()),
+        ]
+    return [*found, ("set/readme.md", b"not an image"), ("__MACOSX/set/._0001.jpg", b"x"), (".hidden/0001.jpg", b"x")]
+
+
+def as_tar(photos: list[Path], format: int = tarfile.PAX_FORMAT) -> Path:
+    path = photos[0].parent.parent / "all.tar"
+    with tarfile.open(path, "w", format=format) as archive:
+        for name, content in members(photos):
+            header = tarfile.TarInfo("./" + name)
+            header.size = len(content)
+            archive.addfile(header, io.BytesIO(content))
+    return path
+
+
+def as_zip(photos: list[Path]) -> Path:
+    path = photos[0].parent.parent / "all.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members(photos):
+            archive.writestr(name, content)
+    return path
+
+
+def write_parquet(photos: list[Path], images: pa.Array, name: str = "image") -> Path:
+    path = photos[0].parent.parent / "all.parquet"
+    table = pa.table(
+        {
+            name: images,
+            "Caption": [f"picture {number}" for number in range(len(photos))],
+            "rating": list(range(len(photos))),
+            "embedding": [[0.5] * 100] * len(photos),
+        }
+    )
+    pq.write_table(table, path, row_group_size=4)
+    return path
+
+
+def as_bytes(photos: list[Path]) -> Path:
+    return write_parquet(photos, pa.array([path.read_bytes() for path in photos], pa.large_binary()), "jpg")
+
+
+def as_hugging_face(photos: list[Path]) -> Path:
+    return write_parquet(photos, pa.array([{"bytes": path.read_bytes(), "path": path.name} for path in photos]))
+
+
+def as_paths(photos: list[Path]) -> Path:
+    return write_parquet(photos, pa.array([f"photos/{path.name}" for path in photos]), "Image_Path")
+
+
+def as_csv(photos: list[Path]) -> Path:
+    path = photos[0].parent.parent / "all.csv"
+    rows = [f"photos/{photo.name};picture {number};{number}" for number, photo in enumerate(photos)]
+    path.write_text("\n".join(["file_name;caption;rating", *rows]))
+    return path
+
+
+def as_json_lines(photos: list[Path]) -> Path:
+    path = photos[0].parent.parent / "all.jsonl"
+    path.write_text("".join(json.dumps({"path": str(photo), **notes(n)}) + "\n" for n, photo in enumerate(photos)))
+    return path
+
+
+def as_coco(photos: list[Path]) -> Path:
+    path = photos[0].parent / "coco.json"  # images beside it
+    images = [{"id": 7 + n, "file_name": photo.name, "width": 3} for n, photo in enumerate(photos)]
+    captions = [{"id": n, "image_id": 7 + n, "caption": f"picture {n}"} for n in range(len(photos))]
+    boxes = [{"id": 50 + n, "image_id": 7, "category_id": c, "segmentation": [[1, 2]]} for n, c in enumerate((2, 1, 2))]
+    categories = [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}]
+    path.write_text(json.dumps({"images": images, "annotations": captions + boxes, "categories": categories}))
+    return path
+
+
+SOURCES: dict[str, Callable[[list[Path]], Path]] = {
+    "tar": as_tar,
+    "tar of GNU": lambda photos: as_tar(photos, tarfile.GNU_FORMAT),
+    "zip": as_zip,
+    "parquet of bytes": as_bytes,
+    "parquet of Hugging Face": as_hugging_face,
+    "parquet of paths": as_paths,
+    "CSV": as_csv,
+    "JSON lines": as_json_lines,
+    "COCO": as_coco,
+}
+every_source = pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES.keys())
+
+
+def no_encoder() -> TinyEncoder:
+    raise AssertionError("a model was loaded although nothing had to be embedded")
+
+
+def vectors(store: VectorStore, images: ImageList) -> np.ndarray:
+    found = contents(store)
+    return np.stack([found[item.path][1] for item in images])
+
+
+@every_source
+def test_the_same_images_give_the_same_vectors_as_from_a_folder(
+    make: Callable[[list[Path]], Path], photos: list[Path], store: VectorStore
+) -> None:
+    plain = create(open_store(":memory:", "plain"))
+    index(list_images([photos[0].parent]), plain)
+    images = list_images([make(photos)])
+    report = index(images, store, batch_size=4)
+    assert (report.indexed, report.failures) == (COUNT, ())
+    np.testing.assert_allclose(vectors(store, images), vectors(plain, list_images(photos)), atol=1e-6)
+    hashes = {payload["hash"] for payload, _ in contents(plain).values()}
+    assert {payload["hash"] for payload, _ in contents(store).values()} == hashes
+
+
+@every_source
+def test_captions_and_fields_come_along(make: Callable[[list[Path]], Path], photos: list[Path]) -> None:
+    for number, item in enumerate(list_images([make(photos)])):
+        assert item.fields["captions"] == [f"picture {number}"]
+        if make is as_coco:
+            assert item.fields.get("categories") == (["cat", "dog"] if number == 0 else None)
+        else:
+            assert item.fields["rating"] in (number, str(number))
+        assert not {"embedding", "jpg", "image"} & item.fields.keys()
+
+
+@every_source
+def test_a_second_run_embeds_nothing_and_a_changed_source_only_what_changed(
+    make: Callable[[list[Path]], Path], photos: list[Path], store: VectorStore
+) -> None:
+    index(list_images([make(photos)]), store)
+    assert index(list_images([make(photos)]), store, encoder=no_encoder).unchanged == COUNT
+    before = vectors(store, list_images([make(photos)]))
+    picture(99).save(photos[2])
+    images = list_images([make(photos)])
+    report = index(images, store)
+    assert (report.indexed, report.unchanged) == (1, COUNT - 1)
+    assert (np.abs(vectors(store, images) - before).max(1) > 1e-3).tolist() == [row == 2 for row in range(COUNT)]
+
+
+@every_source
+def test_threads_read_what_one_thread_reads(make: Callable[[list[Path]], Path], photos: list[Path]) -> None:
+    paths = [item.path for item in list_images([make(photos)])] * 20
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(read_image, paths)) == [read_image(path) for path in paths]
+
+
+@every_source
+def test_a_path_is_enough_to_list_an_image_again(make: Callable[[list[Path]], Path], photos: list[Path]) -> None:
+    """As the list of failed paths is tried again; those of tables are their own files, without the table's fields."""
+    images = list_images([make(photos)])
+    (again,) = list_images([images[3].path])
+    assert (again.path, again.size, again.mtime_ns) == (images[3].path, images[3].size, images[3].mtime_ns)
+    assert again.read() == photos[3].read_bytes()
+    if "::" in again.path:
+        assert again.fields == images[3].fields
+
+
+def test_paths_sizes_and_times_of_members(photos: list[Path]) -> None:
+    tar, zipped, parquet = as_tar(photos), as_zip(photos), as_hugging_face(photos)
+    first = [list_images([source])[0] for source in (tar, zipped, parquet)]
+    assert [item.path for item in first] == [
+        f"{tar}::set/0000.jpg", f"{zipped}::set/0000.jpg", f"{parquet}::image/0"
+    ]  # fmt: skip
+    size = photos[0].stat().st_size
+    assert [item.size for item in first] == [size, size, UNKNOWN_SIZE]
+    assert [item.mtime_ns for item in first] == [path.stat().st_mtime_ns for path in (tar, zipped, parquet)]
+    assert first[2].fields["file_name"] == "0000.jpg"
+
+
+def test_members_know_their_name_and_the_folders_and_archive_above_them(photos: list[Path], store: VectorStore) -> None:
+    tar = as_tar(photos)
+    index(list_images([tar]), store)
+    payload, _ = contents(store)[f"{tar}::set/0003.jpg"]
+    assert payload["name"] == "0003.jpg"
+    assert payload["folders"][-2:] == ["all.tar", "set"]
+    assert (payload["bytes"], payload["format"]) == (photos[3].stat().st_size, "JPEG")
+
+
+@pytest.mark.parametrize("make", [as_tar, as_zip, as_bytes])
+def test_an_archive_that_changes_between_two_reads_is_read_anew(
+    make: Callable[[list[Path]], Path], photos: list[Path]
+) -> None:
+    def make_anew(photos: list[Path]) -> Path:
+        source = make(photos)
+        os.utime(source, ns=(0, next(moments)))  # the clock of a file system may not have moved on
+        return source
+
+    moments = count(1_000_000_000)
+    item = list_images([make_anew(photos)])[1]
+    before = item.read()
+    photos[1].write_bytes(photos[4].read_bytes())
+    make_anew(photos)
+    assert before != item.read() == photos[4].read_bytes()
+    make_anew(photos[:1])
+    with pytest.raises(ImageError, match="cannot be read|no such member"):
+        item.read()
+
+
+def test_a_file_whose_name_looks_like_a_member_is_that_file(tmp_path: Path, photos: list[Path]) -> None:
+    odd = tmp_path / "photos" / "all.tar::0001.jpg"
+    odd.write_bytes(photos[1].read_bytes())
+    images = list_images([tmp_path / "photos"])
+    assert [item.read() for item in images if item.path == str(odd)] == [photos[1].read_bytes()]
+    assert list_images([odd])[0].size == odd.stat().st_size
+
+
+def test_members_may_be_named_in_a_manifest(tmp_path: Path, photos: list[Path], store: VectorStore) -> None:
+    as_tar(photos)
+    (tmp_path / "some.csv").write_text("image,split\nall.tar::set/0001.jpg,train\nall.tar::set/0004.jpg,test\n")
+    images = list_images([tmp_path / "some.csv"])
+    assert [item.read() for item in images] == [photos[1].read_bytes(), photos[4].read_bytes()]
+    assert [item.fields["split"] for item in images] == ["train", "test"]
+    assert index(images, store).indexed == 2
+    assert index(list_images([tmp_path / "some.csv"]), store, encoder=no_encoder).unchanged == 2
+
+
+def test_rows_of_one_image_are_joined(tmp_path: Path, photos: list[Path]) -> None:
+    rows = [
+        {"image": "photos/0001.jpg", "caption": "one", "by": "Ann"},
+        {"image": "photos/0001.jpg", "caption": "two", "by": "Bo"},
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    (item,) = list_images([tmp_path / "rows.json"])
+    assert item.fields == {"captions": ["one", "two"], "by": ["Ann", "Bo"]}
+
+
+def test_coco_annotations_describe_images_in_a_folder_elsewhere(tmp_path: Path, photos: list[Path]) -> None:
+    annotations = as_coco(photos).rename(tmp_path / "captions.json")
+    images = list_images([tmp_path / "photos"], captions=annotations)
+    assert [item.fields["captions"] for item in images] == [[f"picture {n}"] for n in range(COUNT)]
+    assert images.warnings == ()
+
+
+def test_archives_and_videos_in_a_folder_are_remarked_not_opened(photos: list[Path]) -> None:
+    as_tar(photos).rename(photos[0].parent / "all.tar")
+    images = list_images([photos[0].parent])
+    assert len(images) == COUNT
+    assert images.warnings == (
+        f".tar file in a folder is not opened: name it, or a pattern such as '*.tar' ({photos[0].parent}/all.tar)",
+    )
+
+
+def test_columns_of_every_type_become_fields_that_stores_take(tmp_path: Path, photos: list[Path]) -> None:
+    columns = {
+        "image": [photos[0].read_bytes()],
+        "day": [date(2024, 5, 1)],
+        "moment": [datetime(2024, 5, 1, 10, 11)],
+        "price": [Decimal("9.50")],
+        "sold": [True],
+        "nothing": pa.array([None], pa.string()),
+        "tags": [["a", "b"]],
+        "place": [{"lat": 1.5, "lon": 2}],
+        "thumbnail": [b"bytes"],
+        "big": pa.array([2**63], pa.uint64()),
+        "WIDTH": [3],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    images = list_images([tmp_path / "a.parquet"])
+    assert images[0].fields == {
+        "day": "2024-05-01", "moment": "2024-05-01T10:11:00", "price": 9.5, "sold": True, "tags": ["a", "b"],
+        "place": {"lat": 1.5, "lon": 2}, "big": str(2**63),
+    }  # fmt: skip
+    assert len(images.warnings) == 2
+    assert "field 'thumbnail' passed over: it holds vectors or bytes" in images.warnings[0]
+    assert "field 'width' passed over: the image file itself gives it" in images.warnings[1]
+
+
+def test_a_sample_to_fit_on_is_read_from_the_front_of_an_archive_to_its_end(tmp_path: Path) -> None:
+    """In any other order every image would need another shard's headers, or another row group."""
+    read: list[str] = []
+
+    class Noting(TinyEncoder):
+        def prepare(self, image: Image.Image, name: str) -> torch.Tensor:
+            read.append(name)
+            return super().prepare(image, name)
+
+    images = list_images([as_tar(save_pictures(tmp_path / "photos", 60))])
+    fit_on_images(images, Noting(1), TinyEncoder(2), pairs=40, criterion="r2", batching=Batching(8, 1))
+    assert len(read) == 40
+    assert read == [item.path for item in images if item.path in read]
+    assert set(read) == {item.path for item in sorted(images, key=lambda item: item.id)[:40]}
