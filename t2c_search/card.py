@@ -10,6 +10,8 @@ from t2c_search.types import EncoderRef
 
 FORMAT_VERSION = 1
 """Raised whenever an older version could misread the collection."""
+ALIGNER_BLOB, CONCEPTS_BLOB = "aligner", "concepts"
+"""What a collection carries beside its card."""
 _BLOB = "card"
 
 

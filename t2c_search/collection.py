@@ -3,44 +3,66 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
+from threading import Event
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from t2c_search.card import CollectionCard, read_card, write_card
-from t2c_search.errors import AlignmentError, CollectionFormatError, CollectionNotFoundError, UsageError
+from t2c_search.card import ALIGNER_BLOB, CONCEPTS_BLOB, CollectionCard, read_card, write_card
+from t2c_search.errors import (
+    AlignmentError,
+    CollectionFormatError,
+    CollectionNotFoundError,
+    StoreLockedError,
+    UsageError,
+)
 from t2c_search.filters import Filter, Scalar
-from t2c_search.fitting import Batching, fit_on_images
-from t2c_search.indexing.failures import read_failures
+from t2c_search.fitting import Batching, Fitted, fit_on_images
+from t2c_search.indexing.distributed import embed_on_ray, import_ray
+from t2c_search.indexing.failures import forget_gone, read_failures
+from t2c_search.indexing.fields import check_types
 from t2c_search.indexing.metadata import MEASURED, PAYLOAD_INDEXES
 from t2c_search.indexing.pipeline import index_images
-from t2c_search.indexing.report import IndexReport, Progress
-from t2c_search.indexing.sources import SUFFIXES, ImageInput, ImageList, list_images
+from t2c_search.indexing.profile import FIT, LIST, LOAD, StageClock
+from t2c_search.indexing.removal import absolute_roots
+from t2c_search.indexing.report import IndexReport, NoProgress, Progress
+from t2c_search.indexing.sources import EVERY, SUFFIXES, ImageInput, ImageList, list_images
 from t2c_search.indexing.statistics_state import load_statistics
-from t2c_search.models import Models, ModelSelection, encoder_ref
+from t2c_search.models import Models, ModelSelection, encoder_ref, trusted
+from t2c_search.query.calibration import Calibration
 from t2c_search.query.constraints import And, Image
+from t2c_search.query.duplicates import NEAR, Group, find_duplicates
 from t2c_search.query.engine import MAX_CANDIDATES, Engine, Expression
+from t2c_search.query.recall import measure_recall, read_recall, write_recall
 from t2c_search.query.saved import SavedConcept, dump_concepts, fit_concept, load_concepts
 from t2c_search.query.syntax import parse, parse_filter
+from t2c_search.realigning import RealignReport, check_native, realign
 from t2c_search.settings import Device, Dtype, load_settings
-from t2c_search.stores import open_store
-from t2c_search.stores.protocol import CollectionSpec, VectorStore
-from t2c_search.types import CLIP, NATIVE, Count, Failure, Hit, SearchResult
+from t2c_search.stores import build_index, open_store
+from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization, VectorStore
+from t2c_search.types import CLIP, NATIVE, Count, Hit, SearchResult
 
 if TYPE_CHECKING:
     from t2c_search.alignment.aligner import Aligner
     from t2c_search.alignment.fit import FitReport
+    from t2c_search.indexing.embedding import EmbeddedBatch
+    from t2c_search.indexing.pipeline import Run
+    from t2c_search.indexing.watch import Changes
+    from t2c_search.indexing.writer import Writer
+
+IndexEngine = Literal["local", "ray"]
 
 _SCANNED = 20_000
 """Images up to which every search scans: on the embedded engine that takes 2 ms, and leaves no doubt."""
-_ALIGNER_BLOB, _CONCEPTS_BLOB, _FIELDS_BLOB = "aligner", "concepts", "fields"
+_REBUILT_AT = 0.01  # of the collection new: what has no graph yet is scanned meanwhile
+_LOCKED_SECONDS = 1.0  # between two tries of a watch whose store another process has open
+_FIELDS_BLOB = "fields"
 
 
 def open_collection(
@@ -131,53 +153,245 @@ class Collection:
 
     def index(
         self,
-        paths: Iterable[str | Path],
+        sources: Iterable[str | Path],
         *,
         captions: str | Path | None = None,
+        fields: Mapping[str, FieldType] | None = None,
+        every: float = EVERY,
         aligner: str | Path | None = None,
         fit_pairs: int | None = None,
         keep_native: bool = False,
+        quantization: Quantization = "none",
         batch_size: int | None = None,
         workers: int | None = None,
+        sync: bool = False,
+        engine: IndexEngine = "local",
+        ray_address: str | None = None,
         progress: Progress | None = None,
     ) -> IndexReport:
-        """Index images, and folders of images with all below them; what is there already and unchanged is skipped.
+        """Index the images in files, folders, archives, tables and videos; what is there already and unchanged is skipped.
+
+        ``sources`` are paths, ``s3://`` and other addresses, or patterns of either (docs/sources.md). ``fields`` says which
+        payload fields are more than text; those given when the collection is made are indexed, and stay so. Of videos, a
+        frame ``every`` so many seconds is an image. ``captions`` is a table with the columns ``image`` and ``caption``.
 
         The first call makes the collection: it fits an aligner on ``fit_pairs`` of the images, unless a fitted one is given
-        or the backbone is the CLIP model. ``captions`` is a CSV with the columns ``image`` and ``caption``. ``keep_native``
-        also stores the backbone's own vectors, so that a later aligner can re-project them without the images.
+        or the backbone is the CLIP model. ``keep_native`` also stores the backbone's own vectors, so that a later aligner can
+        re-project them without the images. ``quantization`` says how vectors are held in memory: whole, or in a quarter or an
+        eighth of it, with the whole ones on disk to score by; the store's search index is built at the end where it needs one.
 
-        A file that cannot be indexed is in the report, with the reason. Raises UsageError for paths that do not exist.
+        A file that was renamed keeps its vectors. ``sync`` also deletes what is gone from the folders named; a folder in
+        which no image is left raises UsageError instead, as its disk may not be mounted.
+
+        ``engine="ray"`` embeds on the Ray cluster at ``ray_address``, or else on a process for every ``workers`` processors
+        of this machine; what the worker processes need is in docs/capacity.md.
+
+        A file that cannot be indexed is in the report, with the reason. Raises UsageError for sources that do not exist.
         """
-        started = time.perf_counter()
+        clock = StageClock()
         settings = load_settings()
         batching = Batching(batch_size or settings.batch_size, workers or settings.workers)
-        inputs = _listed(paths, captions)
+        if engine == "ray":
+            import_ray()  # before an aligner is fitted for nothing
+        types = self._field_types(fields or {})
+        named = [str(source) for source in sources]
+        with clock.measure(LIST):
+            inputs = _listed(named, captions, every, types)
+            roots = absolute_roots(named, inputs) if sync else []
+        embedded: Sequence[EmbeddedBatch] = ()
         if self.card is None:
-            unreadable = self._make(
+            fitted = self._make(
                 inputs,
+                types,
                 aligner_file=aligner,
                 pairs=fit_pairs or settings.fit_pairs,
                 keep_native=keep_native,
+                quantization=quantization,
                 batching=batching,
                 progress=progress,
+                clock=clock,
             )
-            if unreadable:
-                report = IndexReport.of_failures(unreadable)
-                return replace(report, seconds=time.perf_counter() - started, warnings=inputs.warnings)
+            if fitted.all_failed:
+                report = IndexReport.of_failures(fitted.failures)
+                return replace(report, seconds=clock.elapsed, warnings=inputs.warnings)
+            embedded = fitted.embedded
+        elsewhere = self._ray_engine(batching, ray_address) if engine == "ray" else None
+        index_all = partial(self._index_here, sync=roots, embedded=embedded, elsewhere=elsewhere, clock=clock)
+        report = self._bring_in_line(index_all, inputs, batching, progress)
+        return replace(report, seconds=clock.elapsed, warnings=inputs.warnings)
+
+    def retry(
+        self, *, batch_size: int | None = None, workers: int | None = None, progress: Progress | None = None
+    ) -> IndexReport:
+        """Index again what failed when it was last indexed; failures whose files are gone since are forgotten."""
+        self._made()
+        failed = [failure.path for failure in forget_gone(self.store)]
+        if not failed:
+            return IndexReport.of_failures(())
+        return self.index(failed, batch_size=batch_size, workers=workers, progress=progress)
+
+    def watch(
+        self,
+        folders: Iterable[str | Path],
+        *,
+        captions: str | Path | None = None,
+        sync: bool = False,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        stop: Event | None = None,
+    ) -> Iterator[IndexReport]:
+        """Watch folders from this call on; the iterator indexes what changes, a report for each batch, until ``stop`` is set.
+
+        Call it before ``index`` and iterate after, so that nothing is missed in between. With ``sync``, images that go away
+        are deleted. Between batches other processes may use an embedded store, and a batch waits for them.
+        Raises UsageError for what cannot be watched.
+        """
+        from t2c_search.indexing.watch import watch
+
+        settings, stop = load_settings(), stop or Event()
+        batching = Batching(batch_size or settings.batch_size, workers or settings.workers)
+        batches = watch(folders, stop)
+
+        def index(changes: Changes) -> IndexReport:
+            present = [path for path in changes.touched if Path(path).exists()]
+            inputs = list_images(present, captions=captions, types=self._field_types({}))
+            index_all = partial(self._index_here, sync=changes.gone if sync else ())
+            return self._bring_in_line(index_all, inputs, batching, None)
+
+        def reports() -> Iterator[IndexReport]:
+            for changes in self._letting_others_in(batches):
+                while not stop.is_set():
+                    try:
+                        report = index(changes)
+                    except StoreLockedError:  # a search in another process, as a rule
+                        stop.wait(_LOCKED_SECONDS)
+                    else:
+                        if report.seen or report.deleted:
+                            yield report
+                        break
+
+        return reports()
+
+    def _letting_others_in(self, batches: Iterator[Changes]) -> Iterator[Changes]:
+        """Pass the batches on; while the next one is awaited an embedded store is not locked."""
+        while True:
+            if self.store.capabilities.persistent and not self.store.capabilities.concurrent:
+                self.store.close()
+                self.store = open_store(self.store.location, self.name)
+            if (changes := next(batches, None)) is None:
+                return
+            yield changes
+
+    def _bring_in_line(
+        self,
+        index_all: Callable[..., IndexReport],
+        inputs: Sequence[ImageInput],
+        batching: Batching,
+        progress: Progress | None,
+    ) -> IndexReport:
         self._remember_fields(inputs)
-        report = index_images(
+        report = index_all(
             inputs,
             store=self.store,
-            load_encoder=lambda: self.models.backbone,
-            load_projection=lambda: self.models.project,
             keep_native=self._made().native,
             batch_size=batching.batch_size,
             workers=batching.workers,
             progress=progress,
         )
         self.__dict__.pop("engine", None)  # its statistics are of before
-        return replace(report, seconds=time.perf_counter() - started, warnings=inputs.warnings)
+        self._build_index(report.indexed, progress)
+        return report
+
+    def _build_index(self, added: int, progress: Progress | None) -> None:
+        """Build the approximate index where searches use it, once enough was added, and measure what it finds."""
+        statistics = load_statistics(self.store)
+        if statistics is None or statistics.count <= _SCANNED or added < _REBUILT_AT * statistics.count:
+            return
+        if not self.store.capabilities.concurrent and self.store.capabilities.persistent:  # another process builds it
+            shown = progress or NoProgress()
+            shown.start(None, "building the search index")
+            self.store.close()
+            try:
+                build_index(self.store.location, self.name, lambda seconds: shown.advance(0))
+            finally:
+                self.store = open_store(self.store.location, self.name)
+        write_recall(self.store, measure_recall(self.store, Calibration(statistics)))
+
+    def _index_here(self, inputs: Sequence[ImageInput], **options: Any) -> IndexReport:
+        """Index an existing collection's images in this process."""
+        return index_images(
+            inputs,
+            load_encoder=lambda: self.models.backbone,
+            load_projection=lambda: self.models.project,
+            **options,
+        )
+
+    def _ray_engine(
+        self, batching: Batching, address: str | None
+    ) -> Callable[[Iterator[ImageInput], Run, Writer], None]:
+        """Return what embeds inputs on Ray, whose workers load the collection's models and open its store for themselves."""
+        from t2c_search.alignment.aligner import Aligner
+
+        card, key = self._made(), load_settings().qdrant_api_key
+        aligner = self._stored_aligner().to_bytes() if card.aligned else b""
+        return partial(
+            embed_on_ray,
+            store=self.store,
+            load_model=Models(card, self._choice, partial(Aligner.from_bytes, aligner)).load_image_side,
+            open_store=partial(
+                open_store, self.store.location, self.name, api_key=key.get_secret_value() if key else None
+            ),
+            batch_size=batching.batch_size,
+            keep_native=card.native,
+            workers=batching.workers,
+            use_gpus=self._choice.device in ("auto", "cuda"),
+            address=address,
+        )
+
+    def realign(
+        self,
+        aligner: str | Path | None = None,
+        *,
+        fit_images: Iterable[str | Path] = (),
+        fit_pairs: int | None = None,
+        progress: Progress | None = None,
+    ) -> RealignReport:
+        """Project the kept native vectors anew, by an aligner's file or one fitted on ``fit_images``; opens no other image.
+
+        The CLIP model is the one named when the collection was opened, else the aligner's or the collection's own. All
+        switches in one step: searches see the former vectors until the new ones are complete, also after a killed run.
+
+        Raises UsageError for a collection without native vectors, AlignerMismatchError for an aligner that does not fit.
+        """
+        from t2c_search.alignment.aligner import Aligner
+
+        card, sample = self._made(), list(fit_images)
+        check_native(card, self.name)
+        if (aligner is None) == (not sample):
+            raise UsageError(
+                "give one of the two: an aligner's file, made by t2c fit (--aligner), or images to fit one on (--fit-images)"
+            )
+        if aligner is not None:
+            chosen = Aligner.load(aligner)
+        else:
+            choice = self._choice
+            chosen = fit(
+                sample,
+                backbone=choice.backbone or trusted(card.backbone.id, "--backbone"),
+                clip=choice.clip or trusted(card.clip.id, "--clip"),
+                pairs=fit_pairs,
+                device=choice.device,
+                dtype=choice.dtype,
+                progress=progress,
+            )
+        renewed, report = realign(
+            self.store, card, chosen, choice=self._choice, concepts=self.concepts, progress=progress
+        )
+        self.card = renewed
+        for made_from_the_former in ("models", "engine", "concepts"):
+            self.__dict__.pop(made_from_the_former, None)
+        self._build_index(report.images, progress)
+        return report
 
     @cached_property
     def engine(self) -> Engine:
@@ -196,6 +410,7 @@ class Collection:
             concepts=self.concepts,
             fields=self._fields(),
             free_text=card.free_text,
+            recall=read_recall(self.store),
         )
 
     def search(
@@ -252,8 +467,16 @@ class Collection:
     @cached_property
     def concepts(self) -> dict[str, SavedConcept]:
         """The concepts saved with the collection, by name; an expression uses one as ``@name``."""
-        content = self.store.read_blob(_CONCEPTS_BLOB)
+        content = self.store.read_blob(CONCEPTS_BLOB)
         return load_concepts(content) if content else {}
+
+    def duplicates(self, near: float = NEAR) -> list[Group]:
+        """Find the images that are there several times: the same bytes, or a cosine of at least ``near``; largest group first.
+
+        Each group stands from the best image, the one to keep, to the worst; see ``find_duplicates``.
+        """
+        self._made()
+        return find_duplicates(self.store, near)
 
     def add_concept(
         self,
@@ -282,7 +505,7 @@ class Collection:
         self._save_concepts({saved: concept for saved, concept in self.concepts.items() if saved != name})
 
     def _save_concepts(self, concepts: dict[str, SavedConcept]) -> None:
-        self.store.write_blob(_CONCEPTS_BLOB, dump_concepts(concepts))
+        self.store.write_blob(CONCEPTS_BLOB, dump_concepts(concepts))
         self.concepts = concepts
         self.__dict__.pop("engine", None)
 
@@ -302,6 +525,11 @@ class Collection:
         content = self.store.read_blob(_FIELDS_BLOB)
         return {*MEASURED, *PAYLOAD_INDEXES, *(json.loads(content) if content else ())}
 
+    def _field_types(self, given: Mapping[str, FieldType]) -> dict[str, FieldType]:
+        """Return the types of the fields that people write: those the collection was made with, and those given now."""
+        made = {} if self.card is None else self.store.spec().indexes
+        return {name: kind for name, kind in made.items() if name not in PAYLOAD_INDEXES} | check_types(given)
+
     def _remember_fields(self, inputs: Iterable[ImageInput]) -> None:
         """Note the fields that people wrote beside the images, so that a misspelt one can be told from a rare one."""
         known = self._fields()
@@ -311,18 +539,22 @@ class Collection:
     def _make(
         self,
         inputs: Sequence[ImageInput],
+        types: Mapping[str, FieldType],
         *,
         aligner_file: str | Path | None,
         pairs: int,
         keep_native: bool,
+        quantization: Quantization,
         batching: Batching,
         progress: Progress | None,
-    ) -> tuple[Failure, ...]:
+        clock: StageClock,
+    ) -> Fitted:
         """Make the collection: models, aligner, store, and last the card, whose absence marks an unfinished one.
 
-        Returns the failures, and makes nothing, when an aligner is to be fitted and not one image can be read.
+        Makes nothing when an aligner is to be fitted and not one image can be read.
         """
-        clip, backbone = self._choice.load_pair(load_settings())
+        with clock.measure(LOAD):
+            clip, backbone = self._choice.load_pair(load_settings())
         card = CollectionCard(
             made_by=f"t2c-search {version('t2c-search')}",
             clip=encoder_ref(clip),
@@ -331,26 +563,27 @@ class Collection:
             free_text=self._choice.text is not None or getattr(clip, "vocabulary", None) is None,
             native=keep_native,
         )
-        aligner = None
-        if aligner_file is not None:
-            aligner = _load_aligner(aligner_file, card)
-        elif card.aligned:
-            fitted = fit_on_images(
-                inputs, backbone, clip, pairs=pairs, criterion="auto", batching=batching, progress=progress
-            )
-            if fitted.aligner is None:
-                return fitted.failures
-            aligner = fitted.aligner
+        fitted = Fitted(None if aligner_file is None else _load_aligner(aligner_file, card))
+        if card.aligned and fitted.aligner is None:
+            with clock.measure(FIT):
+                fitted = fit_on_images(
+                    inputs, backbone, clip, pairs=pairs, criterion="auto", batching=batching, progress=progress
+                )
+            if fitted.all_failed:
+                return fitted
         if self.store.exists():
+            if (card_of_another := read_card(self.store)) is not None:  # it was made while we fitted
+                self.card = card_of_another
+                return Fitted(None)
             self._drop_unfinished()
         vectors = {CLIP: card.clip.dim} | ({NATIVE: card.backbone.dim} if keep_native else {})
-        self.store.create(CollectionSpec(vectors, PAYLOAD_INDEXES))
-        if aligner is not None:
-            self.store.write_blob(_ALIGNER_BLOB, aligner.to_bytes())
+        self.store.create(CollectionSpec(vectors, {**PAYLOAD_INDEXES, **types}, quantization))
+        if fitted.aligner is not None:
+            self.store.write_blob(ALIGNER_BLOB, fitted.aligner.to_bytes())
         write_card(self.store, card)
         self.card = card
         self.models.clip, self.models.backbone = clip, backbone  # loaded already
-        return ()
+        return fitted
 
     @property
     def fit_report(self) -> FitReport | None:
@@ -409,7 +642,7 @@ class Collection:
     def _stored_aligner(self) -> Aligner:
         from t2c_search.alignment.aligner import Aligner
 
-        content = self.store.read_blob(_ALIGNER_BLOB)
+        content = self.store.read_blob(ALIGNER_BLOB)
         if content is None:
             raise CollectionFormatError(
                 f"collection {self.name!r} has lost its aligner; index it again under another name"
@@ -417,15 +650,18 @@ class Collection:
         return Aligner.from_bytes(content)
 
 
-def _listed(paths: Iterable[str | Path], captions: str | Path | None = None) -> ImageList:
+def _listed(
+    sources: Iterable[str | Path],
+    captions: str | Path | None = None,
+    every: float = EVERY,
+    types: Mapping[str, FieldType] | None = None,
+) -> ImageList:
     """List the images. Raises UsageError when there is none."""
-    named = [str(path) for path in paths]
-    inputs = list_images(named, captions=captions)
+    named = [str(source) for source in sources]
+    inputs = list_images(named, captions=captions, every=every, types=types)
     if not inputs:
-        raise UsageError(
-            f"no image in {', '.join(named) or 'an empty list of paths'}: none of the files there ends in "
-            f"{', '.join(sorted(SUFFIXES))}"
-        )
+        reason = "; ".join(inputs.warnings) or f"none of the files there ends in {', '.join(sorted(SUFFIXES))}"
+        raise UsageError(f"no image in {', '.join(named) or 'an empty list of sources'}: {reason}")
     return inputs
 
 

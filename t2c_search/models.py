@@ -57,7 +57,7 @@ class Models:
     @cached_property
     def clip(self) -> ImageEncoder:
         """The CLIP model. Raises UsageError when it is not the one that made the collection."""
-        clip_id = self._choice.clip or _trusted(self._card.clip.id, "--clip")
+        clip_id = self._choice.clip or trusted(self._card.clip.id, "--clip")
         encoder = registry.load_clip(clip_id, device=self._choice.device, dtype=self._choice.dtype)
         check_model("CLIP model", self._card.clip, encoder_ref(encoder))
         return encoder
@@ -67,7 +67,7 @@ class Models:
         """The backbone. Raises UsageError when it is not the one that made the collection."""
         if not self._card.aligned:
             return self.clip
-        backbone_id = self._choice.backbone or _trusted(self._card.backbone.id, "--backbone")
+        backbone_id = self._choice.backbone or trusted(self._card.backbone.id, "--backbone")
         encoder = registry.load_image_encoder(backbone_id, device=self._choice.device, dtype=self._choice.dtype)
         check_model("backbone", self._card.backbone, encoder_ref(encoder))
         return encoder
@@ -78,7 +78,7 @@ class Models:
 
         Raises UsageError when there is none, or when it gives vectors of another space.
         """
-        brought = self._choice.text or (self._card.text and _trusted(self._card.text, "--text"))
+        brought = self._choice.text or (self._card.text and trusted(self._card.text, "--text"))
         if brought is None:
             return registry.require_text(self.clip)
         encoder = registry.load_text_encoder(brought, device=self._choice.device, dtype=self._choice.dtype)
@@ -98,23 +98,28 @@ class Models:
 
         return normalize
 
+    def load_image_side(self) -> tuple[ImageEncoder, Callable[[torch.Tensor], torch.Tensor]]:
+        """Return the backbone and the projection of its rows: all that a process needs to index images."""
+        return self.backbone, self.project
+
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """Map n texts to unit rows (n, d_clip) float32."""
         return self.text.encode_texts(texts).cpu().numpy()
 
     def embed_image(self, path: str | Path) -> FloatArray:
-        """Map an image file to its unit vector (d_clip,) float32, by the way that the collection's own images went.
+        """Map an image to its unit vector (d_clip,) float32, by the way that the collection's own images went.
 
-        Raises ImageError when the file cannot be decoded.
+        ``path`` is a file, or any path of a hit. Raises ImageError when it cannot be read or decoded.
         """
-        from t2c_search.indexing.decode import decode, read_file
+        from t2c_search.indexing.decode import decode
+        from t2c_search.indexing.sources import read_image
 
-        decoded = decode(read_file(path), self.backbone.decode_size)
+        decoded = decode(read_image(str(path)), self.backbone.decode_size)
         batch = self.backbone.prepare(decoded.pixels, str(path)).unsqueeze(0)
         return self.project(self.backbone.encode_images(batch))[0].cpu().numpy()
 
 
-def _trusted(encoder_id: str, option: str) -> str:
+def trusted(encoder_id: str, option: str) -> str:
     """Return an id that a card names, unless loading it would run code that the user has not named."""
     if encoder_id.startswith("torch:"):
         raise UsageError(

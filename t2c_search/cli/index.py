@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 
 from t2c_search.cli import options
 from t2c_search.cli.app import app
@@ -17,6 +22,7 @@ from t2c_search.cli.render import err, key_value_table, out, print_json, progres
 
 if TYPE_CHECKING:
     from t2c_search.alignment.report import FitReport
+    from t2c_search.indexing.profile import Profile
     from t2c_search.indexing.report import IndexReport
 
 _SHOWN_FAILURES = 10
@@ -25,7 +31,12 @@ _EXIT_ALL_FAILED = 3
 
 @app.command()
 def index(
-    paths: Annotated[list[Path], typer.Argument(help="Image files, and folders with all that lies below them.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="Images, folders, archives, parquet, COCO, CSV, JSON lines, videos, s3://...; quoted patterns; - for a list."
+        ),
+    ],
     collection: options.CollectionName = SETTINGS.collection,
     store: options.StoreLocation = SETTINGS.store,
     clip: options.ClipId = None,
@@ -36,58 +47,137 @@ def index(
         int, typer.Option("--fit-pairs", min=20, help="Images that both models look at to fit an aligner.")
     ] = SETTINGS.fit_pairs,
     captions: Annotated[
-        Path | None, typer.Option("--captions", help="CSV with columns image, caption, and any others to keep.")
+        Path | None,
+        typer.Option("--captions", help="Table with columns image, caption, and others to keep; or COCO annotations."),
     ] = None,
+    fields: Annotated[
+        list[str] | None,
+        typer.Option("--fields", help="Type of a field, NAME=TYPE, or a TOML file of them; may be given again."),
+    ] = None,
+    every: Annotated[
+        float, typer.Option("--every", min=0.001, help="Seconds between the frames of a video that are indexed.")
+    ] = 5.0,
     native: Annotated[
         bool, typer.Option("--native", help="Keep the backbone's own vectors too, to align them anew later.")
+    ] = False,
+    quantization: Annotated[
+        Literal["none", "int8", "tq4"],
+        typer.Option(
+            "--quantization", help="Hold vectors in memory in a quarter (int8) or an eighth (tq4) of the room."
+        ),
+    ] = "none",
+    sync: Annotated[
+        bool, typer.Option("--sync", help="Also delete what is gone from the folders from the collection.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on watching the folders and index what changes, until Ctrl-C.")
+    ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Show where the time went, and which stage is the limit.")
     ] = False,
     device: options.DeviceName = SETTINGS.device,
     dtype: options.DtypeName = SETTINGS.dtype,
     batch_size: options.BatchSize = SETTINGS.batch_size,
     workers: options.Workers = SETTINGS.workers,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option("--engine", help="Embed in this process, or in many of them, on Ray.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option("--ray-address", help="Ray cluster to use, auto or host:port; this machine if left out."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Index images, so that they can be searched.
 
     Run it again after adding or changing images: what is unchanged is skipped. A file that cannot be read is reported and
-    stops nothing. Exit status: 0 when something is indexed, 3 when every file failed, 2 for a wrong option.
+    stops nothing (see: t2c retry). A file that was renamed keeps its vectors. Exit status: 0 when something is indexed, 3 when
+    every file failed, 2 for a wrong option.
 
     \b
     Examples:
       t2c index ~/Pictures -c photos --store ./photos.t2c
       t2c index ~/Pictures -c photos --backbone timm:vit_small_patch14_dinov2.lvd142m --native
       t2c index images/ --captions captions.csv --clip mini --backbone mini:cnn
+      t2c index 'shards-{000..012}.tar' products.parquet --fields price=float --fields sold=datetime
+      t2c index ~/Pictures --sync --watch
+      find . -name '*.jpg' -newer last | t2c index - clips/*.mp4 --every 2
     """
     from t2c_search.collection import open_collection
+    from t2c_search.indexing.allocation import keep_freed_memory
+    from t2c_search.indexing.fields import parse_types
 
-    with (
-        open_collection(
-            collection, store, clip=clip, backbone=backbone, text=text, device=device, dtype=dtype
-        ) as images,
-        progress_bar() as progress,
-    ):
-        report = images.index(
-            paths,
-            captions=captions,
-            aligner=aligner,
-            fit_pairs=fit_pairs,
-            keep_native=native,
-            batch_size=batch_size,
-            workers=workers,
-            progress=progress,
+    keep_freed_memory()
+    with open_collection(
+        collection, store, clip=clip, backbone=backbone, text=text, device=device, dtype=dtype
+    ) as images:
+        stop = Event()
+        reports = (
+            images.watch(sources, captions=captions, sync=sync, batch_size=batch_size, workers=workers, stop=stop)
+            if watch
+            else None
         )
-        fit = images.fit_report
-    if json:
-        print_json({"collection": collection, **report.to_json(), "aligner": fit and fit.to_json()})
+        with progress_bar() as progress:
+            report = images.index(
+                sources,
+                captions=captions,
+                fields=parse_types(fields or ()),
+                every=every,
+                aligner=aligner,
+                fit_pairs=fit_pairs,
+                keep_native=native,
+                quantization=quantization,
+                sync=sync,
+                batch_size=batch_size,
+                workers=workers,
+                engine=engine,
+                ray_address=ray_address,
+                progress=progress,
+            )
+        _show(report, images.fit_report, collection, store, profile=profile, json=json)
+        if reports is not None:
+            err.print("watching; Ctrl-C ends it", style="dim")
+            with _setting_on_signals(stop):
+                for report_of_batch in reports:
+                    _show(report_of_batch, None, collection, store, profile=profile, json=json)
+            err.print("watch ended; everything seen is indexed", style="dim")
+        elif report.all_failed:
+            raise typer.Exit(_EXIT_ALL_FAILED)
+
+
+@app.command()
+def retry(
+    collection: options.CollectionName = SETTINGS.collection,
+    store: options.StoreLocation = SETTINGS.store,
+    device: options.DeviceName = SETTINGS.device,
+    dtype: options.DtypeName = SETTINGS.dtype,
+    batch_size: options.BatchSize = SETTINGS.batch_size,
+    workers: options.Workers = SETTINGS.workers,
+    json: options.Json = False,
+) -> None:
+    """Index again the files that failed, which t2c info lists. Exit status: as of t2c index.
+
+    \b
+    Example:
+      t2c retry -c photos --store ./photos.t2c
+    """
+    from t2c_search.collection import open_collection
+    from t2c_search.indexing.allocation import keep_freed_memory
+
+    keep_freed_memory()
+    with open_collection(collection, store, device=device, dtype=dtype) as images, progress_bar() as progress:
+        report = images.retry(batch_size=batch_size, workers=workers, progress=progress)
+    if report.seen or json:
+        _show(report, None, collection, store, json=json)
     else:
-        _show_report(report, fit, collection, store)
+        out.print("nothing failed")
     if report.all_failed:
         raise typer.Exit(_EXIT_ALL_FAILED)
 
 
 @app.command()
 def fit(
-    images: Annotated[list[Path], typer.Option("--images", help="Folder of images to fit on; may be given again.")],
+    images: Annotated[list[str], typer.Option("--images", help="Images to fit on, any source; may be given again.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Write the aligner here (safetensors).")],
     backbone: Annotated[str, typer.Option("--backbone", help="Model that looks at the images (see: t2c models).")],
     clip: Annotated[str, typer.Option("--clip", help="CLIP model, the one that understands texts.")] = SETTINGS.clip,
@@ -109,7 +199,9 @@ def fit(
       t2c fit --backbone timm:resnet50 --clip open_clip:ViT-B-32/laion2b_s34b_b79k --images ~/Pictures -o rn50.safetensors
     """
     from t2c_search.collection import fit as fit_on
+    from t2c_search.indexing.allocation import keep_freed_memory
 
+    keep_freed_memory()
     with progress_bar() as progress:
         aligner = fit_on(
             images,
@@ -132,11 +224,55 @@ def fit(
         out.print(f"aligner written to [bold]{output}[/]; use it with: t2c index --aligner {output} ...")
 
 
+@contextmanager
+def _setting_on_signals(stop: Event) -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM set an event, so that what has begun is finished; the second one interrupts."""
+
+    def ask_to_stop(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(number, former[number])
+
+    former: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in former:
+        signal.signal(number, ask_to_stop)
+    try:
+        yield
+    finally:
+        for number, action in former.items():
+            signal.signal(number, action)
+
+
+def _show(
+    report: IndexReport, fit: FitReport | None, collection: str, store: str, *, profile: bool = False, json: bool
+) -> None:
+    if json:
+        print_json({"collection": collection, **report.to_json(), "aligner": fit and fit.to_json()})
+        sys.stdout.flush()  # a watch's reader wants each report when it is there
+        return
+    _show_report(report, fit, collection, store)
+    if profile:
+        _show_profile(report.profile)
+
+
+def _show_profile(profile: Profile) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("stage", "threads", "seconds", "busy"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    for stage in profile.stages:
+        style = "bold" if stage.name == profile.limit else None
+        table.add_row(stage.name, str(stage.threads), f"{stage.seconds:.2f}", f"{stage.busy:.0%}", style=style)
+    out.print(table)
+    out.print(f"the limit: [bold]{profile.limit}[/]")
+
+
 def _show_report(report: IndexReport, fit: FitReport | None, collection: str, store: str) -> None:
     counts = {
         "indexed": report.indexed,
+        "renamed": report.renamed,
+        "copied": report.copied,
         "updated": report.updated,
         "unchanged": report.unchanged,
+        "deleted": report.deleted,
         "failed": report.failed,
     }
     line = ", ".join(f"[bold]{count}[/] {name}" for name, count in counts.items() if count or name == "indexed")

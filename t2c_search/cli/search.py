@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict
+from math import isinf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,7 +30,7 @@ Expression = Annotated[
 @app.command()
 def search(
     query: Annotated[str | None, typer.Argument(help="A text, or constraints; left out with --image.")] = None,
-    image: Annotated[Path | None, typer.Option("--image", help="Search by this image, beside the text if any.")] = None,
+    image: Annotated[str | None, typer.Option("--image", help="Search by this image, beside the text if any.")] = None,
     collection: options.CollectionName = SETTINGS.collection,
     store: options.StoreLocation = SETTINGS.store,
     limit: options.Limit = 10,
@@ -184,12 +185,14 @@ def facets(
 
 
 def _result_json(result: SearchResult) -> dict[str, Any]:
-    plan = result.plan and asdict(result.plan)
+    certificate = asdict(result.certificate)
+    if isinf(result.certificate.gap):  # JSON has no infinity
+        certificate["gap"] = None
     return {
         "hits": [asdict(hit) for hit in result],
         "count": len(result),
-        "certificate": asdict(result.certificate),
-        "plan": plan,
+        "certificate": certificate,
+        "plan": result.plan and asdict(result.plan),
         "seconds": round(result.seconds, 4),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -39,6 +39,12 @@ class Preprocessing:
                 return cls(transform, description, decode_size, Compose(geometry), mean, std)
         return cls(transform, description, decode_size)
 
+    def on(self, device: torch.device) -> Preprocessing:
+        """Return the same with its constants on the device: copying them for each batch would wait for the one before."""
+        if self.mean is None or self.std is None:
+            return self
+        return replace(self, mean=self.mean.to(device), std=self.std.to(device))
+
     def prepare(self, image: Image.Image) -> torch.Tensor:
         """Map an RGB image to uint8 (3, h, w) where the transform was split, else to what the whole transform gives."""
         if self.geometry is not None:
@@ -52,8 +58,7 @@ class Preprocessing:
         if batch.dtype != torch.uint8 or self.mean is None or self.std is None:
             return batch
         # The same operations in the same order as ToTensor and Normalize, so that the result has the same bits.
-        mean, std = self.mean.to(batch.device), self.std.to(batch.device)
-        return batch.to(torch.float32).div_(255).sub_(mean).div_(std)
+        return batch.to(torch.float32).div_(255).sub_(self.mean).div_(self.std)
 
 
 def _per_channel(values: Sequence[float] | torch.Tensor) -> torch.Tensor:

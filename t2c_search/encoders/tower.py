@@ -28,8 +28,10 @@ class ImageTower:
         self.id = encoder_id
         self.module = module.eval().requires_grad_(False).to(placement.device)
         self.decode_size = preprocessing.decode_size
-        self._preprocessing = preprocessing
+        self._preprocessing = preprocessing.on(placement.device)
         self._placement = placement
+        on_cuda = placement.device.type == "cuda"
+        self._copying = torch.cuda.Stream(placement.device) if on_cuda else None  # type: ignore[no-untyped-call]
         # Convolutions run a third faster channels-last, on CPUs too; on mps the layout has given wrong results.
         self._layout = torch.contiguous_format if placement.device.type == "mps" else torch.channels_last
         self.module.to(memory_format=self._layout)
@@ -52,9 +54,10 @@ class ImageTower:
     def encode_images(self, batch: torch.Tensor) -> torch.Tensor:
         """Map n stacked ``prepare`` results to (n, image_dim) float32 on ``device``, not normalised."""
         with torch.inference_mode():
-            pixels = self._preprocessing.normalise(batch.to(self.device, non_blocking=True))
+            pixels = self._to_device(batch)
             if pixels.ndim == 4:
-                pixels = pixels.to(memory_format=self._layout)
+                pixels = pixels.to(memory_format=self._layout)  # before it is four times as large
+            pixels = self._preprocessing.normalise(pixels)
             with self._placement.autocast():
                 rows = self.embed(pixels)
         # The copy is an ordinary tensor: an inference tensor would fail in its user's in-place or autograd code.
@@ -63,6 +66,17 @@ class ImageTower:
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:
         """Run the module on normalised pixels."""
         return self.module(pixels)  # type: ignore[no-any-return]
+
+    def _to_device(self, batch: torch.Tensor) -> torch.Tensor:
+        """Copy a batch to the device; to a GPU, from pinned memory, while that still computes the one before."""
+        if self._copying is None:
+            return batch.to(self.device)
+        with torch.cuda.stream(self._copying):
+            copied = batch.to(self.device, non_blocking=True)
+        computing = torch.cuda.current_stream(self.device)
+        computing.wait_stream(self._copying)
+        copied.record_stream(computing)  # its memory is not given to the next copy before it is used up
+        return copied
 
     def _probe(self) -> int:
         blank = self.prepare(Image.new("RGB", (_PROBE_SIDE, _PROBE_SIDE)), "")

@@ -10,6 +10,7 @@ from itertools import islice
 
 from t2c_search.errors import ImageError
 from t2c_search.indexing.metadata import MEASURED, content_hash
+from t2c_search.indexing.places import UNKNOWN_SIZE
 from t2c_search.indexing.sources import ImageInput
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import Payload
@@ -43,22 +44,27 @@ def compare(inputs: Iterable[ImageInput], store: VectorStore, pool: Executor) ->
     """Yield a Change for every input, in order, some hundreds at a time.
 
     A file of the same size and time of change is not opened; one of the same size but another time is hashed, in
-    ``pool``.
+    ``pool``. Where the size is not known before reading (``UNKNOWN_SIZE``), the time alone decides.
     """
     remaining = iter(inputs)
     while chunk := list(islice(remaining, _COMPARED_AT_ONCE)):
         points = store.fetch([item.id for item in chunk])
         stored = dict(zip((payload["path"] for payload in points.payloads), points.payloads, strict=True))
         touched = [item for item in chunk if item.path in stored and _is_touched(item, stored[item.path])]
-        hashes = dict(zip((item.path for item in touched), pool.map(_hash, touched), strict=True))
+        hashes = dict(zip((item.path for item in touched), pool.map(hash_input, touched), strict=True))
         yield [_compare(item, stored.get(item.path), hashes.get(item.path)) for item in chunk]
 
 
 def _is_touched(item: ImageInput, stored: Payload) -> bool:
-    return bool(item.size == stored["bytes"] and item.mtime_ns != stored["mtime_ns"])
+    return bool(_has_size(item, stored) and item.mtime_ns != stored["mtime_ns"])
 
 
-def _hash(item: ImageInput) -> str:
+def _has_size(item: ImageInput, stored: Payload) -> bool:
+    return item.size in (UNKNOWN_SIZE, stored["bytes"])
+
+
+def hash_input(item: ImageInput) -> str:
+    """Return the hash of a file's bytes; empty when it cannot be read."""
     try:
         return content_hash(item.read())
     except ImageError:  # it changed into something unreadable; embedding it will report that
@@ -70,7 +76,7 @@ def _compare(item: ImageInput, stored: Payload | None, new_hash: str | None) -> 
         return Change(item, State.NEW)
     described = {name: value for name, value in stored.items() if name not in MEASURED}
     fields = {**described, **item.fields}
-    same_content = item.size == stored["bytes"] and new_hash in (None, stored["hash"])
+    same_content = _has_size(item, stored) and new_hash in (None, stored["hash"])
     if not same_content:
         return Change(replace(item, fields=fields), State.CHANGED)
     payload = {**stored, **fields, "mtime_ns": item.mtime_ns}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from t2c_search.indexing.removal import is_gone
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import Failure
 
@@ -20,3 +21,12 @@ def write_failures(store: VectorStore, failures: list[Failure]) -> None:
     """Store the list, replacing the former one."""
     entries = [{"path": failure.path, "reason": failure.reason} for failure in sorted(failures, key=lambda f: f.path)]
     store.write_blob(_BLOB, json.dumps(entries).encode())
+
+
+def forget_gone(store: VectorStore) -> list[Failure]:
+    """Drop the failures whose files are gone; return those that are left."""
+    failures = read_failures(store)
+    left = [failure for failure in failures if not is_gone(failure.path)]
+    if left != failures:
+        write_failures(store, left)
+    return left

@@ -1,165 +1,33 @@
-"""The stages of indexing, each bounded so that memory stays constant: read and decode | embed and align | write.
+"""One indexing run: compare the inputs with the store, embed and align what it lacks, write, and report.
 
-Threads read and decode (Pillow releases the interpreter's lock); the caller's thread runs the models; one more thread
-writes. Each stage waits when the next is behind, and what it holds is bounded by the batch size and the threads,
-never by the collection. A file is read once: its hash, its payload and its pixels come from the same bytes.
+Each stage waits when the next is behind, so that memory stays constant, whatever the collection's size.
 """
 
 from __future__ import annotations
 
-import os
-import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from t2c_search.errors import T2CError
 from t2c_search.indexing.changes import Change, State, compare
-from t2c_search.indexing.decode import decode
+from t2c_search.indexing.embedding import EmbeddedBatch, align_all, count_threads, embed
 from t2c_search.indexing.failures import read_failures, write_failures
-from t2c_search.indexing.metadata import measured_payload
+from t2c_search.indexing.profile import COMPARE, LOAD, StageClock
+from t2c_search.indexing.removal import gone_points, is_at_or_below, is_gone
 from t2c_search.indexing.report import IndexReport, NoProgress, Progress
+from t2c_search.indexing.reuse import find_twins, to_points
 from t2c_search.indexing.sources import ImageInput
-from t2c_search.indexing.statistics_state import repair_statistics
 from t2c_search.indexing.writer import Writer
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import CLIP, NATIVE, Failure, Payload, Points
+from t2c_search.types import Failure, Points
 
 if TYPE_CHECKING:
-    import torch
-
     from t2c_search.encoders.protocols import ImageEncoder
+    from t2c_search.indexing.embedding import Projection
 
-    Projection = Callable[[torch.Tensor], torch.Tensor]
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRecord:
-    """One image as it is indexed: the point's id and its payload."""
-
-    id: str
-    payload: Payload
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddedBatch:
-    """n records, and for each encoder their vectors (n, d) float32 on its device, as the model gives them."""
-
-    records: list[ImageRecord]
-    vectors: tuple[torch.Tensor, ...]
-
-
-def embed(
-    inputs: Iterable[ImageInput],
-    encoders: Sequence[ImageEncoder],
-    *,
-    batch_size: int,
-    on_failure: Callable[[Failure], None],
-    workers: int | None = None,
-) -> Generator[EmbeddedBatch, None, None]:
-    """Embed images with one or several encoders, decoding each once, in order, ``batch_size`` at a time.
-
-    ``workers`` threads decode (as many as processors when None); ``inputs`` is read at most a batch and two images per
-    thread ahead. An image that cannot be read, decoded or embedded goes to ``on_failure``, in the caller's thread, and
-    stops nothing. A batch that the model fails on, for lack of memory above all, is tried again in halves.
-    """
-    workers = _threads(workers)
-    prepare = partial(_prepare, encoders=encoders, decode_size=_decode_size(encoders))
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="t2c-decode")
-    try:
-        prepared = _map_in_order(pool, prepare, inputs, ahead=batch_size + 2 * workers)
-        ready = _without_failures(prepared, on_failure)
-        while batch := list(islice(ready, batch_size)):
-            yield from _encode(batch, encoders, on_failure)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _threads(workers: int | None) -> int:
-    return workers or os.cpu_count() or 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """One decoded image: its record and, for each encoder, the model's input without the batch axis."""
-
-    record: ImageRecord
-    tensors: tuple[torch.Tensor, ...]
-
-
-def _decode_size(encoders: Sequence[ImageEncoder]) -> int | None:
-    """Return the size that suits the most demanding encoder; None, the whole image, beats every number."""
-    sizes = [encoder.decode_size for encoder in encoders if encoder.decode_size is not None]
-    return max(sizes) if len(sizes) == len(encoders) else None
-
-
-def _prepare(item: ImageInput, encoders: Sequence[ImageEncoder], decode_size: int | None) -> _Prepared | Failure:
-    try:
-        content = item.read()
-        decoded = decode(content, decode_size)
-        payload = {**item.fields, **measured_payload(item.path, item.mtime_ns, content, decoded)}
-        tensors = tuple(encoder.prepare(decoded.pixels, item.path) for encoder in encoders)
-    except T2CError as exc:
-        return Failure(item.path, str(exc))
-    except Exception as exc:  # one odd image must not stop a run of millions, whatever a model's preprocessing raises
-        return Failure(item.path, f"cannot be prepared for the model: {type(exc).__name__}: {exc}")
-    return _Prepared(ImageRecord(item.id, payload), tensors)
-
-
-def _map_in_order(
-    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int
-) -> Iterator[Result]:
-    """Yield ``function`` of every item, in order, with at most ``ahead`` items taken and not yet yielded."""
-    window: deque[Future[Result]] = deque()
-    for item in items:
-        window.append(pool.submit(function, item))
-        if len(window) == ahead:
-            yield window.popleft().result()
-    while window:
-        yield window.popleft().result()
-
-
-def _without_failures(
-    prepared: Iterator[_Prepared | Failure], on_failure: Callable[[Failure], None]
-) -> Iterator[_Prepared]:
-    for item in prepared:
-        if isinstance(item, Failure):
-            on_failure(item)
-        else:
-            yield item
-
-
-def _encode(
-    batch: list[_Prepared], encoders: Sequence[ImageEncoder], on_failure: Callable[[Failure], None]
-) -> Iterator[EmbeddedBatch]:
-    import torch  # here, so that a run that finds nothing to embed never loads it
-
-    try:
-        vectors = tuple(
-            encoder.encode_images(torch.stack([item.tensors[index] for item in batch]))
-            for index, encoder in enumerate(encoders)
-        )
-    except RuntimeError as exc:  # what torch raises when memory runs out, and most other times
-        reason = f"the model failed on it: {exc}"
-    else:
-        yield EmbeddedBatch([item.record for item in batch], vectors)
-        return
-    if len(batch) == 1:
-        on_failure(Failure(batch[0].record.payload["path"], reason))
-        return
-    middle = len(batch) // 2
-    yield from _encode(batch[:middle], encoders, on_failure)
-    yield from _encode(batch[middle:], encoders, on_failure)
+_HASHED_AT_ONCE = 500  # new inputs looked up by their hash in one request
 
 
 def index_images(
@@ -171,50 +39,88 @@ def index_images(
     batch_size: int,
     keep_native: bool = False,
     workers: int | None = None,
+    sync: Sequence[str] = (),
+    embedded: Sequence[EmbeddedBatch] = (),
+    elsewhere: Callable[[Iterator[ImageInput], Run, Writer], None] | None = None,
     progress: Progress | None = None,
+    clock: StageClock | None = None,
 ) -> IndexReport:
     """Bring an existing collection in line with the inputs: embed what is new or changed, skip the rest.
 
     The projection maps the encoder's rows (n, d) to unit rows (n, d_clip); both are loaded only when something must be
-    embedded. ``keep_native`` stores the encoder's own rows too. A run that is killed loses only what the store had not
-    acknowledged; the next one goes on from there and ends with the same collection.
+    embedded. ``keep_native`` stores the encoder's own rows too. Points at or below the absolute paths in ``sync`` are
+    deleted when their files are gone. Inputs that ``embedded`` holds already are taken from there.
+    ``elsewhere``, where given, embeds and writes the others, and this process reads no image, not even for its hash.
 
-    Raises StoreError when the store fails. Images that fail are in the report and, with the collection, in
-    ``failures``.
+    A run that is killed loses only what the store had not acknowledged; the next one goes on from there and ends with
+    the same collection. Raises StoreError when the store fails. Images that fail are in the report and, with the
+    collection, in ``failures``.
     """
-    run = _Run(store, progress or NoProgress())
+    run = Run(store, progress or NoProgress(), clock or StageClock())
     run.progress.start(len(inputs) if isinstance(inputs, Sized) else None, "indexing")
-    with ThreadPoolExecutor(_threads(workers), thread_name_prefix="t2c-hash") as pool:
-        changed = run.changed(inputs, pool)
-        if (first := next(changed, None)) is None:
-            repair_statistics(store)
-        else:
-            encoder, projection = load_encoder(), load_projection()
-            batches = embed(
-                chain((first,), changed), (encoder,), batch_size=batch_size, on_failure=run.fail, workers=workers
-            )
-            with Writer(store) as writer, closing(batches):
-                for batch in batches:
-                    run.write(batch, projection, keep_native, writer)
+    with (
+        ThreadPoolExecutor(count_threads(workers), thread_name_prefix="t2c-hash") as pool,
+        Writer(store, run.clock) as writer,
+    ):
+        new = run.changed(run.without(embedded, inputs), pool)
+        if elsewhere is None and store.count():
+            new = run.without_twins(new, pool, writer)
+        batches = _embed(new if elsewhere is None else iter(()), load_encoder, batch_size, workers, run)
+        with closing(batches):
+            for points, failures in align_all(chain(embedded, batches), load_projection, keep_native, run.clock):
+                run.write(points, failures, writer)
+        if elsewhere is not None:
+            elsewhere(new, run, writer)
+        run.delete_gone(sync, writer)
     return run.finish()
 
 
-class _Run:
+def _embed(
+    inputs: Iterator[ImageInput],
+    load_encoder: Callable[[], ImageEncoder],
+    batch_size: int,
+    workers: int | None,
+    run: Run,
+) -> Generator[EmbeddedBatch, None, None]:
+    """Embed the inputs; a model is loaded when there is one."""
+    if (first := next(inputs, None)) is None:
+        return
+    with run.clock.measure(LOAD):
+        encoder = load_encoder()
+    yield from embed(
+        chain((first,), inputs),
+        (encoder,),
+        batch_size=batch_size,
+        on_failure=run.fail,
+        workers=workers,
+        clock=run.clock,
+    )
+
+
+class Run:
     """The counts of one indexing run, and what is done with each kind of input."""
 
-    def __init__(self, store: VectorStore, progress: Progress) -> None:
+    def __init__(self, store: VectorStore, progress: Progress, clock: StageClock | None = None) -> None:
         self.progress = progress
+        self.clock = clock or StageClock()
         self._store = store
-        self._started = time.perf_counter()
         self._seen = self._indexed = self._updated = self._unchanged = 0
+        self._renamed = self._copied = self._deleted = 0
         self._replaced: set[str] = set()
         self._failures: list[Failure] = []
         self._known_failures = read_failures(store)
         self._other_failures = {failure.path: failure for failure in self._known_failures}
 
+    def without(self, embedded: Sequence[EmbeddedBatch], inputs: Iterable[ImageInput]) -> Iterator[ImageInput]:
+        """Yield the inputs that are not embedded yet."""
+        ids = {record.id for batch in embedded for record in batch.records}
+        self._seen += len(ids)
+        return (item for item in inputs if item.id not in ids)
+
     def changed(self, inputs: Iterable[ImageInput], pool: Executor) -> Iterator[ImageInput]:
-        """Yield the inputs to embed; bring the payloads of the others up to date."""
-        for changes in compare(inputs, self._store, pool):
+        """Yield the inputs that are new or changed; bring the payloads of the others up to date."""
+        compared = compare(inputs, self._store, pool)
+        while changes := self._measured(compared):
             self._seen += len(changes)
             for change in changes:
                 self._other_failures.pop(change.input.path, None)
@@ -225,28 +131,57 @@ class _Run:
                 if change.state in (State.NEW, State.CHANGED):
                     yield change.input
 
-    def write(self, batch: EmbeddedBatch, projection: Projection, keep_native: bool, writer: Writer) -> None:
-        """Align one batch and pass it on to the store."""
-        tensors = {CLIP: projection(batch.vectors[0])} | ({NATIVE: batch.vectors[0]} if keep_native else {})
-        vectors = {name: rows.float().cpu().numpy() for name, rows in tensors.items()}
-        finite = np.isfinite(vectors[CLIP]).all(axis=1)
-        for index in np.flatnonzero(~finite):  # half precision overflows on some images
-            path = batch.records[index].payload["path"]
-            self.fail(Failure(path, "the model gave it a vector that is not finite: try --dtype float32"))
-        records = [record for record, good in zip(batch.records, finite, strict=True) if good]
-        if records:
-            ids = [record.id for record in records]
-            vectors = {name: rows[finite] for name, rows in vectors.items()}
-            writer.put(Points(ids, [record.payload for record in records], vectors), self._replaced.intersection(ids))
-            self._replaced.difference_update(ids)
-        self._indexed += len(records)
-        self.progress.advance(len(records))
+    def without_twins(self, inputs: Iterator[ImageInput], pool: Executor, writer: Writer) -> Iterator[ImageInput]:
+        """Yield the inputs whose bytes the store does not hold; write the others, with the vectors that it has."""
+        while chunk := list(islice(inputs, _HASHED_AT_ONCE)):
+            with self.clock.measure(COMPARE):
+                twins = find_twins(chunk, self._store, pool)
+            if twins:
+                points = to_points(twins)
+                writer.put(points, self.replaced(points.ids))
+                if moved := [twin.id for twin in twins if twin.moved]:
+                    writer.delete(moved)
+                    writer.drain()  # before the next ones look for their twins
+                self._replaced.difference_update(points.ids)
+                self._renamed += len(moved)
+                self._copied += len(twins) - len(moved)
+                self.progress.advance(len(twins))
+            found = {twin.input.id for twin in twins}
+            yield from (item for item in chunk if item.id not in found)
+
+    def write(self, points: Points, failures: Iterable[Failure], writer: Writer) -> None:
+        """Pass aligned points on to the store."""
+        if points.ids:
+            writer.put(points, self.replaced(points.ids))
+        self.record(points.ids, failures)
+
+    def replaced(self, ids: Iterable[str]) -> set[str]:
+        """Return those of the ids whose former vectors the store holds."""
+        return self._replaced.intersection(ids)
+
+    def record(self, ids: Sequence[str], failures: Iterable[Failure]) -> None:
+        """Count points that were written, and images that failed."""
+        for failure in failures:
+            self.fail(failure)
+        self._replaced.difference_update(ids)
+        self._indexed += len(ids)
+        self.progress.advance(len(ids))
 
     def fail(self, failure: Failure) -> None:
         """Note an image that cannot be indexed."""
         self._failures.append(failure)
         self.progress.fail(failure)
         self.progress.advance(1)
+
+    def delete_gone(self, paths: Sequence[str], writer: Writer) -> None:
+        """Delete the points at or below the paths whose files are gone, and forget the failures of such files."""
+        writer.drain()
+        for ids in gone_points(self._store, paths):
+            if ids:
+                writer.delete(ids)
+                self._deleted += len(ids)
+        for path in [path for path in self._other_failures if is_at_or_below(path, paths) and is_gone(path)]:
+            del self._other_failures[path]
 
     def finish(self) -> IndexReport:
         """Store the failures, those of other inputs in earlier runs included, and report."""
@@ -256,11 +191,19 @@ class _Run:
         return IndexReport(
             seen=self._seen,
             indexed=self._indexed,
+            renamed=self._renamed,
+            copied=self._copied,
             updated=self._updated,
             unchanged=self._unchanged,
+            deleted=self._deleted,
             failures=tuple(self._failures),
-            seconds=time.perf_counter() - self._started,
+            seconds=self.clock.elapsed,
+            profile=self.clock.profile(),
         )
+
+    def _measured(self, compared: Iterator[list[Change]]) -> list[Change]:
+        with self.clock.measure(COMPARE):
+            return next(compared, [])
 
     def _refresh(self, changes: list[Change]) -> None:
         stale = {change.input.id: change.payload for change in changes if change.payload is not None}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
+from t2c_search.indexing.profile import NO_PROFILE, Profile
 from t2c_search.types import Failure
 
 
@@ -40,9 +41,11 @@ class NoProgress:
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """Counts of inputs: seen = indexed + updated + unchanged + failed.
+    """Counts of inputs: seen = indexed + renamed + copied + updated + unchanged + failed.
 
-    ``indexed``: embedded and written; ``updated``: the file is as it was, but its captions or fields changed.
+    ``indexed``: embedded and written; ``renamed``, ``copied``: written with the vectors of a file of the same bytes, which
+    is gone or still there; ``updated``: the file is as it was, but its captions or fields changed. ``deleted`` counts
+    points, not inputs: their files are gone.
     """
 
     seen: int
@@ -51,7 +54,11 @@ class IndexReport:
     unchanged: int
     failures: tuple[Failure, ...]
     seconds: float
+    renamed: int = 0
+    copied: int = 0
+    deleted: int = 0
     warnings: tuple[str, ...] = ()
+    profile: Profile = NO_PROFILE
 
     @classmethod
     def of_failures(cls, failures: Sequence[Failure]) -> Self:
@@ -78,11 +85,15 @@ class IndexReport:
         return {
             "seen": self.seen,
             "indexed": self.indexed,
+            "renamed": self.renamed,
+            "copied": self.copied,
             "updated": self.updated,
             "unchanged": self.unchanged,
+            "deleted": self.deleted,
             "failed": self.failed,
             "failures": [asdict(failure) for failure in self.failures],
             "warnings": list(self.warnings),
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 2),
+            "profile": self.profile.to_json(),
         }

@@ -1,10 +1,14 @@
-"""The collection's statistics as blobs, and how they stay true when a run is killed.
+"""The collection's statistics as blobs, and how they stay true when a run is killed, or two write at once.
 
-The state blob says ``dirty`` from before a run's first write until its statistics are stored. Whoever finds it dirty,
-or finds another count than the store's (a second writer), counts anew from the vectors.
+The state blob holds a run's claim, ``dirty`` and a name of its own, from before its first write until its statistics
+are stored, and ``clean`` after. Whoever finds a claim there, or finds another count than the store's, counts anew from
+the vectors. So does a run that ends and does not find its own claim: another one wrote meanwhile. The last of several
+runs therefore always leaves the truth, as it either counts after all of them or was alone since its claim.
 """
 
 from __future__ import annotations
+
+import uuid
 
 from t2c_search.errors import CollectionFormatError
 from t2c_search.statistics import VectorStatistics
@@ -22,30 +26,53 @@ def load_statistics(store: VectorStore) -> VectorStatistics | None:
 
     None when the collection never held an image.
     """
-    return _read(store) or _count(store)
+    return _read(store, clean=_is_clean(store)) or _count(store)
 
 
-def mark_dirty(store: VectorStore) -> None:
-    """Declare the stored statistics stale; call it before the first change of vectors."""
-    store.write_blob(_STATE, _DIRTY)
+def claim_statistics(store: VectorStore) -> tuple[VectorStatistics | None, bytes]:
+    """Declare the stored statistics stale, before the first change of vectors; return them as they are, and the claim.
+
+    They are read after the claim: another run that ends in between would be missed otherwise.
+    """
+    clean = _is_clean(store)
+    claim = mark_dirty(store)
+    return _read(store, clean=clean) or _count(store), claim
 
 
-def save_statistics(store: VectorStore, statistics: VectorStatistics) -> None:
-    """Store the statistics and declare them true; call it after the last change of vectors."""
+def mark_dirty(store: VectorStore) -> bytes:
+    """Declare the stored statistics stale, and return the claim that says so."""
+    claim = _DIRTY + b" " + uuid.uuid4().hex.encode()
+    store.write_blob(_STATE, claim)
+    return claim
+
+
+def save_statistics(store: VectorStore, statistics: VectorStatistics, claim: bytes) -> None:
+    """Store the statistics and declare them true, after the last change of vectors.
+
+    They are counted anew when another run has written since the claim.
+    """
     store.flush()
+    if store.read_blob(_STATE) != claim:
+        statistics = _count(store) or statistics
     store.write_blob(_STATISTICS, statistics.to_bytes())
     store.write_blob(_STATE, _CLEAN)
 
 
 def repair_statistics(store: VectorStore) -> None:
-    """Make the stored statistics true again where a killed run, or two at once, left them stale."""
-    if _read(store) is None and (statistics := _count(store)) is not None:
-        save_statistics(store, statistics)
+    """Make the stored statistics true again where a killed run left them stale."""
+    if _read(store, clean=_is_clean(store)) is None and store.count():
+        statistics, claim = claim_statistics(store)
+        if statistics is not None:
+            save_statistics(store, statistics, claim)
 
 
-def _read(store: VectorStore) -> VectorStatistics | None:
-    content = store.read_blob(_STATISTICS)
-    if content is None or store.read_blob(_STATE) != _CLEAN:
+def _is_clean(store: VectorStore) -> bool:
+    return store.read_blob(_STATE) == _CLEAN
+
+
+def _read(store: VectorStore, *, clean: bool) -> VectorStatistics | None:
+    content = store.read_blob(_STATISTICS) if clean else None
+    if content is None:
         return None
     try:
         statistics = VectorStatistics.from_bytes(content)

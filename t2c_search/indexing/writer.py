@@ -1,17 +1,19 @@
-"""The sink: points go to the store from one thread while the next ones are being embedded."""
+"""The sink: points go to the store from threads of its own while the next ones are being embedded."""
 
 from __future__ import annotations
 
 import json
+import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
-from t2c_search.indexing.statistics_state import load_statistics, mark_dirty, save_statistics
+from t2c_search.indexing.profile import WAIT_WRITE, WRITE, StageClock
+from t2c_search.indexing.statistics_state import claim_statistics, repair_statistics, save_statistics
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import CLIP, Points
@@ -20,23 +22,28 @@ UPSERT_POINTS = 256
 """Points in one request at most: what is not yet acknowledged is lost when the process is killed."""
 UPSERT_BYTES = 4 << 20
 """Vectors and payload of one request at most: servers reject bodies of 32 MiB, and JSON triples vectors."""
-_OPEN_REQUESTS = 2  # sent and not yet acknowledged; embedding waits before the next
+_IN_FLIGHT = 4  # requests at once to a server, which applies them side by side; the embedded engine takes one
 
 
 class Writer:
-    """Writes batches in order and keeps the collection's statistics; a context manager for one caller's thread.
+    """Writes batches and keeps the collection's statistics; a context manager for one caller's thread.
 
     Batches wait together while the store is busy: a fast store gets each at once, a slow one gets them in larger
-    requests. ``put`` and a regular exit raise the StoreError of an earlier write; an exit by an exception drops what
-    was not sent.
+    requests. ``put``, ``delete`` and a regular exit raise the StoreError of an earlier write; an exit by an exception
+    drops what was not sent. After a regular exit the stored statistics are true.
     """
 
-    def __init__(self, store: VectorStore) -> None:
+    def __init__(self, store: VectorStore, clock: StageClock | None = None) -> None:
         self._store = store
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="t2c-write")
+        self._clock = clock or StageClock()
+        threads = _IN_FLIGHT if store.capabilities.concurrent else 1
+        self._clock.use_threads(threads, WRITE)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="t2c-write")
+        self._open_requests = threads + 1  # sent and not yet acknowledged; embedding waits before the next
         self._sent: deque[Future[None]] = deque()
         self._waiting: list[tuple[Points, set[str]]] = []
-        self._statistics: VectorStatistics | None = None
+        self._lock = threading.Lock()
+        self._claimed: tuple[VectorStatistics, bytes] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -46,10 +53,11 @@ class Writer:
     ) -> None:
         try:
             if kind is None:
-                self._send()
-                self._collect(0)
-                if self._statistics is not None:
-                    save_statistics(self._store, self._statistics)
+                self.drain()
+                if self._claimed is None:
+                    repair_statistics(self._store)
+                else:
+                    save_statistics(self._store, *self._claimed)
         finally:
             self._pool.shutdown(cancel_futures=True)
 
@@ -57,14 +65,36 @@ class Writer:
         """Write points, of which those ``replaced`` are in the store already; wait while too many requests are open."""
         self._waiting.append((points, replaced))
         full = sum(len(waiting) for waiting, _ in self._waiting) >= UPSERT_POINTS
-        self._collect(_OPEN_REQUESTS - full)
+        self._collect(self._open_requests - full)
         if full or not self._sent:
             self._send()
 
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete points, once everything that was put before is in the store."""
+        self.drain()
+        self._sent.append(self._pool.submit(self._delete, ids))
+
+    def claim(self) -> None:
+        """Declare the stored statistics stale; call it before other processes write for this one."""
+        self._statistics()
+
+    def merge(self, written: VectorStatistics, replaced: Points) -> None:
+        """Count what another process wrote, less the points, with their former vectors, that this replaced."""
+        statistics = self._statistics()
+        with self._lock:
+            statistics.remove(replaced.ids, replaced.vectors[CLIP])
+            statistics.merge(written)
+
+    def drain(self) -> None:
+        """Wait until the store has done everything so far."""
+        self._send()
+        self._collect(0)
+
     def _collect(self, left: int) -> None:
         """Take the answers that came, and wait for more until at most so many are left to come."""
-        while self._sent and (len(self._sent) > left or self._sent[0].done()):
-            self._sent.popleft().result()
+        with self._clock.measure(WAIT_WRITE):
+            while self._sent and (len(self._sent) > left or self._sent[0].done()):
+                self._sent.popleft().result()
 
     def _send(self) -> None:
         if self._waiting:
@@ -78,14 +108,30 @@ class Writer:
             self._write_part(part, [i for i in part.ids if i in replaced])
 
     def _write_part(self, points: Points, replaced: list[str]) -> None:
-        if self._statistics is None:
-            self._statistics = load_statistics(self._store) or VectorStatistics(points.vectors[CLIP].shape[1])
-            mark_dirty(self._store)
-        if replaced:
-            former = self._store.fetch(replaced, vectors=(CLIP,), payload=False)
-            self._statistics.remove(former.ids, former.vectors[CLIP])
-        self._store.upsert(points)
-        self._statistics.add(points.ids, points.vectors[CLIP])
+        with self._clock.measure(WRITE):
+            statistics = self._statistics()
+            former = self._store.fetch(replaced, vectors=(CLIP,), payload=False) if replaced else None
+            self._store.upsert(points)
+            with self._lock:
+                if former is not None:
+                    statistics.remove(former.ids, former.vectors[CLIP])
+                statistics.add(points.ids, points.vectors[CLIP])
+
+    def _delete(self, ids: Sequence[str]) -> None:
+        with self._clock.measure(WRITE):
+            statistics = self._statistics()
+            former = self._store.fetch(ids, vectors=(CLIP,), payload=False)
+            self._store.delete(former.ids)
+            with self._lock:
+                statistics.remove(former.ids, former.vectors[CLIP])
+
+    def _statistics(self) -> VectorStatistics:
+        """Return the statistics to bring up to date; the first to ask declares the stored ones stale."""
+        with self._lock:
+            if self._claimed is None:
+                statistics, claim = claim_statistics(self._store)
+                self._claimed = (statistics or VectorStatistics(self._store.spec().vectors[CLIP]), claim)
+            return self._claimed[0]
 
 
 def _join(batches: list[Points]) -> Points:

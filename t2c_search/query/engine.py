@@ -17,7 +17,7 @@ from t2c_search.query.concepts import Concepts, EmbedImage, EmbedTexts
 from t2c_search.query.constraints import Constraint
 from t2c_search.query.estimate import estimate_count
 from t2c_search.query.fronts import Found, Front
-from t2c_search.query.mining import matches
+from t2c_search.query.mining import count_by_score, matches
 from t2c_search.query.planner import Branch, plan
 from t2c_search.query.report import Stopwatch, contributions, describe
 from t2c_search.query.saved import SavedConcept
@@ -118,15 +118,18 @@ class Engine:
         branches = self._plan(expression, where, mining=True)
         watch.lap("plan")
         if approximate:
-            count, low, high = estimate_count(self.store, branches, self.calibration)
+            estimate, low, high = estimate_count(self.store, branches, self.calibration)
             watch.lap("sample")
-            return Count(count, low == high, low, high, watch.total)
+            return Count(estimate, low == high, low, high, watch.total)
         fronts = _fronts(branches)
+        count: int | None
         if len(branches) == 1 and not branches[0].axes:
             count = fronts[0].candidates = self.store.count(branches[0].where)
             fronts[0].path = "scan"
         else:
-            count = sum(1 for _ in matches(self.store, fronts, points=self.calibration.count))
+            count = count_by_score(self.store, fronts, points=self.calibration.count)
+            if count is None:
+                count = sum(1 for _ in matches(self.store, fronts, points=self.calibration.count))
         watch.lap("search")
         return Count(count, True, count, count, watch.total, describe(fronts, watch.laps))
 

@@ -36,12 +36,18 @@ class Front:
     """Candidates last asked for."""
 
 
-def scored(candidates: Points, front: Front) -> list[Found]:
-    """Score candidates exactly, from their vectors, and return those that pass the branch's gates."""
+def scored(candidates: Points, front: Front, most: int | None = None) -> list[Found]:
+    """Score candidates exactly, from their vectors, and return those that pass the branch's gates.
+
+    Of more than ``most``, the best and what ties with the last of them: ids decide later.
+    """
     branch = front.branch
     cosine = cosines(candidates.vectors[CLIP], branch.axes) if branch.axes else np.empty((len(candidates), 0))
     rows = np.flatnonzero(branch.passes(cosine))
     scores = branch.scores(cosine[rows])
+    if most is not None and len(rows) > most:
+        kept = scores >= np.partition(scores, -most)[-most]
+        rows, scores = rows[kept], scores[kept]
     return [
         Found(candidates.ids[row], float(score), front.number, cosine[row])
         for row, score in zip(rows, scores, strict=True)

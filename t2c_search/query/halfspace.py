@@ -20,7 +20,7 @@ from t2c_search.query.ranking import Ranking
 Gates = tuple[Array, Array]
 """Rows (g, m) and values (g,): what passes has rows @ z >= values."""
 _CUTS = 8
-_TOLERANCE = 0.01  # standard deviations: a closer fit would exclude hardly an image more
+_TOLERANCE = 0.1  # standard deviations: a closer fit takes longer than the few images that it excludes
 _RIDGE = 1e-9  # equal concepts make the correlation singular
 
 
@@ -47,10 +47,10 @@ def enclose_passing(gates: Gates, correlation: Array) -> HalfSpace:
     return HalfSpace(weights @ rows, float(weights @ values), -np.inf, 0.0)
 
 
-def enclose_best(gates: Gates, correlation: Array, ranking: Ranking, score: float) -> HalfSpace:
-    """Enclose the images that pass the gates and reach a score (Kelley's cutting planes)."""
+def enclose_best(gates: Gates, correlation: Array, ranking: Ranking, score: float, near: Array) -> HalfSpace:
+    """Enclose the images that pass the gates and reach a score (Kelley's cutting planes, from ``near`` them on)."""
     rows, values = gates
-    nearest = np.zeros(len(correlation))
+    nearest = near
     for _ in range(_CUTS):
         slope, offset = ranking.tangent(nearest)
         rows, values = np.vstack([rows, slope]), np.append(values, score - offset)
@@ -66,9 +66,11 @@ def enclose_best(gates: Gates, correlation: Array, ranking: Ranking, score: floa
 
 def _weights(rows: Array, values: Array, correlation: Array) -> Array:
     """Maximise l.values - l'Gl / 2 over l >= 0, G being the rows' Gram matrix under the correlation."""
-    if not len(values):
-        return np.zeros(0)
-    lengths = np.sqrt(np.maximum(np.einsum("im,mn,in->i", rows, correlation, rows), 1e-30))
+    squares: Array = np.maximum(np.einsum("im,mn,in->i", rows, correlation, rows), 1e-30)
+    if len(values) <= 1:
+        alone: Array = np.maximum(values, 0) / squares
+        return alone
+    lengths = np.sqrt(squares)
     gram = (rows / lengths[:, None]) @ correlation @ (rows / lengths[:, None]).T
     factor = np.linalg.cholesky(gram + _RIDGE * np.eye(len(values)))
     weights: Array = nnls(factor.T, np.linalg.solve(factor, values / lengths))[0] / lengths

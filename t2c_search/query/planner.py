@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from t2c_search.query.normal_form import Conjunct, Conjunction, branches
 from t2c_search.query.printer import unparse
 from t2c_search.query.ranking import SOFT_THRESHOLD, Ranking, Term
 
+_FOREMOST = 16  # rows of the sample that show where the best images lie
+
 
 @dataclass(frozen=True, slots=True)
 class Literal:
@@ -29,11 +32,16 @@ class Literal:
     strict: bool
     gates: bool
 
-    def holds(self, cosine: Array) -> npt.NDArray[np.bool_]:
+    @overload
+    def holds(self, cosine: float) -> bool: ...
+
+    @overload
+    def holds(self, cosine: Array) -> npt.NDArray[np.bool_]: ...
+
+    def holds(self, cosine: float | Array) -> bool | npt.NDArray[np.bool_]:
         """Tell which cosines satisfy it; not wanted is the exact complement of wanted."""
         reached = cosine > self.bound if self.strict else cosine >= self.bound
-        held: npt.NDArray[np.bool_] = reached if self.wanted else ~reached
-        return held
+        return reached == self.wanted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +58,10 @@ class Branch:
     """Of the axes, (m, m), in the collection."""
     sample: Array
     """z-scores (n, m) of some of the collection's sample."""
+    best: Array
+    """Scores of those of the sample that pass every gate, descending."""
+    peak: Array
+    """Mean z-scores (m,) of the first of these: about where the images that count lie."""
 
     def scores(self, cosine: Array) -> Array:
         """Score (n, m) cosines with the axes."""
@@ -117,15 +129,17 @@ class _Compiler:
         sample = np.array([axis.sample for axis in axes]).T.reshape(len(self._calibration.planning), len(axes))
         correlation = np.array([[one.covariance @ other.direction / other.sd for other in axes] for one in axes])
         correlation = correlation.reshape(len(axes), len(axes))
+        ranking, gates = Ranking(tuple(terms)).standardised(sample), _gates(literals, axes)
         return Branch(
             literals,
             self._conjunction.where,
             axes,
             tuple(self._axes),
-            Ranking(tuple(terms)).standardised(sample),
-            _gates(literals, axes),
+            ranking,
+            gates,
             correlation,
             sample,
+            *_foremost(sample, gates, ranking),
         )
 
     def _wanted_terms(self) -> list[Term]:
@@ -179,6 +193,16 @@ def _gates(literals: Sequence[Literal], axes: Sequence[Axis]) -> Gates:
     rows[np.arange(len(gates)), [literal.axis for literal in gates]] = signs
     at = [(literal.bound - axes[literal.axis].mean) / axes[literal.axis].sd for literal in gates]
     return rows, signs * np.array(at)
+
+
+def _foremost(sample: Array, gates: Gates, ranking: Ranking) -> tuple[Array, Array]:
+    """Scores of the sample's rows that pass the gates, descending, and the mean z-scores of the first of them."""
+    rows, values = gates
+    passing = sample[(sample @ rows.T >= values).all(axis=1)] if len(values) else sample
+    scores = ranking.scores(passing)
+    order = np.argsort(-scores)
+    first = passing[order[:_FOREMOST]]
+    return scores[order], first.mean(axis=0) if len(first) else np.zeros(sample.shape[1])
 
 
 def _weight(concept: Concept) -> float:

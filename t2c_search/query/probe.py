@@ -30,6 +30,11 @@ class Probe:
         """Store score that everything in the half-space exceeds, however the store rounds."""
         return (self.half.level + self.constant) / self.length - 2 * self.slack
 
+    @property
+    def ceiling(self) -> float:
+        """Store score that nothing outside the half-space exceeds, however the store rounds."""
+        return self.floor + 4 * self.slack
+
     def query(self, limit: int, *, enclosed: bool, exact: bool, hnsw_ef: int | None = None) -> VectorQuery:
         """Ask for the ``limit`` furthest into the half-space, or only for those ``enclosed`` in it."""
         return VectorQuery(

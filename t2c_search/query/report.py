@@ -33,11 +33,11 @@ class Stopwatch:
 
 def contributions(branch: Branch, cosines: Array) -> tuple[Contribution, ...]:
     """Say what each literal of a branch makes of one image, from its cosines (m,) with the branch's axes."""
+    with_axes = cosines.tolist()
     found = []
     for literal in branch.literals:
-        cosine, axis = cosines[literal.axis], branch.axes[literal.axis]
-        satisfied = bool(literal.holds(cosines[literal.axis : literal.axis + 1])[0])
-        found.append(Contribution(literal.text, float(cosine), float((cosine - axis.mean) / axis.sd), satisfied))
+        cosine, axis = with_axes[literal.axis], branch.axes[literal.axis]
+        found.append(Contribution(literal.text, cosine, (cosine - axis.mean) / axis.sd, literal.holds(cosine)))
     return tuple(found)
 
 

@@ -26,7 +26,7 @@ _SPARE = 16  # beyond those needed, so that scores equal to single precision do 
 _GENEROSITY = 1.5  # times the number that the sample suggests
 _CAUTION = 4  # times k, where scores saturate: a guess too high costs a second search, one too low a few candidates
 _WIDENING = 8  # times the last number, when not even k images that count were found
-LEAST_EF, _EF_FACTOR = 512, 2  # neighbours the index looks at, at least and per candidate: its default misses a quarter
+LEAST_EF, _EF_FACTOR = 400, 2  # neighbours the index looks at, at least and per candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def find_top(
             front.candidates += len(answer)
             front.wanted = each.limit
             front.bound = min(front.bound, each.probe.bound(answer, each.limit, enclosed=each.enclosed))
-            top.add(_best(scored(answer, front), k))
+            top.add(scored(answer, front, k))
     return top
 
 
@@ -119,7 +119,7 @@ def _next_search(front: Front, worst: float, k: int, points: int, allowance: int
     known = worst > -np.inf
     caution = 1 if branch.ranking.ceiling == np.inf else _CAUTION
     score = worst if known else _likely(branch, caution * k / max(points, 1))
-    probe = aim(branch, enclose_best(branch.gates, branch.correlation, branch.ranking, score))
+    probe = aim(branch, enclose_best(branch.gates, branch.correlation, branch.ranking, score, branch.peak))
     if not front.rounds and branch.ranking.linear and not len(branch.gates[1]):
         return _Search(probe, min(k + _SPARE, allowance), known)
     likely = int(_GENEROSITY * probe.share() * points)
@@ -129,21 +129,10 @@ def _next_search(front: Front, worst: float, k: int, points: int, allowance: int
 
 def _likely(branch: Branch, share: float) -> float:
     """Guess the score that a share of the collection reaches, from its sample."""
-    rows, values = branch.gates
-    gated = branch.sample[(branch.sample @ rows.T >= values).all(axis=1)] if len(values) else branch.sample
-    passing = branch.ranking.scores(gated)
-    if not len(passing):
+    if not len(branch.best):
         return 0.0
-    likely = value_at(np.sort(passing)[::-1], share * len(branch.sample))
-    return min(likely, (float(passing.max()) + branch.ranking.ceiling) / 2)
-
-
-def _best(found: list[Found], k: int) -> list[Found]:
-    """Keep the k best, and what ties with the last of them: ids decide later."""
-    if len(found) <= k:
-        return found
-    worst = np.partition([each.score for each in found], -k)[-k]
-    return [each for each in found if each.score >= worst]
+    likely = value_at(branch.best, share * len(branch.sample))
+    return min(likely, (float(branch.best[0]) + branch.ranking.ceiling) / 2)
 
 
 def _first_matching(store: VectorStore, front: Front, k: int) -> list[Found]:

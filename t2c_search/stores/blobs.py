@@ -6,6 +6,7 @@ import json
 import os
 import re
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 from t2c_search.errors import UsageError
@@ -25,7 +26,7 @@ def check_key(key: str) -> None:
 
 def dump_spec(spec: CollectionSpec) -> bytes:
     """Write a collection's specification as JSON."""
-    return json.dumps({"vectors": dict(spec.vectors), "indexes": dict(spec.indexes)}).encode()
+    return json.dumps(asdict(spec)).encode()
 
 
 def load_spec(content: bytes) -> CollectionSpec:

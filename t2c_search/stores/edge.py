@@ -1,8 +1,8 @@
 """The embedded engine: one collection in one folder, through qdrant-edge, Qdrant's own core in this process.
 
 A collection ``NAME`` of the location ``photos.t2c`` is the folder ``photos.t2c/NAME`` with ``shard/`` (the engine's)
-and ``blobs/``. One process at a time may have it open. Writes go to a write-ahead log first, so that what was
-acknowledged survives the process.
+and ``blobs/``; see ``generations`` for one that was replaced. One process at a time may have it open. Writes go to a
+write-ahead log first, so that what was acknowledged survives the process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from t2c_search.errors import (
 from t2c_search.filters import Filter, Scalar
 from t2c_search.stores.blobs import SPEC, FileBlobs, dump_spec, load_spec, sync_folder
 from t2c_search.stores.columns import (
+    OVERSAMPLING,
     check_points,
     check_query,
     payload_sizes,
@@ -37,8 +38,10 @@ from t2c_search.stores.columns import (
     to_scored_points,
 )
 from t2c_search.stores.conditions import Dialect, check_facet, engine_filter, json_path
-from t2c_search.stores.protocol import Capabilities, CollectionSpec, FieldType
-from t2c_search.types import CLIP, Payload, Points, ScoredPoints, VectorQuery
+from t2c_search.stores.generations import current, make_aside, remove_others, switch
+from t2c_search.stores.protocol import Capabilities, CollectionSpec
+from t2c_search.stores.shard import create_shard
+from t2c_search.types import Payload, Points, ScoredPoints, VectorQuery
 
 RESERVE_BYTES = 64 << 20
 """Room that must be left on the disk: the engine maps its files, and a write to a full disk kills the process."""
@@ -48,21 +51,11 @@ _WRITE_AMPLIFICATION = 4  # a point is in the log and in the segment, and its pa
 
 # the engine's MatchValue takes Python's True for the integer 1, which no boolean equals; numpy's is a boolean to it
 _DIALECT = Dialect(edge, edge.RangeFloat, edge.RangeDateTime, np.bool_)
-_NO_GRAPH = edge.HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_000)
-_FIELD_TYPES: dict[FieldType, edge.PayloadSchemaType] = {
-    "keyword": edge.PayloadSchemaType.Keyword,
-    "integer": edge.PayloadSchemaType.Integer,
-    "float": edge.PayloadSchemaType.Float,
-    "bool": edge.PayloadSchemaType.Bool,
-    "datetime": edge.PayloadSchemaType.Datetime,
-    "text": edge.PayloadSchemaType.Text,
-    "geo": edge.PayloadSchemaType.Geo,
-}
 
 
 def collection_names(location: str) -> list[str]:
     """List the collections in the folder, sorted; none when there is no such folder."""
-    return sorted(path.parent.parent.name for path in Path(location).glob(f"[!.]*/blobs/{SPEC}"))
+    return sorted(home.name for home in Path(location).glob("[!.]*") if (current(home) / "blobs" / SPEC).is_file())
 
 
 class EdgeStore:
@@ -73,13 +66,28 @@ class EdgeStore:
     def __init__(self, location: str, collection: str) -> None:
         self.location = location
         self.collection = collection
-        self._folder = Path(location) / collection
-        self._blobs = FileBlobs(self._folder / "blobs")
+        self._home = Path(location) / collection
+        self._found: Path | None = None
         self._lock = threading.Lock()  # opening and closing; the engine's own methods may overlap
         self._shard: edge.EdgeShard | None = None
         self._spec: CollectionSpec | None = None
         self._unflushed = 0
         self._closed = False
+
+    @property
+    def _folder(self) -> Path:
+        """The folder that holds the collection: once found, the same for as long as this store is used."""
+        if self._found is None:
+            with self._mapped_errors():
+                folder = current(self._home)
+            if not (folder / "blobs" / SPEC).is_file():
+                return folder
+            self._found = folder
+        return self._found
+
+    @property
+    def _blobs(self) -> FileBlobs:
+        return FileBlobs(self._folder / "blobs")
 
     def exists(self) -> bool:
         """Tell whether the collection is there."""
@@ -88,35 +96,65 @@ class EdgeStore:
     def create(self, spec: CollectionSpec) -> None:
         """Make the empty collection: aside, then renamed into place, so that it is whole or not there."""
         self._check_open()
-        if self._folder.exists():
-            raise StoreError(f"{self._folder} is there already; use another collection name, or delete it first")
+        if self._home.exists():
+            raise StoreError(f"{self._home} is there already; use another collection name, or delete it first")
         with self._mapped_errors():
-            self._folder.parent.mkdir(parents=True, exist_ok=True)
+            self._home.parent.mkdir(parents=True, exist_ok=True)
             self._require_room(0)
-            new = Path(tempfile.mkdtemp(prefix=f".{self.collection}.", dir=self._folder.parent))
+            new = Path(tempfile.mkdtemp(prefix=f".{self.collection}.", dir=self._home.parent))
             try:
-                _create_shard(new / "shard", spec)
+                create_shard(new / "shard", spec)
                 FileBlobs(new / "blobs").write(SPEC, dump_spec(spec))
-                new.rename(self._folder)
+                new.rename(self._home)
             except BaseException:
                 shutil.rmtree(new, ignore_errors=True)
                 raise
-            sync_folder(self._folder.parent)
+            sync_folder(self._home.parent)
 
     def drop(self) -> None:
         """Delete the collection and its blobs."""
         shard = self._opened()  # takes the lock: another process's collection is not pulled away from under it
         with self._lock, self._mapped_errors():
-            gone = Path(tempfile.mkdtemp(prefix=f".{self.collection}.", dir=self._folder.parent))
-            self._folder.rename(gone / "dropped")
+            gone = Path(tempfile.mkdtemp(prefix=f".{self.collection}.", dir=self._home.parent))
+            self._home.rename(gone / "dropped")
             shard.close()
-            self._shard = self._spec = None
+            self._shard = self._spec = self._found = None
             shutil.rmtree(gone)
+
+    @contextmanager
+    def replacement(self, spec: CollectionSpec) -> Iterator[EdgeStore]:
+        """Fill a new collection in a folder aside; at the end of the block a pointer file is replaced by its name."""
+        old = self._opened()  # its lock keeps other processes out until the switch
+        new = EdgeStore(self.location, self.collection)
+        with self._mapped_errors():
+            self._require_room(0)
+            new._found = make_aside(self._home)
+        try:
+            with self._mapped_errors():
+                create_shard(new._folder / "shard", spec)
+                shutil.copytree(self._folder / "blobs", new._folder / "blobs", ignore=shutil.ignore_patterns(".*"))
+                new._blobs.write(SPEC, dump_spec(spec))
+                new._shard = edge.EdgeShard.load(str(new._folder / "shard"))
+            yield new
+            new.flush()
+            with self._mapped_errors():
+                switch(self._home, new._folder)
+        except BaseException:
+            with suppress(StoreError):  # what went wrong first is what matters
+                new.close()
+            shutil.rmtree(new._folder, ignore_errors=True)
+            raise
+        with self._lock, self._mapped_errors():
+            self._shard, self._spec, self._found, self._unflushed = new._shard, None, new._found, 0
+            new._shard, new._closed = None, True
+            old.close()
+            remove_others(self._home)
 
     def spec(self) -> CollectionSpec:
         """Return what the collection was created with."""
-        self._check_exists()
-        if self._spec is None:
+        self._check_open()
+        if self._spec is None:  # asked for by every operation
+            self._check_exists()
             with self._mapped_errors():
                 self._spec = load_spec((self._folder / "blobs" / SPEC).read_bytes())
         return self._spec
@@ -124,7 +162,7 @@ class EdgeStore:
     def upsert(self, points: Points) -> None:
         """Insert or replace whole points; they are in the write-ahead log on return."""
         shard = self._opened()
-        check_points(points, self.spec().vectors)
+        check_points(points, self.spec())
         size = len(points) * 4 * sum(self.spec().vectors.values()) + sum(payload_sizes(points.ids, points.payloads))
         with self._mapped_errors():
             self._require_room(size * _WRITE_AMPLIFICATION)
@@ -258,7 +296,12 @@ class EdgeStore:
             if self._shard is None:
                 self._check_exists()
                 with self._mapped_errors():
-                    self._shard = edge.EdgeShard.load(str(self._folder / "shard"))
+                    shard = edge.EdgeShard.load(str(self._folder / "shard"))
+                    if current(self._home) != self._folder:  # whoever replaced it was killed before removing this
+                        shard.close()
+                        raise self._replaced()
+                    remove_others(self._home)
+                self._shard = shard
             return self._shard
 
     def _filter(self, where: Filter | None) -> edge.Filter | None:
@@ -273,8 +316,13 @@ class EdgeStore:
             with_payload=query.with_payload,
             filter=self._filter(query.where),
             score_threshold=score_threshold(query),
-            params=edge.SearchParams(exact=query.exact, hnsw_ef=query.hnsw_ef),
+            params=edge.SearchParams(exact=query.exact, hnsw_ef=query.hnsw_ef, quantization=self._quantization(query)),
         )
+
+    def _quantization(self, query: VectorQuery) -> edge.QuantizationSearchParams | None:
+        if self.spec().quantization == "none":
+            return None
+        return edge.QuantizationSearchParams(ignore=query.exact, rescore=True, oversampling=OVERSAMPLING)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -283,14 +331,19 @@ class EdgeStore:
     def _check_exists(self) -> None:
         self._check_open()
         if not self.exists():
+            if current(self._home) != self._folder:
+                raise self._replaced()
             names = ", ".join(collection_names(self.location)) or "none"
             raise CollectionNotFoundError(
                 f"no collection {self.collection!r} in {self.location}; there are: {names}. Index images to make one"
             )
 
     def _require_room(self, needed: int) -> None:
-        if shutil.disk_usage(self._folder.parent).free < needed + RESERVE_BYTES:
+        if shutil.disk_usage(self._home.parent).free < needed + RESERVE_BYTES:
             raise self._full()
+
+    def _replaced(self) -> StoreError:
+        return StoreError(f"collection {self.collection!r} in {self.location} was replaced meanwhile; open it again")
 
     def _full(self) -> StoreFullError:
         return StoreFullError(
@@ -325,21 +378,3 @@ class EdgeStore:
         if "not initialized" in message:
             return StoreError(f"collection {self.collection!r} in {self.location} was closed; open it again")
         return StoreError(f"collection {self.collection!r} in {self.location}: {message}")
-
-
-def _create_shard(folder: Path, spec: CollectionSpec) -> None:
-    shard = edge.EdgeShard.create(
-        str(folder),
-        edge.EdgeConfig(vectors={name: _vector_params(name, dim) for name, dim in spec.vectors.items()}),
-    )
-    for field, field_type in spec.indexes.items():
-        shard.update(edge.UpdateOperation.create_field_index(json_path(field), _FIELD_TYPES[field_type]))
-    shard.flush()
-    shard.close()
-
-
-def _vector_params(name: str, dim: int) -> edge.EdgeVectorParams:
-    if name == CLIP:
-        return edge.EdgeVectorParams(dim, edge.Distance.Dot)
-    # other vectors are read in passes, seldom searched: on disk, and no graph to build
-    return edge.EdgeVectorParams(dim, edge.Distance.Dot, memory=edge.Memory.Cold, hnsw_config=_NO_GRAPH)

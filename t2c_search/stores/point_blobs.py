@@ -14,6 +14,7 @@ from t2c_search.types import Payload
 
 COMPANION_SUFFIX = ".t2c"
 _CHUNK_BYTES = 1 << 20  # a third more in base64: far below what a server takes in one request
+_LISTED_AT_ONCE = 1000
 _READ_ATTEMPTS = 5  # a reader starts again when a writer replaces the blob under it
 _NAMESPACE = uuid.UUID("6f0e4c1e-6d6f-5f0b-9d0e-2f6a6f1b7c55")
 
@@ -70,6 +71,30 @@ class PointBlobs:
         if replaced:
             unused = models.PointIdsList(points=list(replaced))
             self._call(self._client.delete, self._name, unused, wait=True)
+
+    def copy_to(self, other: PointBlobs) -> None:
+        """Copy every blob to a companion that was just made; what stands there under the same keys is replaced."""
+        for point_id in self._ids():
+            payload = self._payload(point_id)
+            if payload is not None:
+                other._upsert(point_id, payload)
+
+    def keep_only(self, key: str) -> None:
+        """Remove every blob but one."""
+        kept = {_pointer_id(key), *(self._chunk_ids(key) or ())}
+        if unused := [point_id for point_id in self._ids() if point_id not in kept]:
+            self._call(self._client.delete, self._name, models.PointIdsList(points=unused), wait=True)
+
+    def _ids(self) -> list[str]:
+        ids: list[str] = []
+        offset = None
+        while True:
+            records, offset = self._call(
+                self._client.scroll, self._name, limit=_LISTED_AT_ONCE, offset=offset, with_payload=False
+            )
+            ids += [str(record.id) for record in records]
+            if offset is None:
+                return ids
 
     def _chunk_ids(self, key: str) -> list[str] | None:
         try:

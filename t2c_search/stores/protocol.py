@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -10,14 +11,21 @@ from t2c_search.filters import Filter, Scalar
 from t2c_search.types import Payload, Points, ScoredPoints, VectorQuery
 
 FieldType = Literal["keyword", "integer", "float", "bool", "datetime", "text", "geo"]
+Quantization = Literal["none", "int8", "tq4"]
+"""How vectors are held in memory: as they are, as one byte a number, or as half a byte (TurboQuant)."""
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionSpec:
-    """Vector names with their dimensions (dot product on float32); payload fields to index, with their types."""
+    """Vector names with their dimensions (dot product on float32); payload fields to index, with their types.
+
+    Where ``quantization`` is chosen, approximate searches choose candidates by quantised ``clip`` vectors in memory and
+    score them by the whole ones on disk; exact searches use the whole ones only. Other vectors are then kept as float16.
+    """
 
     vectors: Mapping[str, int]
     indexes: Mapping[str, FieldType]
+    quantization: Quantization = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,16 @@ class VectorStore(Protocol):
 
     def drop(self) -> None:
         """Delete the collection and its blobs."""
+        ...
+
+    def replacement(self, spec: CollectionSpec) -> AbstractContextManager[VectorStore]:
+        """Fill a new collection aside, which takes this one's place, in one step, when the ``with`` block ends.
+
+        The new one begins with this one's blobs and without points. Everyone sees the old one until the switch; after an
+        exception in the block, or a killed process, the old one stays and what was written aside is removed, at the
+        latest by the next replacement. After the switch this store is the new collection; whoever else has the old one
+        open gets a StoreError that says to open it again. What is written to the old one meanwhile is lost.
+        """
         ...
 
     def upsert(self, points: Points) -> None:

@@ -1,13 +1,16 @@
 """A Qdrant server, or Qdrant's in-memory engine for tests and notebooks, both through qdrant-client.
 
-A collection ``NAME`` has a companion ``NAME.t2c`` that holds its blobs, and tells it from collections that others made.
+A collection ``NAME`` has a companion ``NAME.t2c`` that holds its blobs, and tells it from collections that others made. A
+replacement is filled as ``NAME~xxxx`` and ``NAME~xxxx.t2c``; one blob of ``NAME.t2c``, the pointer, then names it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import chain, islice
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 from qdrant_client import QdrantClient, models
@@ -16,6 +19,7 @@ from t2c_search.errors import CollectionFormatError, CollectionNotFoundError, St
 from t2c_search.filters import Filter, Scalar
 from t2c_search.stores.blobs import SPEC, dump_spec, load_spec
 from t2c_search.stores.columns import (
+    OVERSAMPLING,
     check_points,
     check_query,
     payload_sizes,
@@ -26,7 +30,7 @@ from t2c_search.stores.columns import (
 from t2c_search.stores.conditions import Dialect, check_facet, engine_filter, json_path
 from t2c_search.stores.connection import Connection, connect
 from t2c_search.stores.point_blobs import COMPANION_SUFFIX, PointBlobs, ensure_collection
-from t2c_search.stores.protocol import Capabilities, CollectionSpec, FieldType
+from t2c_search.stores.protocol import Capabilities, CollectionSpec, FieldType, Quantization
 from t2c_search.types import CLIP, Payload, Points, ScoredPoints, VectorQuery
 
 REQUEST_BYTES = 4 << 20
@@ -38,6 +42,14 @@ _FLOAT_BYTES = 20  # one float32 as JSON, at most
 _PAYLOAD_BYTES = 1 << 10  # one payload, as a rule
 
 _DIALECT = Dialect(models, models.Range, models.DatetimeRange, bool)
+_QUANTIZATION: dict[Quantization, models.QuantizationConfig] = {
+    "int8": models.ScalarQuantization(
+        scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
+    ),
+    "tq4": models.TurboQuantization(
+        turbo=models.TurboQuantQuantizationConfig(bits=models.TurboQuantBitSize.BITS4, always_ram=True)
+    ),
+}
 _FIELD_TYPES: dict[FieldType, models.PayloadSchemaType] = {
     "keyword": models.PayloadSchemaType.KEYWORD,
     "integer": models.PayloadSchemaType.INTEGER,
@@ -47,6 +59,10 @@ _FIELD_TYPES: dict[FieldType, models.PayloadSchemaType] = {
     "text": models.PayloadSchemaType.TEXT,
     "geo": models.PayloadSchemaType.GEO,
 }
+_POINTER = "current"
+_REPLACEMENT = "~"  # not in a name that a user may choose
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
 _Item = TypeVar("_Item")
 
 
@@ -65,13 +81,14 @@ def open_server(location: str, collection: str, api_key: str | None, timeout: fl
 
 
 def collection_names(location: str, api_key: str | None, timeout: float) -> list[str]:
-    """List the collections on a server that have a companion, sorted."""
+    """List the collections on a server that have a companion, replaced ones once, sorted."""
     connection = connect(location, api_key, timeout)
     try:
         names = {found.name for found in connection.call(connection.client.get_collections).collections}
     finally:
         connection.close()
-    return sorted(name for name in names if name + COMPANION_SUFFIX in names)
+    made = {name.partition(_REPLACEMENT)[0] for name in names if name + COMPANION_SUFFIX in names}
+    return sorted(name for name in made if name + COMPANION_SUFFIX in names)
 
 
 class QdrantStore:
@@ -83,13 +100,20 @@ class QdrantStore:
         self.capabilities = capabilities
         self._connection = connection
         self._client = connection.client
-        self._call = connection.call
-        self._blobs = PointBlobs(connection, collection)
+        self._name = collection  # on the server
         self._spec: CollectionSpec | None = None
+
+    @property
+    def _blobs(self) -> PointBlobs:
+        return PointBlobs(self._connection, self._name)
+
+    @property
+    def _home_blobs(self) -> PointBlobs:
+        return PointBlobs(self._connection, self.collection)
 
     def exists(self) -> bool:
         """Tell whether the collection is there, complete."""
-        return self._blobs.read(SPEC) is not None
+        return PointBlobs(self._connection, self._current()).read(SPEC) is not None
 
     def create(self, spec: CollectionSpec) -> None:
         """Make the empty collection. Killed half way it does not exist yet, and creating it again completes it."""
@@ -98,25 +122,40 @@ class QdrantStore:
         if not self._blobs.is_there() and self._call(self._client.collection_exists, self.collection):
             raise self._foreign()
         self._blobs.create()
-        vectors = {name: _vector_params(name, dim) for name, dim in spec.vectors.items()}
-        self._call(ensure_collection, self._client, self.collection, vectors)
-        if self.capabilities.ann:  # the in-memory engine has no index of any kind
-            for field, field_type in spec.indexes.items():
-                self._call(
-                    self._client.create_payload_index, self.collection, json_path(field), _FIELD_TYPES[field_type]
-                )
-        self._blobs.write(SPEC, dump_spec(spec))
+        self._make(spec)
 
     def drop(self) -> None:
         """Delete the collection and its blobs."""
         self.spec()
-        self._call(self._client.delete_collection, self.collection)
-        self._blobs.drop()
-        self._spec = None
+        for name in self._names():
+            self._call(self._client.delete_collection, name)
+        self._name, self._spec = self.collection, None
+
+    @contextmanager
+    def replacement(self, spec: CollectionSpec) -> Iterator[QdrantStore]:
+        """Fill a new collection under another name; at the end of the block the pointer is replaced by that name."""
+        self.spec()
+        self._remove_others()
+        new = QdrantStore(self._connection, self.location, self.collection, self.capabilities)
+        new._name = f"{self.collection}{_REPLACEMENT}{uuid.uuid4().hex[:8]}"
+        try:
+            new._blobs.create()
+            self._blobs.copy_to(new._blobs)
+            new._make(spec)
+            yield new
+            self._home_blobs.write(_POINTER, new._name.encode())
+        except BaseException:
+            with suppress(StoreError):  # what went wrong first is what matters
+                for name in (new._name, new._name + COMPANION_SUFFIX):
+                    self._call(self._client.delete_collection, name)
+            raise
+        self._name, self._spec = new._name, None
+        self._remove_others()
 
     def spec(self) -> CollectionSpec:
         """Return what the collection was created with. Raises CollectionFormatError for one that others made."""
         if self._spec is None:
+            self._name = self._current()
             content = self._blobs.read(SPEC)
             if content is None:
                 if self._call(self._client.collection_exists, self.collection):
@@ -130,14 +169,14 @@ class QdrantStore:
     def upsert(self, points: Points) -> None:
         """Insert or replace whole points, in requests of a bounded size; each is applied on the server on return."""
         dims = self.spec().vectors
-        check_points(points, dims)
+        check_points(points, self.spec())
         columns = {name: rows.tolist() for name, rows in points.vectors.items()}
         vector_bytes = _FLOAT_BYTES * sum(dims.values())
         sizes = payload_sizes(points.ids, points.payloads)
         for part in _uploads([vector_bytes + size for size in sizes]):
             vectors = {name: rows[part] for name, rows in columns.items()}
             batch = models.Batch(ids=points.ids[part], vectors=vectors, payloads=points.payloads[part])
-            self._call(self._client.upsert, self.collection, batch, wait=True)
+            self._call(self._client.upsert, self._name, batch, wait=True)
 
     def set_payload(self, ids: Sequence[str], payloads: Sequence[Payload]) -> None:
         """Replace the payloads of those points that exist, leaving their vectors."""
@@ -149,13 +188,13 @@ class QdrantStore:
                 models.OverwritePayloadOperation(overwrite_payload=models.SetPayload(payload=payload, points=[point]))
                 for point, payload in pairs[part]
             ]
-            self._call(self._client.batch_update_points, self.collection, operations, wait=True)
+            self._call(self._client.batch_update_points, self._name, operations, wait=True)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove points; unknown ids are passed over."""
         self.spec()
         for part in _parts(ids, REQUEST_POINTS):
-            self._call(self._client.delete, self.collection, models.PointIdsList(points=part), wait=True)
+            self._call(self._client.delete, self._name, models.PointIdsList(points=part), wait=True)
 
     def fetch(self, ids: Sequence[str], *, vectors: tuple[str, ...] = (), payload: bool = True) -> Points:
         """Return the points that exist, in the order asked for."""
@@ -163,7 +202,7 @@ class QdrantStore:
         answers = [to_points([], vectors, dims)]
         for part in _parts(ids, _answer_points(vectors, dims)):
             records = self._call(
-                self._client.retrieve, self.collection, part, with_payload=payload, with_vectors=list(vectors)
+                self._client.retrieve, self._name, part, with_payload=payload, with_vectors=list(vectors)
             )
             answers.append(to_points(records, vectors, dims))  # at once: records hold vectors at 15 times their size
         return _in_order(ids, answers)
@@ -182,7 +221,7 @@ class QdrantStore:
         while True:
             records, offset = self._call(
                 self._client.scroll,
-                self.collection,
+                self._name,
                 scroll_filter=self._filter(where),
                 limit=min(batch_size, _answer_points(vectors, dims)),
                 offset=offset,
@@ -201,7 +240,7 @@ class QdrantStore:
             check_query(query, dims)
         whole = sum(query.limit * _point_bytes(query.with_vectors, dims) for query in queries) <= RESPONSE_BYTES
         requests = [self._request(query, whole) for query in queries]
-        answers = self._call(self._client.query_batch_points, self.collection, requests)
+        answers = self._call(self._client.query_batch_points, self._name, requests)
         pairs = zip(queries, answers, strict=True)
         if whole:
             return [to_scored_points(answer.points, query.with_vectors, dims) for query, answer in pairs]
@@ -210,23 +249,27 @@ class QdrantStore:
     def count(self, where: Filter | None = None) -> int:
         """Count the matching points exactly."""
         self.spec()
-        return self._call(self._client.count, self.collection, self._filter(where), exact=True).count
+        return self._call(self._client.count, self._name, self._filter(where), exact=True).count
 
     def facet(self, field: str, *, where: Filter | None = None, limit: int = 20) -> list[tuple[Scalar, int]]:
         """Count the values of an indexed field, most frequent first, ties by value."""
         check_facet(field, self.spec().indexes)
         condition = self._filter(where)
-        answer = self._call(self._client.facet, self.collection, json_path(field), condition, limit, exact=True)
+        answer = self._call(self._client.facet, self._name, json_path(field), condition, limit, exact=True)
         return [(hit.value, hit.count) for hit in answer.hits]
 
     def read_blob(self, key: str) -> bytes | None:
         """Return the blob of that key, or None."""
         self.spec()
-        return self._blobs.read(key)
+        content = self._blobs.read(key)
+        if content is None:
+            self._check_replaced()
+        return content
 
     def write_blob(self, key: str, content: bytes) -> None:
         """Replace the blob of that key atomically."""
         self.spec()
+        self._check_replaced()
         self._blobs.write(key, content)
 
     def flush(self) -> None:
@@ -236,6 +279,53 @@ class QdrantStore:
     def close(self) -> None:
         """Release the connection; closing again does nothing."""
         self._connection.close()
+
+    def _make(self, spec: CollectionSpec) -> None:
+        """Make the points' collection and, last, the spec, which says that the collection is complete."""
+        vectors = {name: _vector_params(name, dim, spec.quantization) for name, dim in spec.vectors.items()}
+        self._call(ensure_collection, self._client, self._name, vectors)
+        if self.capabilities.ann:  # the in-memory engine has no index of any kind
+            for field, field_type in spec.indexes.items():
+                self._call(self._client.create_payload_index, self._name, json_path(field), _FIELD_TYPES[field_type])
+        self._blobs.write(SPEC, dump_spec(spec))
+        self._spec = spec
+
+    def _current(self) -> str:
+        """Return the name, on the server, of the collection as it is now."""
+        pointer = self._home_blobs.read(_POINTER)
+        return self.collection if pointer is None else pointer.decode()
+
+    def _names(self) -> list[str]:
+        """List what the server holds of this collection, replaced and unfinished ones too, the pointer's home last."""
+        found = self._call(self._client.get_collections).collections
+        home = self.collection + COMPANION_SUFFIX
+        names = {each.name for each in found if each.name.startswith(self.collection + _REPLACEMENT)}
+        return [*sorted(names), *(name for name in (self.collection, home) if name in {each.name for each in found})]
+
+    def _remove_others(self) -> None:
+        """Remove what was replaced, and replacements that were not finished."""
+        current = self._current()
+        kept = (current, current + COMPANION_SUFFIX, self.collection + COMPANION_SUFFIX)
+        for name in self._names():
+            if name not in kept:
+                self._call(self._client.delete_collection, name)
+        if current != self.collection:
+            self._home_blobs.keep_only(_POINTER)
+
+    def _check_replaced(self) -> None:
+        """Raise StoreError when this collection is gone because another took its place."""
+        if self._blobs.read(SPEC) is None and self.exists():
+            raise StoreError(f"collection {self.collection!r} at {self.location} was replaced meanwhile; open it again")
+
+    def _call(
+        self, request: Callable[_Arguments, _Answer], *args: _Arguments.args, **kwargs: _Arguments.kwargs
+    ) -> _Answer:
+        """Return the answer of one of the client's methods; one that finds its collection gone may mean a replacement."""
+        try:
+            return self._connection.call(request, *args, **kwargs)
+        except CollectionNotFoundError:
+            self._check_replaced()
+            raise
 
     def _foreign(self) -> CollectionFormatError:
         return CollectionFormatError(
@@ -249,7 +339,10 @@ class QdrantStore:
 
     def _request(self, query: VectorQuery, whole: bool) -> models.QueryRequest:
         # the in-memory engine warns of parameters, which it does not need: it is exact
-        params = models.SearchParams(exact=query.exact, hnsw_ef=query.hnsw_ef) if self.capabilities.ann else None
+        params = None
+        if self.capabilities.ann:
+            quantization = self._quantization(query)
+            params = models.SearchParams(exact=query.exact, hnsw_ef=query.hnsw_ef, quantization=quantization)
         return models.QueryRequest(
             query=query.vector.tolist(),
             using=query.using,
@@ -261,6 +354,11 @@ class QdrantStore:
             with_vector=list(query.with_vectors) if whole else False,
         )
 
+    def _quantization(self, query: VectorQuery) -> models.QuantizationSearchParams | None:
+        if self.spec().quantization == "none":
+            return None
+        return models.QuantizationSearchParams(ignore=query.exact, rescore=True, oversampling=OVERSAMPLING)
+
     def _completed(self, query: VectorQuery, hits: Sequence[models.ScoredPoint]) -> ScoredPoints:
         if not query.with_vectors and not query.with_payload:
             return to_scored_points(hits, (), {})
@@ -270,12 +368,14 @@ class QdrantStore:
         return ScoredPoints(found.ids, found.payloads, found.vectors, kept)
 
 
-def _vector_params(name: str, dim: int) -> models.VectorParams:
-    if name == CLIP:
-        return models.VectorParams(size=dim, distance=models.Distance.DOT)
-    # other vectors are read in passes, seldom searched: on disk, and no graph to build
-    no_graph = models.HnswConfigDiff(m=0)
-    return models.VectorParams(size=dim, distance=models.Distance.DOT, on_disk=True, hnsw_config=no_graph)
+def _vector_params(name: str, dim: int, quantization: Quantization) -> models.VectorParams:
+    params = models.VectorParams(size=dim, distance=models.Distance.DOT)
+    if name != CLIP:  # read in passes, seldom searched: on disk, and no graph to build
+        params.on_disk, params.hnsw_config = True, models.HnswConfigDiff(m=0)
+        params.datatype = None if quantization == "none" else models.Datatype.FLOAT16
+    elif quantization != "none":
+        params.on_disk, params.quantization_config = True, _QUANTIZATION[quantization]
+    return params
 
 
 def _point_bytes(vectors: Sequence[str], dims: Mapping[str, int]) -> int:

@@ -34,9 +34,7 @@ class QdrantStub:
         self._client = QdrantClient(":memory:")
         self._turn = threading.Lock()
         self._ending = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._listen(0)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
@@ -47,9 +45,23 @@ class QdrantStub:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ending.set()
+        self.go_down()
+        self._client.close()
+
+    def go_down(self) -> None:
+        """Refuse connections from now on, as a server that is being restarted."""
         self._server.shutdown()
         self._server.server_close()
-        self._client.close()
+
+    def come_back(self) -> None:
+        """Answer again, at the same address and with everything that was there."""
+        self._listen(self._server.server_port)
+        self._thread.start()
+
+    def _listen(self, port: int) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
     def silence(self) -> None:
         """Wait, as a server that does not answer, until the stub ends."""

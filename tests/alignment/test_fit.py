@@ -169,7 +169,18 @@ def test_choices_that_do_not_exist() -> None:
 
 
 def test_the_bundled_concepts_are_many_short_and_distinct() -> None:
-    concepts = concept_vocabulary()
+    concepts = concept_vocabulary("open_clip:ViT-B-32/laion2b_s34b_b79k")
     assert 500 <= len(concepts) == len(set(concepts)) <= 800
     assert all(concept == concept.strip() and len(concept) < 40 for concept in concepts)
     assert {"a dog", "the sea", "red"} <= set(concepts)
+
+
+def test_the_mini_clip_is_asked_for_every_look_of_the_drawn_world() -> None:
+    from t2c_search.demo import words
+    from t2c_search.demo.truth import read
+
+    concepts = concept_vocabulary("mini")
+    patterns = [pattern for text in concepts for pattern in read(text).patterns]
+    assert {pattern.shape for pattern in patterns} == {None, *words.SHAPES}
+    assert {pattern.colour for pattern in patterns} == {None, *words.COLOURS}
+    assert {read(text).background for text in concepts} == {None, *words.BACKGROUNDS}

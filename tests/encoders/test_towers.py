@@ -117,3 +117,16 @@ def test_a_users_module_that_does_not_embed_is_told_why(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(EncoderError, match=message):
         registry.load(f"torch:backbone_{function}:{function}")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_same_rows_from_pinned_memory_and_as_a_cpu(tmp_path: Path) -> None:
+    encoder_id = tiny.save_timm(tmp_path / "model", "test_resnet", seed=0)
+    on_gpu, on_cpu = (registry.load_image_encoder(encoder_id, device=name, dtype="float32") for name in ("cuda", "cpu"))
+    images = [[draw_image((90, 70), seed) for seed in range(first, first + 16)] for first in range(0, 160, 16)]
+    batches = [torch.stack([on_cpu.prepare(image, "") for image in batch]) for batch in images]
+    pinned = [on_gpu.encode_images(batch.pin_memory()) for batch in batches]  # none is waited for before the next
+    plain = [on_gpu.encode_images(batch) for batch in batches]
+    for batch, one, other in zip(batches, pinned, plain, strict=True):
+        torch.testing.assert_close(one, other)
+        torch.testing.assert_close(one.cpu(), on_cpu.encode_images(batch), atol=1e-3, rtol=1e-3)

@@ -13,6 +13,7 @@ from t2c_search.indexing.metadata import PAYLOAD_INDEXES
 from t2c_search.indexing.pipeline import index_images
 from t2c_search.indexing.report import IndexReport, Progress
 from t2c_search.indexing.sources import ImageInput
+from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import CollectionSpec, FieldType, VectorStore
 from t2c_search.types import CLIP, NATIVE, Fingerprint, Payload
 
@@ -70,6 +71,7 @@ def index(
     encoder: Callable[[], TinyEncoder] = TinyEncoder,
     keep_native: bool = False,
     batch_size: int = 8,
+    sync: Sequence[Path] = (),
     progress: Progress | None = None,
 ) -> IndexReport:
     return index_images(
@@ -80,6 +82,7 @@ def index(
         keep_native=keep_native,
         batch_size=batch_size,
         workers=2,
+        sync=[path.as_posix() for path in sync],
         progress=progress,
     )
 
@@ -91,6 +94,17 @@ def contents(store: VectorStore) -> dict[str, tuple[Payload, np.ndarray]]:
         for points in store.scan(vectors=(CLIP,))
         for payload, vector in zip(points.payloads, points.vectors[CLIP], strict=True)
     }
+
+
+def assert_statistics_are_true(store: VectorStore) -> None:
+    """Check the stored statistics against all the vectors."""
+    assert store.read_blob("statistics-state") == b"clean"
+    stored = VectorStatistics.from_bytes(store.read_blob("statistics") or b"")
+    vectors = np.array([vector for _, vector in contents(store).values()], np.float64)
+    assert stored.count == len(vectors)
+    np.testing.assert_allclose(stored.mean, vectors.mean(axis=0), atol=1e-9)
+    np.testing.assert_allclose(stored.covariance, np.cov(vectors.T, bias=True), atol=1e-9)
+    assert {row.tobytes() for row in stored.sample} <= {row.tobytes() for row in vectors.astype(np.float32)}
 
 
 def assert_same(one: VectorStore, other: VectorStore) -> None:

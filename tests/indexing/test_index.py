@@ -22,7 +22,16 @@ from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import CLIP, NATIVE, Failure
 
-from .support import TinyEncoder, assert_same, contents, create, index, picture, save_pictures
+from .support import (
+    TinyEncoder,
+    assert_same,
+    assert_statistics_are_true,
+    contents,
+    create,
+    index,
+    picture,
+    save_pictures,
+)
 from .test_decode import png_header
 
 
@@ -62,17 +71,6 @@ def fresh(photos: Path, **captions: Path) -> VectorStore:
     made = create(open_store(":memory:", "fresh"))
     index(list_images([photos], **captions), made)
     return made
-
-
-def assert_statistics_are_true(store: VectorStore) -> None:
-    """Check the stored statistics against all the vectors."""
-    assert store.read_blob("statistics-state") == b"clean"
-    stored = VectorStatistics.from_bytes(store.read_blob("statistics") or b"")
-    vectors = np.array([vector for _, vector in contents(store).values()], np.float64)
-    assert stored.count == len(vectors)
-    np.testing.assert_allclose(stored.mean, vectors.mean(axis=0), atol=1e-9)
-    np.testing.assert_allclose(stored.covariance, np.cov(vectors.T, bias=True), atol=1e-9)
-    assert {row.tobytes() for row in stored.sample} == {row.tobytes() for row in vectors.astype(np.float32)}
 
 
 @both_stores
@@ -142,7 +140,7 @@ def test_changed_file_of_the_same_size_is_found_by_its_time(photos: Path, store:
     for seed, name in ((1, "same.bmp"), (2, "other.bmp")):
         picture(seed).save(photos / name)
     index(list_images([photos]), store)
-    (photos / "same.bmp").write_bytes((photos / "other.bmp").read_bytes())
+    picture(3).save(photos / "same.bmp")
     os.utime(photos / "same.bmp", ns=(1, 10**18))
     report = index(list_images([photos]), store)
     assert (report.indexed, report.unchanged) == (1, 21)
@@ -351,7 +349,7 @@ def test_store_that_fails_stops_the_run_and_the_next_one_completes_it(photos: Pa
         index(list_images([photos]), store, batch_size=2, progress=ClosesTheStore(store))
     store = open_store(embedded, "photos")
     assert 0 < store.count() < 20
-    assert store.read_blob("statistics-state") == b"dirty"
+    assert store.read_blob("statistics-state").startswith(b"dirty")
     report = index(list_images([photos]), store)
     assert 0 < report.unchanged < 20
     assert_same(store, fresh(photos))

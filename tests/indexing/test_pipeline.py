@@ -9,7 +9,7 @@ from PIL import Image
 
 from t2c_search.errors import UnknownVectorError
 from t2c_search.indexing.decode import decode_file
-from t2c_search.indexing.pipeline import EmbeddedBatch, embed
+from t2c_search.indexing.embedding import EmbeddedBatch, embed
 from t2c_search.indexing.sources import ImageInput, list_images
 from t2c_search.types import Failure
 
@@ -172,3 +172,36 @@ def test_rotated_photograph_has_the_vector_of_its_upright_copy(tmp_path: Path) -
     _, vectors = rows(embed(list_images([tmp_path]), (TinyEncoder(),), batch_size=2, on_failure=never))
     unit = torch.nn.functional.normalize(vectors)
     np.testing.assert_allclose(unit[0], unit[1], atol=1e-3)
+
+
+def test_after_a_lack_of_memory_batches_stay_as_small_as_fitted(tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    class Small(TinyEncoder):
+        def encode_images(self, batch: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(batch))
+            if len(batch) > 3:
+                raise torch.OutOfMemoryError("no room for more than 3")
+            return super().encode_images(batch)
+
+    save_pictures(tmp_path, 40)
+    ids, _ = rows(embed(list_images([tmp_path]), (Small(),), batch_size=16, on_failure=never))
+    assert len(ids) == 40
+    assert sizes[:3] == [16, 8, 4]
+    assert set(sizes[3:]) == {2}
+
+
+def test_one_odd_image_does_not_make_later_batches_small(tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    class Fragile(TinyEncoder):
+        def encode_images(self, batch: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(batch))
+            if len(sizes) == 1:
+                raise RuntimeError("something else")
+            return super().encode_images(batch)
+
+    save_pictures(tmp_path, 24)
+    ids, _ = rows(embed(list_images([tmp_path]), (Fragile(),), batch_size=8, on_failure=never))
+    assert len(ids) == 24
+    assert sizes == [8, 4, 4, 8, 8]

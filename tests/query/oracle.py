@@ -47,6 +47,8 @@ class Oracle:
         free_text: bool = True,
     ) -> None:
         self.free_text = free_text
+        self._matching: dict[Any, NDArray[np.bool_]] = {}
+        self._cosines: dict[bytes, Vector] = {}
         self.ids, self.payloads, self.rows = list(ids), list(payloads), rows.astype(np.float64)
         self.sample = sample.astype(np.float64)
         self.planning_rows = planning_rows
@@ -69,7 +71,12 @@ class Oracle:
             return ~self.truth(tree.part)
         if isinstance(tree, Threshold) or is_concept(tree):
             return self.reaches(tree)
-        return np.array([matches(tree, payload) for payload in self.payloads], bool)
+        return self.matching(tree)
+
+    def matching(self, condition) -> NDArray[np.bool_]:
+        if condition not in self._matching:
+            self._matching[condition] = np.array([matches(condition, payload) for payload in self.payloads], bool)
+        return self._matching[condition]
 
     def reaches(self, literal) -> NDArray[np.bool_]:
         direction = self.direction(literal.concept if isinstance(literal, Threshold) else literal)
@@ -91,7 +98,7 @@ class Oracle:
         for literals, conditions in self.alternatives(tree, True):
             passed = np.ones(len(self.ids), bool)
             for condition, wanted in [*conditions, *([(where, True)] if where else [])]:
-                passed &= np.array([matches(condition, payload) == wanted for payload in self.payloads], bool)
+                passed &= self.matching(condition) == wanted
             for literal, wanted in literals:
                 if isinstance(literal, Threshold):
                     passed &= self.reaches(literal) == wanted
@@ -135,7 +142,7 @@ class Oracle:
             return np.sum(terms, axis=0)
 
         planned = total(self.sample[: self.planning_rows])
-        return (total(self.rows) - planned.mean()) / planned.std()
+        return (total(None) - planned.mean()) / planned.std()
 
     # Directions
 
@@ -169,11 +176,15 @@ class Oracle:
         return mean / np.linalg.norm(mean)
 
     def cosine(self, direction) -> Vector:
-        return self.dot(self.rows, direction)
+        asked = direction.tobytes()
+        if asked not in self._cosines:
+            self._cosines[asked] = self.dot(self.rows, direction)
+        return self._cosines[asked]
 
     def z(self, direction, rows=None) -> Vector:
         spread = np.sqrt(direction @ self.covariance @ direction)
-        return (self.dot(self.rows if rows is None else rows, direction) - self.mean @ direction) / spread
+        cosine = self.cosine(direction) if rows is None else self.dot(rows, direction)
+        return (cosine - self.mean @ direction) / spread
 
     def dot(self, rows, direction) -> Vector:
         return (rows * direction).sum(axis=1)  # row by row, so that equal images have equal cosines

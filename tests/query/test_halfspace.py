@@ -47,13 +47,13 @@ def test_nothing_that_passes_is_outside(problem):
 
 
 @ONCE
-@given(problems(), st.floats(0, 1))
-def test_no_score_exceeds_its_bound(problem, share):
+@given(problems(), st.floats(0, 1), st.integers(0, 3999))
+def test_no_score_exceeds_its_bound(problem, share, near):
     gates, correlation, ranking, z = problem
     passing = z[(z @ gates[0].T >= gates[1]).all(axis=1)]
     scores = ranking.scores(passing)
     score = float(np.quantile(scores, share)) if len(scores) else 0.0
-    half = enclose_best(gates, correlation, ranking, score)
+    half = enclose_best(gates, correlation, ranking, score, z[near])
     reached = passing @ half.normal
     slack = 1e-6 * (1 + np.abs(reached).max(initial=0) + abs(half.level))
     assert (reached[scores >= score] >= half.level - slack).all()

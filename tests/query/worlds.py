@@ -1,16 +1,21 @@
-"""Collections that the engine and the oracle both hold: drawn from clusters, or real CLIP vectors of photographs."""
+"""Collections that engines and the oracle both hold: of clusters, of drawn scenes, or of real photographs."""
 
 from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from PIL import Image
 
+from t2c_search.demo.world import draw
+from t2c_search.encoders import registry
 from t2c_search.query.calibration import PLANNING_ROWS
 from t2c_search.query.engine import Engine
 from t2c_search.query.saved import SavedConcept
@@ -26,10 +31,16 @@ INDEXES = {"width": "integer", "camera": "keyword", "tags": "keyword", "score": 
 
 @dataclass
 class World:
-    """One collection, in an engine's store and in the oracle's arrays."""
+    """One collection, in the stores of engines and in the oracle's arrays."""
 
-    engine: Engine
+    engines: dict[str, Engine]
     oracle: Oracle
+    asked: int = 0
+
+    @property
+    def engine(self) -> Engine:
+        """The first store's."""
+        return next(iter(self.engines.values()))
 
 
 class ClusteredWords:
@@ -61,10 +72,24 @@ def clustered(store: VectorStore, count: int, dim: int = 32) -> World:
     words = ClusteredWords(dim)
     rows = words.images(count)
     saved = {"taught": SavedConcept("taught", words.centres[0], 0.8), "named": SavedConcept("named", words.centres[3])}
-    return _world(store, rows, words, saved, free_text=True)
+    return _world({"embedded": store}, rows, words, saved, free_text=True)
 
 
-def real_photos(store: VectorStore, real_data: Path) -> World:
+def drawn_scenes(stores: Mapping[str, VectorStore], count: int) -> World:
+    """Scenes of the drawn world, some of them twice, as the CLIP model inside the package sees them."""
+    model = registry.load("mini", device="cpu")
+    images = torch.stack([model.prepare(Image.fromarray(scene.image), str(scene.index)) for scene in draw(7, count)])
+    rows = unit(model.encode_images(images).numpy())
+    rows[-count // 50 :] = rows[: count // 50]
+    embed = lru_cache(None)(lambda text: model.encode_texts([text])[0].numpy())
+    saved = {
+        "taught": SavedConcept("taught", rows[3].astype(np.float64), 0.8),
+        "named": SavedConcept("named", rows[5].astype(np.float64)),
+    }
+    return _world(stores, rows, lambda texts: np.array([embed(text) for text in texts]), saved, free_text=True)
+
+
+def real_photos(stores: Mapping[str, VectorStore], real_data: Path) -> World:
     """OpenAI CLIP ViT-B/32 vectors of Flickr8k photographs, and of LVIS names as the only texts there are."""
     folder = real_data / "clip_vit_b32"
     rows = unit(np.load(folder / "image_embeddings.npy").astype(np.float64)).astype(np.float32)
@@ -74,7 +99,7 @@ def real_photos(store: VectorStore, real_data: Path) -> World:
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
         return np.array([concepts[names.index(text)] for text in texts])
 
-    return _world(store, rows, embed, {}, free_text=False)
+    return _world(stores, rows, embed, {}, free_text=False)
 
 
 def point_id(number: int) -> str:
@@ -85,26 +110,26 @@ def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-def _world(store, rows, embed, saved, *, free_text) -> World:
+def _world(stores, rows, embed, saved, *, free_text) -> World:
     ids = [point_id(number) for number in range(len(rows))]
     payloads = [_payload(number) for number in range(len(rows))]
-    store.create(CollectionSpec({CLIP: rows.shape[1]}, INDEXES))
     statistics = VectorStatistics(rows.shape[1], 1024)
-    for start in range(0, len(ids), 1000):
-        part = slice(start, start + 1000)
-        store.upsert(Points(ids[part], payloads[part], {CLIP: rows[part]}))
-        statistics.add(ids[part], rows[part])
+    statistics.add(ids, rows)
+    for store in stores.values():
+        store.create(CollectionSpec({CLIP: rows.shape[1]}, INDEXES))
+        for start in range(0, len(ids), 1000):
+            part = slice(start, start + 1000)
+            store.upsert(Points(ids[part], payloads[part], {CLIP: rows[part]}))
 
     def image(path: str) -> NDArray[np.float32]:
         return rows[len(path)]
 
-    engine = Engine(
-        store, statistics, embed_texts=embed, embed_image=image, concepts=saved, fields=INDEXES, free_text=free_text
-    )
+    asked = {"embed_texts": embed, "embed_image": image, "concepts": saved, "fields": INDEXES, "free_text": free_text}
+    engines = {name: Engine(store, statistics, **asked) for name, store in stores.items()}
     plain = {name: (concept.direction, concept.threshold) for name, concept in saved.items()}
     sample = statistics.sample
     oracle = Oracle(ids, payloads, rows, sample, PLANNING_ROWS, embed, image, plain, free_text)
-    return World(engine, oracle)
+    return World(engines, oracle)
 
 
 def _payload(number: int) -> dict[str, object]:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import qdrant_edge
 
 from t2c_search.errors import CollectionNotFoundError, StoreError, StoreFullError, StoreLockedError, UsageError
 from t2c_search.stores import build_index, edge, list_collections, open_store
-from t2c_search.stores.protocol import CollectionSpec
+from t2c_search.stores.protocol import CollectionSpec, Quantization
 from t2c_search.testing.points import COUNT, SPEC, make_id, make_points, unit
 from t2c_search.types import CLIP, Points, VectorQuery
 
@@ -108,6 +109,53 @@ def test_killed_creation_leaves_no_collection(disk: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("moment", ["while it is filled", "before the switch", "after the switch"])
+def test_killed_replacement_leaves_the_old_or_the_new_and_no_remains(disk: Path, moment: str) -> None:
+    code = """if True:
+        import os, signal, sys
+        from t2c_search.stores import edge, open_store
+        from test_edge import LARGE, large_points
+        die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        location, moment = sys.argv[1:]
+        store = open_store(location, "killed")
+        if moment == "before the switch":
+            edge.switch = die
+        with store.replacement(LARGE) as new:
+            new.write_blob("card", b"new")
+            new.upsert(large_points(0, 50))
+            if moment == "after the switch":
+                edge.remove_others = die
+            if moment == "while it is filled":
+                die()
+    """
+    location = str(disk / "photos.t2c")
+    store = open_store(location, "killed")
+    store.create(LARGE)
+    store.upsert(large_points(100, 180))
+    store.write_blob("card", b"old")
+    store.close()
+    early = open_store(location, "killed")
+    assert early.read_blob("card") == b"old"
+    with python(code, location, moment) as child:
+        assert child.wait() == -9
+    switched = moment == "after the switch"
+    if switched:  # and the old folder is still there
+        with pytest.raises(StoreError, match="replaced meanwhile; open it again"):
+            early.count()
+    early.close()
+    store = open_store(location, "killed")
+    written = large_points(0, 50) if switched else large_points(100, 180)
+    found = store.fetch(written.ids, vectors=(CLIP,))
+    assert (found.ids, store.count()) == (written.ids, len(written))
+    np.testing.assert_array_equal(found.vectors[CLIP], written.vectors[CLIP])
+    assert store.read_blob("card") == (b"new" if switched else b"old")
+    assert len(list((disk / "photos.t2c" / "killed").iterdir())) == 2  # shard and blobs, or pointer and what it names
+    with store.replacement(LARGE) as new:
+        new.upsert(large_points(300, 320))
+    assert store.count() == 20
+    store.close()
+
+
 def test_failed_creation_leaves_nothing(disk: Path) -> None:
     store = open_store(str(disk), "broken")
     with pytest.raises(UsageError, match="field"):
@@ -190,6 +238,40 @@ def test_build_index_makes_searches_approximate_and_fast_ones_right(disk: Path) 
     assert exact.ids[0] == indexed.ids[0] == make_id(7)
     assert len(set(exact.ids) & set(indexed.ids)) >= 6
     again.close()
+
+
+@pytest.mark.parametrize("quantization", ["int8", "tq4"])
+def test_quantised_searches_give_whole_scores_and_exact_ones_ignore_it(disk: Path, quantization: Quantization) -> None:
+    location = str(disk / "photos.t2c")
+    store = open_store(location, "photos")
+    store.create(replace(LARGE, quantization=quantization))
+    points = large_points(0, 1300)
+    store.upsert(points)
+    store.close()
+    build_index(location, "photos")
+    rows = points.vectors[CLIP].astype(np.float64)
+    queries = [rows[at] + 0.7 * rows[at + 1] for at in (7, 70, 700)]
+    assert not np.allclose(*(_engine_scores(disk, queries[0], rescore=rescore) for rescore in (True, False)), atol=1e-4)
+    store = open_store(location, "photos")
+    for query in queries:
+        exact, quick = store.search([VectorQuery(query, 20, exact=exact, hnsw_ef=1300) for exact in (True, False)])
+        for found in (exact, quick):
+            kept = [points.ids.index(point_id) for point_id in found.ids]
+            np.testing.assert_allclose(found.scores, rows[kept] @ query, atol=1e-6)
+        assert exact.ids == [points.ids[kept] for kept in np.argsort(-rows @ query)[:20]]
+        assert len(set(exact.ids) & set(quick.ids)) >= 17
+    store.close()
+
+
+def _engine_scores(disk: Path, query: np.ndarray, *, rescore: bool) -> list[float]:
+    """Ask the engine itself for the first hit's scores, by whole or by quantised vectors."""
+    shard = qdrant_edge.EdgeShard.load(str(disk / "photos.t2c" / "photos" / "shard"))
+    nearest = qdrant_edge.Query.Nearest(query.tolist(), using=CLIP)
+    quantization = qdrant_edge.QuantizationSearchParams(rescore=rescore)
+    params = qdrant_edge.SearchParams(hnsw_ef=1300, quantization=quantization)
+    found = shard.query(qdrant_edge.QueryRequest(limit=1, query=nearest, params=params))
+    shard.close()
+    return [point.score for point in found]
 
 
 def _indexed(disk: Path) -> int:

@@ -1,0 +1,128 @@
+"""``t2c realign`` and ``t2c duplicates``: what a collection needs once it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from t2c_search.cli import options
+from t2c_search.cli.app import app
+from t2c_search.cli.options import SETTINGS
+from t2c_search.cli.render import err, out, print_json, progress_bar
+from t2c_search.query.duplicates import NEAR, Group
+
+_SHOWN_GROUPS = 20
+
+
+@app.command()
+def realign(
+    collection: options.CollectionName = SETTINGS.collection,
+    store: options.StoreLocation = SETTINGS.store,
+    aligner: Annotated[Path | None, typer.Option("--aligner", help="Use this aligner, made by t2c fit.")] = None,
+    fit_images: Annotated[
+        list[Path] | None, typer.Option("--fit-images", help="Fit an aligner on these images; may be given again.")
+    ] = None,
+    fit_pairs: Annotated[
+        int, typer.Option("--fit-pairs", min=20, help="Images that both models look at to fit an aligner.")
+    ] = SETTINGS.fit_pairs,
+    clip: options.ClipId = None,
+    text: options.TextId = None,
+    device: options.DeviceName = SETTINGS.device,
+    dtype: options.DtypeName = SETTINGS.dtype,
+    json: options.Json = False,
+) -> None:
+    """Carry a collection into another CLIP model's space, or fit it better to its own, without reading its images.
+
+    It must have been indexed with --native. Searches see the former vectors until the new ones are complete; stopped
+    half way, nothing has changed.
+
+    \b
+    Examples:
+      t2c realign -c photos --aligner better.safetensors
+      t2c realign -c photos --clip open_clip:ViT-L-14/laion2b_s32b_b82k --fit-images ~/Pictures
+    """
+    from t2c_search.collection import open_collection
+
+    with (
+        open_collection(collection, store, clip=clip, text=text, device=device, dtype=dtype) as images,
+        progress_bar() as progress,
+    ):
+        report = images.realign(aligner, fit_images=fit_images or (), fit_pairs=fit_pairs, progress=progress)
+    if json:
+        print_json({"collection": collection, **report.to_json()})
+        return
+    out.print(f"[bold]{report.images}[/] images realigned to {escape(report.clip)} in {report.seconds:.1f} s")
+    if report.dropped_concepts:
+        names = ", ".join(f"@{name}" for name in report.dropped_concepts)
+        err.print(
+            f"[yellow]note[/] these concepts were learnt in the former CLIP space; add them again: {escape(names)}",
+            soft_wrap=True,
+        )
+
+
+@app.command()
+def duplicates(
+    collection: options.CollectionName = SETTINGS.collection,
+    store: options.StoreLocation = SETTINGS.store,
+    near: Annotated[
+        float, typer.Option("--near", min=0.5, max=1.0, help="Cosine from which two images count as one.")
+    ] = NEAR,
+    export: Annotated[
+        Path | None, typer.Option("--export", help="Write what to keep and what to drop here: .csv or .jsonl.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Find images that are there several times: the same file, or resized and saved again.
+
+    Nothing is deleted. Of each group the image of most pixels, then most bytes, is the one to keep.
+
+    \b
+    Examples:
+      t2c duplicates -c photos
+      t2c duplicates -c photos --near 0.995 --export duplicates.csv
+    """
+    from t2c_search.collection import open_collection
+    from t2c_search.export.duplicates import write_duplicates
+
+    with open_collection(collection, store) as images:
+        groups = images.duplicates(near)
+    if export is not None:
+        write_duplicates(groups, export)
+    if json:
+        print_json(
+            {
+                "collection": collection,
+                "near": near,
+                "groups": [[asdict(duplicate) for duplicate in group] for group in groups],
+                "images": sum(len(group) for group in groups),
+                "to_drop": sum(not duplicate.keep for group in groups for duplicate in group),
+            }
+        )
+        return
+    if groups:
+        out.print(_group_table(groups[:_SHOWN_GROUPS]))
+    if len(groups) > _SHOWN_GROUPS:
+        out.print(f"[dim]... and {len(groups) - _SHOWN_GROUPS} more groups; --export or --json has all[/]")
+    drop = sum(not duplicate.keep for group in groups for duplicate in group)
+    out.print(f"[bold]{len(groups)}[/] groups; {drop} images could go")
+
+
+def _group_table(groups: Sequence[Group]) -> Table:
+    """Lay out groups, each from its best image to its worst, with what stands for what."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("", "pixels", "bytes", "cosine"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("image", overflow="fold")
+    for group in groups:
+        for at, each in enumerate(group):
+            mark = "[green]keep[/]" if each.keep else "same" if each.same_bytes else "near"
+            cosine = "" if each.keep else f"{each.cosine:.4f}"
+            size = f"{each.width} x {each.height}"
+            table.add_row(mark, size, str(each.bytes), cosine, escape(each.path), end_section=at == len(group) - 1)
+    return table

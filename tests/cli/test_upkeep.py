@@ -1,0 +1,158 @@
+"""Keeping a collection in line with its folders: --sync, --watch, --profile and retry, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.cli.conftest import Outcome, World
+
+T2C = Callable[..., Outcome]
+PATIENCE_SECONDS = 240
+
+
+@pytest.fixture
+def images(world: World, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(world.images, tmp_path / "images"))
+
+
+@pytest.fixture
+def options(world: World, tmp_path: Path) -> list[object]:
+    return ["-c", "photos", "--store", tmp_path / "photos.t2c", "--clip", world.clip]
+
+
+def test_sync_deletes_what_is_gone_and_refuses_an_empty_folder(
+    t2c: T2C, images: Path, options: list[object], tmp_path: Path
+) -> None:
+    assert t2c("index", images, *options, "--json").json["indexed"] == 40
+    (images / "02.png").unlink()
+    (images / "04.png").rename(images / "moved.png")
+    assert t2c("index", images, *options, "--json").json["deleted"] == 0
+    (images / "06.png").unlink()
+    synced = t2c("index", images, *options, "--sync", "--json")
+    assert (synced.json["deleted"], synced.json["renamed"], synced.json["unchanged"]) == (2, 0, 38)
+    assert t2c("info", *options[:4], "--json").json["images"] == 38
+    (tmp_path / "unmounted").mkdir()
+    refused = t2c("index", images, tmp_path / "unmounted", *options, "--sync")
+    assert refused.code == 2
+    assert "is its disk mounted" in refused.err
+    shown = t2c("index", images, *options, "--sync")
+    assert "38 unchanged" in shown.out
+
+
+def test_profile_names_the_stages_and_the_limit(t2c: T2C, images: Path, options: list[object]) -> None:
+    told = t2c("index", images, *options, "--workers", 2, "--json").json["profile"]
+    stages = {stage["stage"]: stage for stage in told["stages"]}
+    assert stages.keys() >= {
+        "list",
+        "compare",
+        "wait for decode",
+        "embed and align",
+        "read",
+        "decode and prepare",
+        "write",
+    }
+    assert told["limit"] in stages
+    assert stages["decode and prepare"]["threads"] == 2
+    assert all(stage["seconds"] >= 0 and 0 <= stage["busy"] <= 1 for stage in told["stages"])
+    shown = t2c("index", images, *options, "--profile").out
+    assert "the limit: " in shown
+    assert "compare" in shown
+
+
+def test_retry_indexes_what_was_mended_and_forgets_what_is_gone(t2c: T2C, images: Path, options: list[object]) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        (images / name).write_bytes(b"")
+    assert t2c("index", images, *options, "--json").json["failed"] == 3
+    Image.new("RGB", (40, 40), "red").save(images / "a.png")
+    (images / "b.png").unlink()
+    retried = t2c("retry", *options[:4], "--json")
+    assert (retried.code, retried.json["seen"], retried.json["indexed"], retried.json["failed"]) == (0, 2, 1, 1)
+    assert [Path(failure["path"]).name for failure in t2c("info", *options[:4], "--json").json["failures"]] == ["c.png"]
+    again = t2c("retry", *options[:4], "--json")
+    assert (again.code, again.json["failed"]) == (3, 1)
+    (images / "c.png").unlink()
+    done = t2c("retry", *options[:4])
+    assert (done.code, done.out) == (0, "nothing failed\n")
+    assert t2c("retry", "-c", "none", *options[2:4]).code == 1
+
+
+class Watched:
+    """A ``t2c index --watch`` in a process of its own, and what it prints, line by line."""
+
+    def __init__(self, child: subprocess.Popen[str]) -> None:
+        self.child = child
+        self._lines: queue.Queue[str] = queue.Queue()
+        for stream in (child.stdout, child.stderr):
+            threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+
+    def _read(self, stream: Any) -> None:
+        for line in stream:
+            self._lines.put(line)
+
+    def wait_for(self, words: str) -> None:
+        while words not in self._lines.get(timeout=PATIENCE_SECONDS):
+            pass
+
+    def next_report(self) -> dict[str, Any]:
+        while not (line := self._lines.get(timeout=PATIENCE_SECONDS)).startswith("{"):
+            pass
+        return json.loads(line)
+
+    def reports_until(self, done: Callable[[dict[str, int]], bool]) -> dict[str, int]:
+        """Add up reports, as one change may come in two batches."""
+        counts = dict.fromkeys(("indexed", "renamed", "deleted", "failed"), 0)
+        while not done(counts):
+            report = self.next_report()
+            counts = {name: count + report[name] for name, count in counts.items()}
+        return counts
+
+
+@contextmanager
+def watching(*arguments: object) -> Iterator[Watched]:
+    command = [sys.executable, "-m", "t2c_search", "index", *map(str, arguments), "--watch", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            yield Watched(child)
+        finally:
+            child.kill()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_watch_indexes_what_comes_moves_and_goes_until_ctrl_c(t2c: T2C, images: Path, options: list[object]) -> None:
+    collection = options[:4]
+    with watching(images, *options, "--sync") as watched:
+        assert watched.next_report()["indexed"] == 40
+        watched.wait_for("watching")
+        Image.new("RGB", (50, 40), "red").save(images / "new.png")
+        assert watched.reports_until(lambda counts: counts["indexed"] == 1)["deleted"] == 0
+        assert t2c("info", *collection, "--json").json["images"] == 41  # the store is not locked between batches
+        (images / "below").rename(images / "above")
+        assert watched.reports_until(lambda counts: counts["renamed"] == 20)["indexed"] == 0
+        (images / "above" / "01.png").unlink()
+        shutil.copy(images / "00.png", images / ".hidden.png")
+        assert watched.reports_until(lambda counts: counts["deleted"] == 1)["indexed"] == 0
+        watched.child.send_signal(signal.SIGINT)
+        assert watched.child.wait(PATIENCE_SECONDS) == 0
+        watched.wait_for("watch ended")
+    assert t2c("info", *collection, "--json").json["images"] == 40
+    assert t2c("index", images, *options, "--sync", "--json").json["unchanged"] == 40
+
+
+def test_only_folders_can_be_watched(t2c: T2C, images: Path, options: list[object]) -> None:
+    refused = t2c("index", images / "00.png", *options, "--watch")
+    assert refused.code == 2
+    assert "cannot be watched: name folders" in refused.err

@@ -1,0 +1,3 @@
+from tests.stores.conftest import disk
+
+__all__ = ["disk"]

@@ -1,0 +1,222 @@
+"""Indexing on Ray, on this machine's processors: the same collection as without it, whichever worker is killed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from t2c_search.collection import open_collection
+from t2c_search.encoders import registry
+from t2c_search.errors import EncoderError, UnknownEncoderError, UsageError
+from t2c_search.indexing import distributed
+from t2c_search.indexing.distributed import _check_address, _place, _Placement, embed_on_ray
+from t2c_search.indexing.failures import read_failures
+from t2c_search.indexing.pipeline import index_images
+from t2c_search.indexing.report import IndexReport
+from t2c_search.indexing.sources import ImageInput, list_images
+from t2c_search.stores import open_store
+from t2c_search.stores.protocol import VectorStore
+from t2c_search.testing.qdrant_stub import QdrantStub
+
+from .on_ray import Deadly, load_tiny
+from .support import assert_same, create, index, picture, save_pictures
+from .test_index import assert_statistics_are_true, no_encoder
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - so it is called; else every other program here goes first
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install t2c-search[ray]")
+
+needs_kill = pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Two worker processes on this machine."""
+    options = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
+    ray.init("local", num_cpus=2, object_store_memory=100 << 20, **options)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twenty pictures, and a file that is none."""
+    save_pictures(tmp_path / "photos", 20)
+    (tmp_path / "photos" / "empty.jpg").touch()
+    return tmp_path / "photos"
+
+
+@pytest.fixture(params=["server", "embedded"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, cluster: None) -> Iterator[VectorStore]:
+    """An empty collection: on a server, which the workers write to, or in a folder, which only this process may."""
+    if request.param == "server":
+        with QdrantStub() as stub:
+            yield create(open_store(stub.url, "photos"), indexes={})
+    else:
+        opened = create(open_store(str(tmp_path / "photos.t2c"), "photos"), indexes={})
+        yield opened
+        opened.close()
+
+
+on_server = pytest.mark.parametrize("store", ["server"], indirect=True)
+
+
+def on_ray(
+    inputs: Sequence[ImageInput], store: VectorStore, load: Callable[[], object] = load_tiny, batch_size: int = 2
+) -> IndexReport:
+    elsewhere = partial(
+        embed_on_ray,
+        store=store,
+        load_model=load,
+        open_store=partial(open_store, store.location, store.collection),
+        batch_size=batch_size,
+    )
+    return index_images(
+        inputs,
+        store=store,
+        load_encoder=no_encoder,
+        load_projection=no_encoder,
+        batch_size=batch_size,
+        elsewhere=elsewhere,
+    )
+
+
+def in_this_process(photos: Path) -> VectorStore:
+    fresh = create(open_store(":memory:", "photos"))
+    index(list_images([photos]), fresh)
+    return fresh
+
+
+def with_deadly(photos: Path, name: str, marker: str = "") -> list[ImageInput]:
+    """List the images, the one of that name deadly."""
+    return [
+        Deadly(item.path, item.size, item.mtime_ns, item.fields, marker=marker) if item.path.endswith(name) else item
+        for item in list_images([photos])
+    ]
+
+
+@on_server
+def test_workers_make_the_same_collection(photos: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "_BATCHES", 2)  # several calls for each worker
+    report = on_ray(list_images([photos]), store)
+    assert (report.seen, report.indexed, report.unchanged, report.failed) == (21, 20, 0, 1)
+    assert_same(store, in_this_process(photos))
+    assert_statistics_are_true(store)
+    assert [failure.reason for failure in read_failures(store)] == ["the file is empty"]
+
+    picture(99).save(photos / "0003.jpg", quality=70)
+    save_pictures(photos, 2, first=20)
+    report = on_ray(list_images([photos]), store)
+    assert (report.indexed, report.unchanged, report.failed) == (3, 19, 1)
+    assert_same(store, in_this_process(photos))
+    assert_statistics_are_true(store)
+
+
+@needs_kill
+def test_killed_worker_loses_nothing(photos: Path, store: VectorStore, tmp_path: Path) -> None:
+    report = on_ray(with_deadly(photos, "0011.jpg", str(tmp_path / "marker")), store)
+    assert (tmp_path / "marker").exists()
+    assert (report.seen, report.indexed, report.failed) == (21, 20, 1)
+    assert_same(store, in_this_process(photos))
+    assert_statistics_are_true(store)
+
+
+@needs_kill
+@on_server
+def test_image_that_kills_every_worker_is_a_failure(
+    photos: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in photos.glob("000*.jpg"):
+        path.unlink()
+    monkeypatch.setattr(distributed, "_BATCHES", 1)
+    report = on_ray(with_deadly(photos, "0011.jpg"), store)
+    assert (report.indexed, report.failed) == (9, 2)
+    assert report.failures[-1].reason == "the process that worked on it died, twice"
+    assert report.failures[-1].path.endswith("0011.jpg")
+    (photos / "0011.jpg").unlink()
+    assert_same(store, in_this_process(photos))
+
+
+@on_server
+def test_nothing_new_starts_no_worker(photos: Path, store: VectorStore) -> None:
+    index(list_images([photos]), store)
+    (photos / "empty.jpg").unlink()
+    assert on_ray(list_images([photos]), store, load=no_encoder).unchanged == 20
+
+
+@on_server
+def test_model_that_cannot_be_loaded_ends_the_run(photos: Path, store: VectorStore) -> None:
+    with pytest.raises(UnknownEncoderError, match="^no encoder kind 'nothing' in 'nothing:at-all'"):
+        on_ray(list_images([photos]), store, load=partial(registry.load, "nothing:at-all"))
+
+
+@needs_kill
+@on_server
+def test_workers_that_die_at_the_start_end_the_run(
+    photos: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "_DEATHS", 1)
+    with pytest.raises(EncoderError, match="the worker processes die, 3 in a row"):
+        on_ray(list_images([photos]), store, load=partial(os._exit, 1))
+    assert store.count() == 0
+
+
+def test_collection_is_the_same_with_its_models_and_aligner(
+    tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_pictures(tmp_path / "photos", 40)
+    models = {"clip": "mini", "backbone": "mini:cnn", "device": "cpu"}
+    options = {"fit_pairs": 20, "batch_size": 4, "keep_native": True}
+    monkeypatch.setenv("T2C_QDRANT_API_KEY", "secret")  # of this process, not of Ray's
+    with QdrantStub(api_key="secret") as stub, open_collection("photos", stub.url, **models) as images:
+        report = images.index([tmp_path / "photos"], engine="ray", **options)
+        assert (report.seen, report.indexed, report.failed) == (40, 40, 0)
+        with open_collection("photos", ":memory:", **models) as others:
+            others.index([tmp_path / "photos"], **options)
+            assert_same(images.store, others.store)
+        (tmp_path / "photos" / "0007.jpg").unlink()
+        save_pictures(tmp_path / "photos", 1, first=40)
+        report = images.index([tmp_path / "photos"], engine="ray", sync=True)
+        assert (report.indexed, report.unchanged, report.deleted) == (1, 39, 1)
+        assert images.store.count() == 40
+
+
+def test_missing_ray_is_told_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_pictures(tmp_path / "photos", 1)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with open_collection("photos", ":memory:") as images:
+        with pytest.raises(UsageError, match=r"pip install t2c-search\[ray\]"):
+            images.index([tmp_path / "photos"], engine="ray")
+        assert images.card is None
+
+
+@pytest.mark.parametrize(
+    ("nodes", "threads", "use_gpus", "placement"),
+    [
+        ([{"CPU": 2.0}], None, True, _Placement(2, 1, 0)),
+        ([{"CPU": 16.0}, {"CPU": 7.0}, {}], 4, False, _Placement(5, 4, 0)),
+        ([{"CPU": 16.0, "GPU": 4.0}, {"CPU": 8.0, "GPU": 1.0}, {"CPU": 64.0}], None, True, _Placement(5, 4, 1)),
+        ([{"CPU": 16.0, "GPU": 4.0}], 8, True, _Placement(2, 8, 1)),
+        ([{"CPU": 16.0, "GPU": 4.0}], None, False, _Placement(16, 1, 0)),
+    ],
+)
+def test_workers_fit_the_machines(
+    nodes: list[dict[str, float]], threads: int | None, use_gpus: bool, placement: _Placement
+) -> None:
+    assert _place(nodes, threads, use_gpus) == placement
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:x", "ray://127.0.0.1:1"])
+def test_address_where_nothing_listens_is_said(address: str) -> None:
+    with pytest.raises(UsageError, match=f"^no Ray cluster answers at '{address}'"):
+        _check_address(address)
+
+
+def test_no_room_for_a_worker_is_said() -> None:
+    with pytest.raises(UsageError, match="no machine of the Ray cluster has 8 processors"):
+        _place([{"CPU": 4.0}, {"CPU": 7.0}], 8, use_gpus=False)

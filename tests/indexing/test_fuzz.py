@@ -1,0 +1,130 @@
+"""Five hundred damaged image files: each is indexed or failed, none stops the run or holds it up."""
+
+from __future__ import annotations
+
+import io
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from t2c_search.indexing import embedding
+from t2c_search.indexing.decode import DecodedImage, decode
+from t2c_search.indexing.failures import read_failures
+from t2c_search.indexing.sources import list_images
+from t2c_search.stores import open_store
+
+from .support import create, index, picture
+from .test_decode import png_header
+
+FILES = 500
+LONGEST_SECONDS = 5.0
+SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "HEIF": "heic"}
+
+
+def whole_files() -> dict[str, bytes]:
+    """One small picture in every format, with EXIF where the format has it."""
+    contents = {}
+    for number, name in enumerate(SUFFIXES):
+        stream = io.BytesIO()
+        image = picture(number, (64, 48))
+        exif = image.getexif()
+        exif[0x0112], exif[0x010F] = 6, "A camera"
+        image.save(stream, name, **({"exif": exif} if name in ("JPEG", "PNG", "WEBP", "TIFF", "HEIF") else {}))
+        contents[name] = stream.getvalue()
+    return contents
+
+
+def truncated(dice: random.Random, name: str, whole: dict[str, bytes]) -> bytes:
+    return whole[name][: dice.randrange(len(whole[name]))]
+
+
+def flipped(dice: random.Random, name: str, whole: dict[str, bytes]) -> bytes:
+    content = bytearray(whole[name])
+    reach = len(content) if dice.random() < 0.5 else 200  # headers decide on sizes, offsets and codecs
+    for _ in range(dice.choice((1, 3, 10, 50))):
+        content[dice.randrange(min(reach, len(content)))] ^= 1 << dice.randrange(8)
+    return bytes(content)
+
+
+def spliced(dice: random.Random, name: str, whole: dict[str, bytes]) -> bytes:
+    """The beginning of one format and the end of another."""
+    other = whole[dice.choice(list(whole))]
+    return whole[name][: dice.randrange(len(whole[name]))] + other[dice.randrange(len(other)) :]
+
+
+def polyglot(dice: random.Random, name: str, whole: dict[str, bytes]) -> bytes:
+    """A whole file with another behind it, or a page or archive before it."""
+    before = dice.choice(
+        (b"", b"<html><script>alert(1)</script>", b"PK\x03\x04" + bytes(26), b"%PDF-1.7\n", b"#!/bin/sh\n")
+    )
+    return before + whole[name] + whole[dice.choice(list(whole))]
+
+
+def bomb(dice: random.Random, name: str, whole: dict[str, bytes]) -> bytes:
+    """Headers that promise far more pixels than the file has."""
+    return dice.choice(
+        (
+            png_header(dice.randrange(20_000, 2**31), dice.randrange(20_000, 2**31)),
+            png_header(dice.randrange(1, 12_000), dice.randrange(1, 12_000)),
+            b"GIF89a"
+            + dice.randbytes(4)
+            + b"\x80\x00\x00"
+            + bytes(6)
+            + b",\0\0\0\0\xff\xff\xff\xff\0\x02"
+            + dice.randbytes(99),
+            b"BM" + dice.randbytes(12) + (40).to_bytes(4, "little") + dice.randbytes(36) + bytes(100),
+            whole["TIFF"][:8] + dice.randbytes(200),
+        )
+    )
+
+
+def swapped(dice: random.Random, name: str, whole: dict[str, bytes]) -> bytes:
+    """A whole file of another format: what it is called must not matter."""
+    return whole[dice.choice(list(whole))]
+
+
+MUTATIONS: tuple[Callable[[random.Random, str, dict[str, bytes]], bytes], ...] = (
+    truncated,
+    flipped,
+    flipped,
+    spliced,
+    polyglot,
+    bomb,
+    swapped,
+)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of damaged metadata in many ways
+def test_damaged_files_are_indexed_or_failed_and_hold_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dice, whole = random.Random(11), whole_files()
+    for number in range(FILES):
+        mutate, name = MUTATIONS[number % len(MUTATIONS)], dice.choice(list(SUFFIXES))
+        path = tmp_path / f"{number:03d}-{mutate.__name__}.{SUFFIXES[name]}"
+        path.write_bytes(mutate(dice, name, whole))
+    seconds: list[float] = []
+
+    def timed(content: bytes, decode_size: int | None) -> DecodedImage:
+        began = time.thread_time()
+        try:
+            return decode(content, decode_size)
+        finally:
+            seconds.append(time.thread_time() - began)
+
+    monkeypatch.setattr(embedding, "decode", timed)
+    store = create(open_store(":memory:", "photos"))
+    report = index(list_images([tmp_path]), store)
+    indexed = {payload["path"] for points in store.scan() for payload in points.payloads}
+    failed = {failure.path for failure in report.failures}
+    assert indexed.isdisjoint(failed)
+    assert len(indexed | failed) == report.seen == FILES
+    assert report.indexed == len(indexed) == store.count()
+    assert {failure.path for failure in read_failures(store)} == failed
+    assert all(failure.reason for failure in report.failures)
+    assert {path for path in indexed | failed if "swapped" in path} <= indexed
+    assert 100 < len(failed) < 400
+    assert max(seconds) < LONGEST_SECONDS
