@@ -88,7 +88,7 @@ def load_photos(*, quick: bool = False) -> Photos:
         ),
         backbone=encoder_ref(backbone),
         clip=encoder_ref(clip),
-        concepts=clip.encode_texts(concept_vocabulary()),
+        concepts=clip.encode_texts(concept_vocabulary(clip.id)),
     )
     rows = torch.cat([aligner(_embed(backbone, names)) for names in _batches(test)])
     return Photos(test, rows.numpy(), dict(captions), clip)

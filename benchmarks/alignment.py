@@ -135,7 +135,7 @@ class Photos:
         self.vit_rows = normalize(embed([vit], self.vit)[0])
         self.vit_concepts = dict(zip(vit.vocabulary, vit.encode_texts(vit.vocabulary), strict=True))
         self.test_captions = mini.encode_texts([text for name in self.test for text in self.captions[name]]).cpu()
-        vocabulary = mini.encode_texts(concept_vocabulary())
+        vocabulary = mini.encode_texts(concept_vocabulary(mini.id))
         self.mini_pairing = {
             name: Pairing(encoder_ref(backbone), encoder_ref(mini), vocabulary)
             for name, backbone in zip(BACKBONES, backbones, strict=True)

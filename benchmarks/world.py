@@ -8,24 +8,26 @@ peer of the aligned backbone is the mini CLIP itself in the same run. Chance is 
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks._common import Bar, finish, options, table
 from t2c_search.alignment.fit import fit_aligner
+from t2c_search.alignment.vocabulary import concept_vocabulary
+from t2c_search.concepts.decoder import Describer
 from t2c_search.demo import words
 from t2c_search.demo.dice import Dice
 from t2c_search.demo.world import Scene, draw
-from t2c_search.encoders import registry
+from t2c_search.encoders import mini, registry
 from t2c_search.encoders.protocols import DualEncoder, ImageEncoder
+from t2c_search.errors import UsageError
 from t2c_search.models import encoder_ref
 
+BACKBONES = ("mini:cnn", "mini:vit")
 POOL_SEED, FIT_SEED, CONSTRAINT_SEED = 101, 102, 103  # none is the recipe's
 POOL = 2000
 PAIRS = 4000
@@ -86,68 +88,88 @@ def average_precision(scores: np.ndarray, relevant: np.ndarray) -> float:
     return float((np.cumsum(ordered)[ordered] / (np.flatnonzero(ordered) + 1)).mean())
 
 
-def measure() -> dict[str, dict[str, float]]:
-    """Mean average precision by row (chance, mini, the aligned CNN) and kind of constraint."""
+def rows_of(encoders: Sequence[ImageEncoder], scenes: Sequence[Scene]) -> list[torch.Tensor]:
+    """All rows of each encoder, (n, d)."""
+    batches = [rows for _, rows in embed(encoders, scenes)]
+    return [torch.cat(parts) for parts in zip(*batches, strict=True)]
+
+
+def measure(pool_size: int, pairs: int) -> dict[str, dict[str, float]]:
+    """Mean average precision by row (chance, mini, each aligned backbone) and kind of constraint."""
     clip = registry.load("mini")
     assert isinstance(clip, DualEncoder)
-    cnn = registry.load_image_encoder("mini:cnn")
-    pool, fitting = list(draw(POOL_SEED, POOL)), list(draw(FIT_SEED, PAIRS))
+    backbones = [registry.load_image_encoder(name) for name in BACKBONES]
+    pool, fitting = list(draw(POOL_SEED, pool_size)), list(draw(FIT_SEED, pairs))
     asked = constraints()
     assert {kind: len(texts) for kind, texts in asked.items()} == COUNTS
-    everything = [text for texts in asked.values() for text in texts]
-
-    pool_batches = [rows for _, rows in embed([clip, cnn], pool)]
-    true, features = (torch.cat(parts) for parts in zip(*pool_batches, strict=True))
-    aligner, _ = fit_aligner(
-        ((names, rows[1], rows[0]) for names, rows in embed([clip, cnn], fitting)),
-        backbone=encoder_ref(cnn),
-        clip=encoder_ref(clip),
-        concepts=clip.encode_texts(everything),
-    )
-    rankings = {"mini": torch.nn.functional.normalize(true, dim=1), "mini:cnn aligned": aligner(features)}
-
-    table: dict[str, dict[str, float]] = {"chance": {}, **{name: {} for name in rankings}}
-    for kind, texts in asked.items():
-        truth = np.array([[scene.truth.matches_text(text) for scene in pool] for text in texts])
-        known = truth.any(1)  # a constraint that no scene of the pool matches has no precision
-        table["chance"][kind] = float(truth[known].mean())
-        directions = clip.encode_texts(texts).cpu()
-        for name, rows in rankings.items():
-            scores = (directions @ rows.cpu().T).numpy()
-            table[name][kind] = float(np.mean([average_precision(scores[i], truth[i]) for i in np.flatnonzero(known)]))
-    return table
+    true, *features = rows_of([clip, *backbones], pool)
+    known, *known_features = rows_of([clip, *backbones], fitting)
+    ids = [f"{scene.seed}-{scene.index}" for scene in fitting]
+    rankings = {"mini": torch.nn.functional.normalize(true, dim=1)}
+    for backbone, rows, known_rows in zip(backbones, features, known_features, strict=True):
+        aligner, _ = fit_aligner(
+            [(ids, known_rows, known)],
+            backbone=encoder_ref(backbone),
+            clip=encoder_ref(clip),
+            concepts=clip.encode_texts(concept_vocabulary(clip.id)),
+        )
+        rankings[f"{backbone.id} aligned"] = aligner(rows)
+    return {
+        "chance": {kind: _chance(pool, texts) for kind, texts in asked.items()},
+        **{
+            name: {kind: _mean_average_precision(clip, rows, pool, texts) for kind, texts in asked.items()}
+            for name, rows in rankings.items()
+        },
+    }
 
 
-def missed(table: dict[str, dict[str, float]]) -> list[str]:
-    """The bars that the figures do not reach, in words."""
-    short = [f"mini: {k} {table['mini'][k]:.3f} < {bar}" for k, bar in BARS.items() if table["mini"][k] < bar]
-    cnn = table["mini:cnn aligned"]
-    return short + [
-        f"mini:cnn aligned: {kind} {cnn[kind]:.3f} is not within 10 % of {table['mini'][kind]:.3f}"
-        for kind in BARS
-        if cnn[kind] < WITHIN * table["mini"][kind]
-    ]
+def _truth(pool: Sequence[Scene], texts: Sequence[str]) -> np.ndarray:
+    """Which text holds for which scene, (texts, scenes) bool."""
+    return np.array([[scene.truth.matches_text(text) for scene in pool] for text in texts])
+
+
+def _chance(pool: Sequence[Scene], texts: Sequence[str]) -> float:
+    truth = _truth(pool, texts)
+    return float(truth[truth.any(1)].mean())
+
+
+def _mean_average_precision(
+    clip: DualEncoder, rows: torch.Tensor, pool: Sequence[Scene], texts: Sequence[str]
+) -> float:
+    truth = _truth(pool, texts)  # a text that holds for no scene has no precision
+    scores = (clip.encode_texts(texts).cpu() @ rows.cpu().T).numpy()
+    return float(np.mean([average_precision(scores[i], truth[i]) for i in np.flatnonzero(truth.any(1))]))
+
+
+def told_truly(scenes: int) -> float:
+    """Share of held-out scenes about which the mini decoder, from their mini CLIP vectors, says a true sentence."""
+    clip = registry.load_image_encoder("mini")
+    pool = list(draw(POOL_SEED, scenes))
+    sentences = Describer(mini.path("decoder")).describe(rows_of([clip], pool)[0].cpu().numpy())
+    return float(np.mean([_true(scene, text) for scene, text in zip(pool, sentences, strict=True)]))
+
+
+def _true(scene: Scene, sentence: str) -> bool:
+    try:
+        return scene.truth.matches_text(sentence)
+    except UsageError:  # not a sentence of the drawn world's language
+        return False
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.world", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print the table as JSON")
-    as_json = parser.parse_args().json
-    started = time.perf_counter()
-    table = measure()
-    short = missed(table)
-    if as_json:
-        print(json.dumps({"pool": POOL, "pairs": PAIRS, "mean_average_precision": table, "missed": short}, indent=2))
-        return bool(short)
-    print(
-        f"mean average precision over a pool of {POOL} held-out scenes, 200 constraints; aligners fitted on {PAIRS} pairs"
-    )
-    print(f"{'':18}" + "".join(f"{kind:>14}" for kind in COUNTS))
-    print(f"{'constraints':18}" + "".join(f"{count:>14}" for count in COUNTS.values()))
-    for name, figures in table.items():
-        print(f"{name:18}" + "".join(f"{figures[kind]:>14.3f}" for kind in COUNTS))
-    print(f"{time.perf_counter() - started:.0f} s", *short, sep="\n")
-    return bool(short)
+    chosen = options("world", __doc__)
+    figures = measure(500 if chosen.quick else POOL, 1000 if chosen.quick else PAIRS)
+    truthful = told_truly(200 if chosen.quick else 1000)
+    own, cnn = figures["mini"], figures["mini:cnn aligned"]
+    bars = [Bar(f"mini CLIP, {kind}", own[kind], bar) for kind, bar in BARS.items()]
+    bars += [
+        Bar(f"mini:cnn aligned against the mini CLIP's own, {kind}", cnn[kind] / own[kind], WITHIN) for kind in BARS
+    ]
+    title = f"mean average precision over {500 if chosen.quick else POOL} held-out scenes, 200 constraints"
+    shown = table(title, {"constraints": COUNTS, **figures}, list(COUNTS))
+    told = table("the mini decoder", {"true sentences about held-out scenes": {"share": truthful}}, ["share"])
+    kept = {"mean_average_precision": figures, "decoder_true_sentences": truthful}
+    return finish("world", chosen, kept, [shown, told], bars)
 
 
 if __name__ == "__main__":

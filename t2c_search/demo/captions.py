@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from t2c_search.demo import words
 from t2c_search.demo.dice import Dice
@@ -37,6 +37,18 @@ def names(scene: Scene, count: int) -> list[str]:
         name = _article(_looks(dice.choice(scene.truth.things), ("colour", "shape"), dice))
         said.append(f"{name} {_background(scene.truth, dice)}" if dice.chance(50) else name)
     return said
+
+
+def bindings() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Every phrase that names a colour and a shape, and every one that names a fill and a shape, synonyms included."""
+    nouns = [noun for synonyms in words.SHAPES.values() for noun in synonyms]
+
+    def phrases(adjectives: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+        return tuple(
+            _article(f"{word} {noun}") for synonyms in adjectives.values() for word in synonyms for noun in nouns
+        )
+
+    return phrases(words.COLOURS), phrases(words.FILLS)
 
 
 def caption(truth: Truth, dice: Dice) -> str:

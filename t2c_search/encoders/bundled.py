@@ -1,4 +1,4 @@
-"""``mini`` and ``mini:cnn``: the models inside the package. They know drawn scenes only."""
+"""``mini``, ``mini:cnn`` and ``mini:vit``: the models inside the package. They know drawn scenes only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from t2c_search.encoders.tower import ImageTower
     from t2c_search.settings import Device, Dtype
 
-_BACKBONES = ("cnn",)
+_BACKBONES = ("cnn", "vit")
 
 
 def load(spec: str, *, device: Device, dtype: Dtype) -> ImageTower:
@@ -25,4 +25,4 @@ def load(spec: str, *, device: Device, dtype: Dtype) -> ImageTower:
         from t2c_search.encoders import timm
 
         return timm.load_as(f"mini:{spec}", f"{LOCAL_DIR}{path(spec)}", device=device, dtype=dtype)
-    raise UnknownEncoderError(f"no mini model 'mini:{spec}'; there are mini (a CLIP model), and mini:cnn")
+    raise UnknownEncoderError(f"no mini model 'mini:{spec}'; there are mini (a CLIP model), mini:cnn and mini:vit")

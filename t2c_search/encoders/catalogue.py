@@ -68,11 +68,12 @@ BUILT_IN = (
     EncoderKind("precomputed", "precomputed:DIR", "a folder of vectors: .npy with names, or clip-retrieval's output"),
     EncoderKind(
         "mini",
-        "mini, mini:cnn",
+        "mini, mini:cnn, mini:vit",
         "bundled, for trying things offline: they know drawn scenes (t2c demo) only, no photographs",
         (
             ModelChoice("mini", 256, 2.0, _CLIP, "drawn scenes only"),
             ModelChoice("mini:cnn", 640, 0.8, _BACKBONE, "drawn scenes only; never saw a caption"),
+            ModelChoice("mini:vit", 192, 1.9, _BACKBONE, "drawn scenes only; learnt from mini:cnn, less exact"),
         ),
     ),
 )

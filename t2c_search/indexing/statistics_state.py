@@ -49,10 +49,12 @@ def mark_dirty(store: VectorStore) -> bytes:
 def save_statistics(store: VectorStore, statistics: VectorStatistics, claim: bytes) -> None:
     """Store the statistics and declare them true, after the last change of vectors.
 
-    They are counted anew when another run has written since the claim.
+    They are counted anew, under a claim of this moment, as long as another run has written since the claim: that one may
+    have ended while we counted, and what we counted would replace its truth.
     """
     store.flush()
-    if store.read_blob(_STATE) != claim:
+    while store.read_blob(_STATE) != claim:
+        claim = mark_dirty(store)
         statistics = _count(store) or statistics
     store.write_blob(_STATISTICS, statistics.to_bytes())
     store.write_blob(_STATE, _CLEAN)

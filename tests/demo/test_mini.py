@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from t2c_search.concepts.decoder import Describer
+from t2c_search.demo import words
 from t2c_search.demo.train.loop import pixels
-from t2c_search.demo.truth import Truth
+from t2c_search.demo.truth import Truth, read
 from t2c_search.demo.world import draw
 from t2c_search.encoders import mini
-from t2c_search.errors import UnknownEncoderError
+from t2c_search.errors import EncoderError, UnknownEncoderError, UsageError
 from t2c_search.types import FloatArray
 
 MEGABYTE = 1_000_000
@@ -102,7 +105,9 @@ def test_synonyms_lie_together(embed_texts: Callable[[list[str]], FloatArray]) -
     assert disc @ other < disc @ circle - 0.2
 
 
-def test_the_backbone_aligned_to_the_clip_answers_texts(
+@pytest.mark.parametrize("name", ["cnn", "vit"])
+def test_a_backbone_aligned_to_the_clip_answers_texts(
+    name: str,
     embed_texts: Callable[[list[str]], FloatArray],
     image_vectors: FloatArray,
     images: np.ndarray,
@@ -112,7 +117,7 @@ def test_the_backbone_aligned_to_the_clip_answers_texts(
     """A ridge from 1,000 other scenes' features: backgrounds and colours come across, by far better than chance."""
     import timm
 
-    backbone = timm.create_model(f"local-dir:{mini.path('cnn')}", pretrained=True, num_classes=0).eval()
+    backbone = timm.create_model(f"local-dir:{mini.path(name)}", pretrained=True, num_classes=0).eval()
     assert tuple(backbone.pretrained_cfg["input_size"]) == (3, 96, 96)
     others = pixels(np.stack([scene.image for scene in draw(42, 1000)]))
     with torch.inference_mode():
@@ -128,3 +133,29 @@ def test_the_backbone_aligned_to_the_clip_answers_texts(
     scores = embed_texts(texts) @ aligned.T
     found = [precision(row, truths, text, 10) for row, text in zip(scores, texts, strict=True)]
     assert np.mean(found) >= 0.9, dict(zip(texts, found, strict=True))
+
+
+def test_the_decoder_says_what_a_text_vector_means(embed_texts: Callable[[list[str]], FloatArray]) -> None:
+    """Every pair of colour and shape comes back from its text's vector."""
+    asked = [(colour, shape) for colour in words.COLOURS for shape in words.SHAPES]
+    said = Describer(mini.path("decoder")).describe(embed_texts([f"a {c} {s} on grass" for c, s in asked]))
+    patterns = [read(text).patterns for text in said]
+    right = [bool(p) and (p[0].colour, p[0].shape) == pair for p, pair in zip(patterns, asked, strict=True)]
+    assert np.mean(right) >= 0.8, said
+
+
+def test_the_decoder_describes_scenes_truly(image_vectors: FloatArray, truths: list[Truth]) -> None:
+    """Of scenes of one object its sentences are nearly all true; described by another scene's sentence, few are."""
+    alone = [i for i, truth in enumerate(truths) if len(truth.things) == 1]
+    said = Describer(mini.path("decoder")).describe(image_vectors[alone])
+    own = [truths[i].matches_text(text) for i, text in zip(alone, said, strict=True)]
+    other = [truths[i].matches_text(text) for i, text in zip(alone[1:], said, strict=False)]
+    assert np.mean(own) > 0.8
+    assert np.mean(other) < 0.2
+
+
+def test_the_decoder_refuses_other_spaces(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="rows of 256 numbers"):
+        Describer(mini.path("decoder")).describe(np.zeros((1, 512), np.float32))
+    with pytest.raises(EncoderError, match=r"config\.json.*missing"):
+        Describer(tmp_path)

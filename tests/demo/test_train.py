@@ -12,8 +12,9 @@ import pytest
 import timm
 import torch
 
+from t2c_search.concepts.decoder import Describer
 from t2c_search.demo.captions import captions
-from t2c_search.demo.train import clip, cnn, record
+from t2c_search.demo.train import clip, cnn, decoder, record, vit
 from t2c_search.demo.train.__main__ import SEED, main
 from t2c_search.demo.train.clip import vocabulary
 from t2c_search.demo.train.lessons import Lessons, Statements, agree
@@ -44,6 +45,8 @@ def test_the_recipe_runs_and_its_check_passes(
     for module, name, value in (
         (clip, "CLOSE_UPS", 400), (clip, "SCENES", 200), (clip, "FIRST", 1), (clip, "STEPS", 2),
         (cnn, "PAIRS", 24), (cnn, "BATCH", 24), (cnn, "STEPS", 2),
+        (vit, "SCENES", 24), (vit, "BATCH", 8), (vit, "STEPS", 2),
+        (decoder, "SCENES", 300), (decoder, "MEMORY", 64), (decoder, "STEPS", 2),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     assert main(["--out", str(tmp_path)]) == 0
@@ -51,6 +54,9 @@ def test_the_recipe_runs_and_its_check_passes(
     assert "clip: step 2/2" in capsys.readouterr().out
     model = timm.create_model(f"local-dir:{tmp_path / 'cnn'}", pretrained=True)
     assert model(torch.zeros(1, 3, 96, 96)).shape == (1, 640)
+    model = timm.create_model(f"local-dir:{tmp_path / 'vit'}", pretrained=True)
+    assert model(torch.zeros(1, 3, 96, 96)).shape == (1, 192)
+    assert len(Describer(tmp_path / "decoder").describe(np.eye(2, 256, dtype=np.float32))) == 2
     model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'clip'}")
     tokens = open_clip.get_tokenizer(f"local-dir:{tmp_path / 'clip'}")(["a red circle"])
     assert model.encode_text(tokens).shape == model.encode_image(torch.zeros(1, 3, 96, 96)).shape == (1, 256)

@@ -44,7 +44,7 @@ def test_built_in_kinds_are_listed_and_described_without_importing_a_model_libra
         ("torch:no_such_module.at_all:make", "No module named 'no_such_module'"),
         ("torch:json:loadz", "no function 'loadz'; did you mean 'load'"),
         ("precomputed:/nowhere", "there is no folder /nowhere"),
-        ("mini:cn", "no mini model 'mini:cn'; there are mini .*, and mini:cnn"),
+        ("mini:cn", "no mini model 'mini:cn'; there are mini .*, mini:cnn and mini:vit"),
     ],
 )
 def test_an_id_that_names_nothing_says_what_there_is(encoder_id: str, message: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from t2c_search.demo.train import clip, cnn, record
+from t2c_search.demo.train import clip, cnn, decoder, record, vit
 from t2c_search.demo.train.loop import device
 from t2c_search.encoders import mini
 from t2c_search.errors import T2CError
@@ -21,8 +21,10 @@ SEED = 7
 TRAINERS: dict[str, tuple[Callable[..., None], int]] = {
     "clip": (clip.train_clip, clip.STEPS),
     "cnn": (cnn.train_cnn, cnn.STEPS),
+    "vit": (vit.train_vit, vit.STEPS),
+    "decoder": (decoder.train_decoder, decoder.STEPS),
 }
-"""Each model's trainer and its number of steps."""
+"""Each model's trainer and its number of steps, in order: the ViT learns from the CNN, the decoder from the CLIP model."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
 from t2c_search.demo import words
-from t2c_search.demo.captions import names
+from t2c_search.demo.captions import bindings, names
 from t2c_search.demo.train.lessons import Lessons, Statements, agree
 from t2c_search.demo.train.loop import Log, device, pixels, save, train
 from t2c_search.demo.world import close_ups, draw
@@ -21,7 +22,7 @@ CONTEXT = 20  # tokens: the longest caption, 18, and its two ends
 CLOSE_UPS = 16_000  # scenes of one object, 64 x 64
 SCENES = 60_000
 FIRST = 500  # steps on close-ups and names: from scenes of four objects alone, shapes are hardly learnt at all
-STEPS = 2200
+STEPS = 2600
 RATE = 2e-3
 SHARPEST = 60.0  # limit of the logit scale
 Tokenize = Callable[[list[str]], torch.Tensor]
@@ -89,19 +90,38 @@ def train_clip(folder: Path, *, seed: int, log: Log) -> None:
     save(model, folder / "open_clip_model.safetensors")
 
 
+class _Said:
+    """Texts as tokens, and what they say."""
+
+    def __init__(self, texts: Sequence[str], tokenize: Tokenize) -> None:
+        self.tokens, self.statements = tokenize(list(texts)), Statements.of(texts)
+
+    def some(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Rows of ``count`` texts."""
+        return rng.choice(len(self.tokens), count, replace=False)
+
+
 def _losses(
     model: Any, lessons: Lessons, tokenize: Tokenize, rng: np.random.Generator, *, batch: int, captions_each: int
 ) -> Iterator[torch.Tensor]:
-    """Yield the losses of random batches of scenes, with that many captions for each scene."""
-    tokens, statements = tokenize(list(lessons.texts)), Statements.of(lessons.texts)
+    """Yield the losses of random batches of scenes, with that many captions for each scene.
+
+    Beside the captions, phrases that bind a colour or a fill to a shape are contrasted among themselves: captions alone are
+    told apart well enough by what is in a scene, whatever belongs to what.
+    """
+    captions = _Said(lessons.texts, tokenize)
+    bound = [_Said(phrases, tokenize) for phrases in bindings()]
     while True:
         scenes = rng.choice(len(lessons.images), batch, replace=False)
         columns = rng.integers(0, lessons.said.shape[1], (batch, captions_each))
-        texts = np.unique(lessons.said[scenes[:, None], columns])
-        true = torch.from_numpy(agree(statements[texts], lessons.truths[scenes])).to(device())
+        asked = [(captions, np.unique(lessons.said[scenes[:, None], columns]))]
+        asked += [(said, said.some(len(said.tokens) // 2, rng)) for said in bound]
+        truths = lessons.truths[scenes]
         with torch.autocast(device().type, torch.bfloat16):
-            seen, said = _see(model, pixels(lessons.images[scenes])), model.encode_text(tokens[texts].to(device()))
-        yield _contrast(seen.float(), said.float(), true, model.logit_scale)
+            seen = _see(model, pixels(lessons.images[scenes])).float()
+            heard = [_hear(model, said.tokens[rows].to(device())).float() for said, rows in asked]
+        true = [torch.from_numpy(agree(said.statements[rows], truths)).to(device()) for said, rows in asked]
+        yield torch.stack([_contrast(seen, h, t, model.logit_scale) for h, t in zip(heard, true, strict=True)]).sum()
 
 
 def _see(model: Any, images: torch.Tensor) -> torch.Tensor:
@@ -112,6 +132,16 @@ def _see(model: Any, images: torch.Tensor) -> torch.Tensor:
     return pooled
 
 
+def _hear(model: Any, tokens: torch.Tensor) -> torch.Tensor:
+    """Encode texts, (n, context) tokens, as the model's own ``encode_text`` does, but only as far as the longest goes."""
+    ends = (tokens == model.text_eos_id).int().argmax(1)
+    length = int(ends.max()) + 1
+    words = model.token_embedding(tokens[:, :length]) + model.positional_embedding[:length]
+    read = model.ln_final(model.transformer(words, attn_mask=model.attn_mask[:length, :length]))
+    projected: torch.Tensor = read[torch.arange(len(tokens)), ends] @ model.text_projection
+    return projected
+
+
 def _contrast(seen: torch.Tensor, said: torch.Tensor, true: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
     """Softmax contrastive loss both ways (Radford et al. 2021), all true pairs of the batch being positives.
 
@@ -119,7 +149,7 @@ def _contrast(seen: torch.Tensor, said: torch.Tensor, true: torch.Tensor, log_sc
     """
     logits = log_scale.exp().clamp(max=SHARPEST) * F.normalize(said, dim=1) @ F.normalize(seen, dim=1).T
     share = true.float()
-    to_scenes = share / share.sum(1, keepdim=True) * logits.log_softmax(1)
+    to_scenes = share / share.sum(1, keepdim=True).clamp(min=1) * logits.log_softmax(1)
     to_texts = share / share.sum(0, keepdim=True).clamp(min=1) * logits.log_softmax(0)
     return -to_scenes.sum(1).mean() - 0.5 * to_texts.sum(0).mean()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from t2c_search.demo.backgrounds import SIDE
-from t2c_search.demo.train.loop import MEAN, STD, Log, device, pixels, save, train
+from t2c_search.demo.train.configuration import write_timm
+from t2c_search.demo.train.loop import Log, device, pixels, save, train
 from t2c_search.demo.world import shots
 
 ARCHITECTURE = "resnet50"
@@ -56,18 +55,4 @@ def train_cnn(folder: Path, *, seed: int, log: Log) -> None:
 
     train(both, loss, steps=STEPS, rate=RATE, weight_decay=1e-4, log=log)
     save(model, folder / "model.safetensors")
-    _write_configuration(folder, model.num_features)
-
-
-def _write_configuration(folder: Path, width: int) -> None:
-    configuration = {
-        "architecture": ARCHITECTURE,
-        "num_classes": 0,
-        "num_features": width,
-        "model_args": ARGUMENTS,
-        "pretrained_cfg": {
-            "num_classes": 0, "input_size": [3, SIDE, SIDE], "pool_size": [SIDE // 16] * 2, "interpolation": "bicubic",
-            "crop_pct": 1.0, "mean": [MEAN] * 3, "std": [STD] * 3, "first_conv": "conv1.0", "classifier": None,
-        },
-    }  # fmt: skip
-    (folder / "config.json").write_text(json.dumps(configuration, indent=2) + "\n", encoding="utf-8")
+    write_timm(folder, ARCHITECTURE, ARGUMENTS, model.num_features, first_conv="conv1.0")

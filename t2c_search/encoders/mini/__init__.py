@@ -6,11 +6,11 @@ from pathlib import Path
 
 from t2c_search.errors import UnknownEncoderError
 
-NAMES = ("clip", "cnn")
+NAMES = ("clip", "cnn", "vit", "decoder")
 
 
 def path(name: str) -> Path:
-    """The folder of a mini model: ``clip`` or ``cnn``.
+    """The folder of a mini model: ``clip``, ``cnn``, ``vit`` or ``decoder``.
 
     Raises UnknownEncoderError for any other name.
     """
