@@ -259,28 +259,26 @@ class Collection:
             return self._bring_in_line(index_all, inputs, batching, None)
 
         def reports() -> Iterator[IndexReport]:
-            for changes in self._letting_others_in(batches):
+            self._let_others_in()
+            for changes in batches:
                 while not stop.is_set():
                     try:
                         report = index(changes)
                     except StoreLockedError:  # a search in another process, as a rule
                         stop.wait(_LOCKED_SECONDS)
                     else:
+                        self._let_others_in()
                         if report.seen or report.deleted:
                             yield report
                         break
 
         return reports()
 
-    def _letting_others_in(self, batches: Iterator[Changes]) -> Iterator[Changes]:
-        """Pass the batches on; while the next one is awaited an embedded store is not locked."""
-        while True:
-            if self.store.capabilities.persistent and not self.store.capabilities.concurrent:
-                self.store.close()
-                self.store = open_store(self.store.location, self.name)
-            if (changes := next(batches, None)) is None:
-                return
-            yield changes
+    def _let_others_in(self) -> None:
+        """Unlock an embedded store until it is used again."""
+        if self.store.capabilities.persistent and not self.store.capabilities.concurrent:
+            self.store.close()
+            self.store = open_store(self.store.location, self.name)
 
     def _bring_in_line(
         self,
