@@ -225,7 +225,7 @@ class _HostCopy:
     done: torch.cuda.Event | None
 
     def is_there(self) -> bool:
-        return self.done is None or self.done.query()
+        return self.done is None or bool(self.done.query())  # type: ignore[no-untyped-call]
 
     def points(self, clock: StageClock) -> tuple[Points, list[Failure]]:
         with clock.measure(EMBED):
