@@ -6,12 +6,17 @@ Images of drawn scenes, mixtures of concepts in 512-d, in the embedded store; te
 model's time is in the figures. Every engine time includes parsing, planning and payloads. Exact: all vectors are scanned.
 Indexed: the engine's graph. Peers on the same store: one literal's plain top 20, the weighted vector sum, and intersecting two
 top-1,000 lists; and a FAISS flat scan in memory. Counting is compared with a full numpy scan.
+
+Each part's figures go to the standard error as soon as they are there. The outcome is kept as ``query.json``, or with the number
+of points in its name for other than 100,000. A million points take about 5 GB of memory, 10 GB of disk and half an hour.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
+import shutil
 import sys
 import tempfile
 import time
@@ -39,8 +44,10 @@ SCENE = 20  # images of one scene
 TOP = 20
 LIST = 1000  # length of the lists that a peer intersects
 REPEATS, QUICK_REPEATS = 60, 15
-QUICK_POINTS = 10_000
+POINTS, QUICK_POINTS = 100_000, 10_000
 BATCH = 2000
+DISK_BYTES = 10_000
+"""Free bytes needed for a point: the old segments stand beside the merged ones while the graph is built."""
 EXACT_BAR, INDEXED_BAR, RECALL_BAR = 1.5, 4.0, 0.99
 KINDS = {
     "1 literal": '"{0}"',
@@ -106,6 +113,8 @@ class Bench:
             part = slice(start, start + BATCH)
             payloads = [{"path": f"{number}.jpg"} for number in range(start, start + len(self.ids[part]))]
             self.store.upsert(Points(self.ids[part], payloads, {CLIP: self.drawn.rows[part]}))
+            if start % (50 * BATCH) == 0:
+                _tell(f"{start} of {len(self.ids)} points written")
         self.store.flush()
 
     def expressions(self, form: str) -> list[str]:
@@ -228,30 +237,49 @@ def _milliseconds(asks: dict[str, Callable[[int], Any]], times: int) -> dict[str
     }
 
 
+def _tell(progress: str, figures: Any = None) -> None:
+    told = "" if figures is None else " " + json.dumps(figures)
+    print(f"{time.strftime('%H:%M:%S')} {progress}{told}", file=sys.stderr, flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.query", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--points", type=int, default=100_000, help="images in the collection")
+    parser.add_argument("--points", type=int, default=POINTS, help="images in the collection")
     parser.add_argument("--quick", action="store_true", help="less of everything; the bars are shown, not judged")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     chosen = parser.parse_args()
     points = min(chosen.points, QUICK_POINTS) if chosen.quick else chosen.points
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    if free < points * DISK_BYTES:
+        parser.error(
+            f"{points} points need {points * DISK_BYTES >> 20} MiB free in {tempfile.gettempdir()}, which has {free >> 20}: "
+            "make room, or set TMPDIR to a folder of a larger disk"
+        )
+    _tell(f"drawing {points} points")
     drawn = Drawn(points)
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(folder, "query")
         bench = Bench(drawn, store, QUICK_REPEATS if chosen.quick else REPEATS)
         bench.fill()
+        _tell("searching by scan")
         exact = bench.searches(exact=True)
+        _tell("exact", exact)
         exact["FAISS flat scan"] = bench.flat_scan()
+        _tell("FAISS flat scan", exact["FAISS flat scan"])
         counted = bench.counts()
+        _tell("counts", counted)
         store.close()
+        _tell("building the index")
         started = time.perf_counter()
         build_index(folder, "query")
         indexing = time.perf_counter() - started
+        _tell("index built, searching it")
         bench.store = open_store(folder, "query")
         indexed = bench.searches(exact=False)
         bench.store.close()
+        _tell("indexed", indexed)
         size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
     figures = {
         "points": points,
@@ -267,7 +295,8 @@ def main() -> int:
         table(f"Top {TOP} of {points} images, indexed ({indexing:.0f} s)", indexed, columns),
         table("Counting", counted, ("p50 ms", "p95 ms", "matches", "examined")),
     ]
-    return finish("query", chosen, figures, tables, _bars(exact, indexed))
+    name = "query" if chosen.points == POINTS else f"query-{points}"
+    return finish(name, chosen, figures, tables, _bars(exact, indexed))
 
 
 def _bars(exact: dict[str, dict[str, Any]], indexed: dict[str, dict[str, Any]]) -> list[Bar]:

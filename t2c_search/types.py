@@ -71,7 +71,8 @@ class VectorQuery:
 
     ``min_score`` keeps points whose score is at least that, up to float32 rounding on the keeping side: a caller that
     needs the exact set verifies the returned vectors. ``exact`` scans every vector; otherwise the index answers, looking
-    at ``hnsw_ef`` neighbours (the store's default when None).
+    at ``hnsw_ef`` neighbours (the store's default when None). ``among`` keeps to the points that another search finds, in
+    the same round trip, which returns only its own; ``offset`` passes over the first of them.
     """
 
     vector: FloatArray
@@ -83,6 +84,8 @@ class VectorQuery:
     hnsw_ef: int | None = None
     with_vectors: tuple[str, ...] = ()
     with_payload: bool = False
+    among: VectorQuery | None = None
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)

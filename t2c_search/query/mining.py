@@ -14,14 +14,17 @@ from operator import attrgetter
 import numpy as np
 
 from t2c_search.query.fronts import Found, Front, scored
-from t2c_search.query.halfspace import enclose_passing
+from t2c_search.query.halfspace import HalfSpace, enclose_passing
 from t2c_search.query.probe import Probe, aim
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import CLIP, Points
+from t2c_search.types import CLIP, Points, VectorQuery
 
 SEARCH_LIMIT = 20_000
 """Candidates that the searches of a query may hold in memory, 40 MiB at 512-d; scans take over beyond."""
+SCORES_LIMIT = 200_000
+"""The same where only ids and scores are held, some 200 bytes each."""
 _SEARCH_SHARE = 0.25  # of the collection: a search that returns more is slower than a scan
+_FEW_SHARE = 0.02  # of the collection: reading the vectors of fewer takes less time than three searches without
 _GENEROSITY = 2.0  # times the number that the sample suggests
 _BATCH = 1000
 
@@ -37,22 +40,55 @@ def matches(store: VectorStore, fronts: Sequence[Front], *, points: int) -> Iter
 
 
 def count_by_score(store: VectorStore, fronts: Sequence[Front], *, points: int) -> int | None:
-    """Count what passes a single threshold, from the store's scores; None for anything else, or too many.
+    """Count what passes the thresholds of a single branch, from the store's scores; None when that cannot be, or is slow.
 
-    Vectors are read only of those so near to the threshold that single precision does not tell.
+    Vectors are read only of those so near to a threshold that single precision does not tell.
     """
     front = fronts[0]
-    probe = _probe(front, points, SEARCH_LIMIT) if len(fronts) == len(front.branch.gates[1]) == 1 else None
+    probe = _probe(front, points, SCORES_LIMIT) if len(fronts) == 1 else None
     if probe is None:
         return None
-    limit = _limit(probe, points, SEARCH_LIMIT)
-    (answer,) = store.search([replace(probe.query(limit, enclosed=True, exact=True), with_vectors=())])
+    limit = _limit(probe, points, SCORES_LIMIT)
+    one = len(front.branch.gates[1]) == 1
+    if not one and probe.share() * points < min(_FEW_SHARE * points, SEARCH_LIMIT):
+        return None
+    told = _told_by_one(store, probe, limit) if one else _told_by_several(store, probe, limit)
+    if told is None:
+        return None
+    certain, near = told
+    front.rounds, front.candidates = 1, certain + len(near)
+    batches = (near[start : start + _BATCH] for start in range(0, len(near), _BATCH))
+    verified = (scored(store.fetch(batch, vectors=(CLIP,), payload=False), front) for batch in batches)
+    return certain + sum(map(len, verified))
+
+
+def _told_by_one(store: VectorStore, probe: Probe, limit: int) -> tuple[int, list[str]] | None:
+    """How many certainly pass the one threshold, and the ids of those that may; None when ``limit`` is too few."""
+    (answer,) = store.search([_scores_only(probe, limit)])
     if len(answer) >= limit:
         return None
-    front.rounds, front.candidates = 1, len(answer)
     certain = answer.scores > probe.ceiling
-    near = [point for point, above in zip(answer.ids, certain, strict=True) if not above]
-    return int(certain.sum()) + len(scored(store.fetch(near, vectors=(CLIP,), payload=False), front))
+    return int(certain.sum()), [point for point, above in zip(answer.ids, certain, strict=True) if not above]
+
+
+def _told_by_several(store: VectorStore, probe: Probe, limit: int) -> tuple[int, list[str]] | None:
+    """The same of several thresholds, each asked among what the one before found in the half-space of them all."""
+    branch, enclosing = probe.branch, _scores_only(probe, limit)
+    gates = [aim(branch, HalfSpace(row, float(value), -np.inf, 0.0)) for row, value in zip(*branch.gates, strict=True)]
+    surely = perhaps = enclosing
+    for gate in gates:
+        query = VectorQuery(gate.vector, limit, exact=True)
+        surely = replace(query, min_score=gate.ceiling + 2 * gate.slack, among=surely)  # stores keep a little below it
+        perhaps = replace(query, min_score=gate.floor, among=perhaps)
+    beyond = replace(enclosing, offset=limit - 1, limit=1)
+    overflow, passing, possible = store.search([beyond, surely, perhaps])
+    if len(overflow):
+        return None
+    return len(passing), list(set(possible.ids) - set(passing.ids))
+
+
+def _scores_only(probe: Probe, limit: int) -> VectorQuery:
+    return replace(probe.query(limit, enclosed=True, exact=True), with_vectors=())
 
 
 def _matches_of(store: VectorStore, front: Front, points: int, most: int) -> Iterator[Found]:

@@ -84,6 +84,8 @@ def check_query(query: VectorQuery, dims: Mapping[str, int]) -> None:
         raise UsageError(f"the query is {query.vector.shape}; vector {query.using!r} takes {(dims[query.using],)}")
     if query.limit < 1:
         raise UsageError(f"limit {query.limit} finds nothing; give 1 or more")
+    if query.among is not None:
+        check_query(query.among, dims)
 
 
 def score_threshold(query: VectorQuery) -> float | None:

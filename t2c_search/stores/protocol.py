@@ -61,7 +61,14 @@ class VectorStore(Protocol):
         ...
 
     def spec(self) -> CollectionSpec:
-        """Return what the collection was created with."""
+        """Return what the collection was created with, and the indexes added since."""
+        ...
+
+    def add_indexes(self, indexes: Mapping[str, FieldType]) -> None:
+        """Index payload fields that have no index yet, for the points there already too; on return ``spec`` has them.
+
+        What was done when a process was killed half way is done again by the next call.
+        """
         ...
 
     def drop(self) -> None:
@@ -130,6 +137,10 @@ class VectorStore(Protocol):
 
     def flush(self) -> None:
         """Make everything written so far durable."""
+        ...
+
+    def release(self) -> None:
+        """Make everything durable and let other processes use the collection, until this store is used again."""
         ...
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import chain, islice
 from typing import ParamSpec, TypeVar
 
@@ -153,7 +154,7 @@ class QdrantStore:
         self._remove_others()
 
     def spec(self) -> CollectionSpec:
-        """Return what the collection was created with. Raises CollectionFormatError for one that others made."""
+        """Return what it was created with, and the indexes added since. Raises CollectionFormatError for one others made."""
         if self._spec is None:
             self._name = self._current()
             content = self._blobs.read(SPEC)
@@ -165,6 +166,13 @@ class QdrantStore:
                 )
             self._spec = load_spec(content)
         return self._spec
+
+    def add_indexes(self, indexes: Mapping[str, FieldType]) -> None:
+        """Index payload fields that have no index yet, for the points there already too."""
+        spec = self.spec()
+        self._check_replaced()
+        self._index(indexes)
+        self._write_spec(replace(spec, indexes={**spec.indexes, **indexes}))
 
     def upsert(self, points: Points) -> None:
         """Insert or replace whole points, in requests of a bounded size; each is applied on the server on return."""
@@ -276,6 +284,9 @@ class QdrantStore:
         """Do nothing more: every write has waited until the server applied it, in its write-ahead log first."""
         self.spec()
 
+    def release(self) -> None:
+        """Do nothing: nobody else is kept out."""
+
     def close(self) -> None:
         """Release the connection; closing again does nothing."""
         self._connection.close()
@@ -284,9 +295,15 @@ class QdrantStore:
         """Make the points' collection and, last, the spec, which says that the collection is complete."""
         vectors = {name: _vector_params(name, dim, spec.quantization) for name, dim in spec.vectors.items()}
         self._call(ensure_collection, self._client, self._name, vectors)
+        self._index(spec.indexes)
+        self._write_spec(spec)
+
+    def _index(self, indexes: Mapping[str, FieldType]) -> None:
         if self.capabilities.ann:  # the in-memory engine has no index of any kind
-            for field, field_type in spec.indexes.items():
+            for field, field_type in indexes.items():
                 self._call(self._client.create_payload_index, self._name, json_path(field), _FIELD_TYPES[field_type])
+
+    def _write_spec(self, spec: CollectionSpec) -> None:
         self._blobs.write(SPEC, dump_spec(spec))
         self._spec = spec
 
@@ -338,21 +355,37 @@ class QdrantStore:
         return found
 
     def _request(self, query: VectorQuery, whole: bool) -> models.QueryRequest:
-        # the in-memory engine warns of parameters, which it does not need: it is exact
-        params = None
-        if self.capabilities.ann:
-            quantization = self._quantization(query)
-            params = models.SearchParams(exact=query.exact, hnsw_ef=query.hnsw_ef, quantization=quantization)
         return models.QueryRequest(
             query=query.vector.tolist(),
+            prefetch=self._prefetch(query),
             using=query.using,
             limit=query.limit,
+            offset=query.offset,
             filter=self._filter(query.where),
             score_threshold=score_threshold(query),
-            params=params,
+            params=self._params(query),
             with_payload=query.with_payload and whole,
             with_vector=list(query.with_vectors) if whole else False,
         )
+
+    def _prefetch(self, query: VectorQuery) -> models.Prefetch | None:
+        if (among := query.among) is None:
+            return None
+        return models.Prefetch(
+            query=among.vector.tolist(),
+            prefetch=self._prefetch(among),
+            using=among.using,
+            limit=among.limit,
+            filter=self._filter(among.where),
+            score_threshold=score_threshold(among),
+            params=self._params(among),
+        )
+
+    def _params(self, query: VectorQuery) -> models.SearchParams | None:
+        if not self.capabilities.ann:  # the in-memory engine warns of parameters, which it does not need: it is exact
+            return None
+        quantization = self._quantization(query)
+        return models.SearchParams(exact=query.exact, hnsw_ef=query.hnsw_ef, quantization=quantization)
 
     def _quantization(self, query: VectorQuery) -> models.QuantizationSearchParams | None:
         if self.spec().quantization == "none":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import qdrant_edge as edge
@@ -36,10 +37,15 @@ def create_shard(folder: Path, spec: CollectionSpec) -> None:
             vectors={name: _vector_params(name, dim, spec.quantization) for name, dim in spec.vectors.items()}
         ),
     )
-    for field, field_type in spec.indexes.items():
-        shard.update(edge.UpdateOperation.create_field_index(json_path(field), _FIELD_TYPES[field_type]))
+    add_indexes(shard, spec.indexes)
     shard.flush()
     shard.close()
+
+
+def add_indexes(shard: edge.EdgeShard, indexes: Mapping[str, FieldType]) -> None:
+    """Index payload fields; those indexed already stay as they are. Raises Exception as the engine does."""
+    for field, field_type in indexes.items():
+        shard.update(edge.UpdateOperation.create_field_index(json_path(field), _FIELD_TYPES[field_type]))
 
 
 def _vector_params(name: str, dim: int, quantization: Quantization) -> edge.EdgeVectorParams:

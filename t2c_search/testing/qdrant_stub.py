@@ -123,7 +123,7 @@ def _handler_of(stub: QdrantStub) -> type[BaseHTTPRequestHandler]:
 
 
 def _json(found: Any) -> Any:
-    return json.loads(found.model_dump_json())
+    return found.model_dump(mode="json")
 
 
 def _create(client: QdrantClient, name: str, body: Any) -> bool:

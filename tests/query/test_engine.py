@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from t2c_search.errors import ExpressionError, UsageError
+from t2c_search.query import mining
 from t2c_search.query.concepts import Concepts
 from t2c_search.query.syntax import parse, parse_filter
 from t2c_search.stores import open_store
@@ -88,6 +89,27 @@ def test_an_estimate_covers_the_count(world, expression):
     assert not estimate.exact and estimate.low < estimate.count < estimate.high
     assert estimate.low <= exact.count <= estimate.high
     assert estimate.high - estimate.low < SIZE / 10
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_a_count_by_several_thresholds_reads_no_vector_but_those_on_them(world, monkeypatch, at):
+    """Each threshold is exactly where an image lies, which single precision cannot tell."""
+    monkeypatch.setattr(mining, "_FEW_SHARE", 0)
+    (hit,) = list(world.engine.mine('"dog" >= 1sd AND "ball" >= 0.5sd'))[at : at + 1]
+    dog, ball = (repr(each.cosine) for each in hit.contributions)
+    for expression in (f'"dog" >= {dog} AND NOT "ball" > {ball}', f'"dog" >= {dog} AND "ball" > {ball}'):
+        counted, members = world.engine.count(expression), {found.id for found in world.engine.mine(expression)}
+        assert counted.count == len(members)
+        assert (hit.id in members) == ("NOT" in expression)
+        assert counted.plan.candidates <= counted.count + 4
+
+
+def test_a_count_of_more_than_was_expected_is_complete(world, monkeypatch):
+    expression = '"dog" >= 1sd AND "ball" >= 0.5sd'
+    expected = len(world.oracle.members(parse(expression)))
+    monkeypatch.setattr(mining, "_FEW_SHARE", 0)
+    monkeypatch.setattr(mining, "_limit", lambda probe, points, most: expected // 2)
+    assert world.engine.count(expression).count == expected
 
 
 def test_facets_count_every_value_among_the_matches(world):

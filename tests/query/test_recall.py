@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from t2c_search import collection
+from t2c_search import search_index
+from t2c_search.collection import open_collection
 from t2c_search.demo.world import draw
 from t2c_search.query.recall import measure_recall
 from t2c_search.stores import open_store
@@ -40,11 +41,11 @@ def test_a_large_collection_is_indexed_and_its_certificates_tell_the_recall(tmp_
     scenes = [Image.fromarray(scene.image) for scene in draw(3, 30)]
     for number, image in enumerate(scenes[1:]):
         image.save(tmp_path / f"{number}.png")
-    with collection.open_collection("large", str(tmp_path / "s.t2c"), clip="mini", backbone="mini") as images:
+    with open_collection("large", str(tmp_path / "s.t2c"), clip="mini", backbone="mini") as images:
         images.index([tmp_path])
         assert images.search("a star").certificate.kind == "exact"
         assert images.engine.search("a star").certificate.recall is None  # never measured
-        monkeypatch.setattr(collection, "_SCANNED", 10)
+        monkeypatch.setattr(search_index, "_SCANNED", 10)
         scenes[0].save(tmp_path / "new.png")
         images.index([tmp_path])
         found = images.search("a star")

@@ -19,7 +19,7 @@ from t2c_search.filters import AllOf, AnyOf, Equals, Exists, Filter, GeoRadius, 
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
 from t2c_search.testing.filters import matches
-from t2c_search.testing.stores import make_id
+from t2c_search.testing.points import make_id
 from t2c_search.types import Payload, Points
 
 WORDS = ("dog", "Dog", "dogs", "a dog", "snow-dog!", "A CAT", "été", "", "7")

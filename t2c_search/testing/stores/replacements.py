@@ -1,0 +1,109 @@
+"""A collection replaced as a whole."""
+
+# ruff: noqa: D102  (the tests' names say what they are for)
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from t2c_search.errors import StoreError
+from t2c_search.stores import list_collections, open_store
+from t2c_search.stores.protocol import CollectionSpec, VectorStore
+from t2c_search.testing.points import CLIP_DIM, COUNT, NATIVE_DIM, SPEC, make_id, make_points, unit
+from t2c_search.testing.stores.places import StorePlaces
+from t2c_search.types import CLIP, NATIVE, Points, VectorQuery
+
+RENEWED = CollectionSpec({CLIP: CLIP_DIM - 4, NATIVE: NATIVE_DIM}, SPEC.indexes)
+"""What the tests replace a collection of SPEC by: another space."""
+
+
+def _renewed_points() -> Points:
+    """Return half the points, with ``clip`` rows of the other space."""
+    points = make_points(COUNT // 2, seed=5)
+    return replace(points, vectors={**points.vectors, CLIP: points.vectors[CLIP][:, : CLIP_DIM - 4]})
+
+
+def _openings(store: VectorStore) -> Iterator[VectorStore]:
+    """Yield the store as it is, and as the next process opens it, where there can be one."""
+    yield store
+    if store.capabilities.persistent:
+        store.close()
+        again = open_store(store.location, "contract")
+        yield again
+        again.close()
+
+
+class ReplacementContract(StorePlaces):
+    """Another space takes over in one step, or not at all."""
+
+    def test_a_replacement_takes_over_in_one_step(self, store: VectorStore) -> None:
+        old, new = make_points(), _renewed_points()
+        store.write_blob("card", b"old")
+        store.write_blob("kept", b"kept")
+        with store.replacement(RENEWED) as aside:
+            assert aside.count() == 0
+            aside.upsert(new)
+            aside.write_blob("card", b"new")
+            assert (aside.read_blob("card"), aside.read_blob("kept")) == (b"new", b"kept")
+            assert (store.read_blob("card"), store.count(), store.spec()) == (b"old", COUNT, SPEC)
+            (found,) = store.search([VectorQuery(old.vectors[CLIP][7], 1)])
+            assert found.ids == [old.ids[7]]
+        for opened in _openings(store):
+            assert (opened.read_blob("card"), opened.read_blob("kept")) == (b"new", b"kept")
+            assert (opened.exists(), opened.spec()) == (True, RENEWED)
+            (found,) = opened.search([VectorQuery(new.vectors[CLIP][7], 1, with_vectors=(CLIP,), with_payload=True)])
+            assert (found.ids, found.payloads) == ([new.ids[7]], [new.payloads[7]])
+            np.testing.assert_array_equal(found.vectors[CLIP][0], new.vectors[CLIP][7])
+            assert opened.count() == len(new)
+
+    def test_a_replaced_collection_may_be_replaced_again_and_dropped(self, store: VectorStore) -> None:
+        for number in range(3):
+            with store.replacement(RENEWED) as aside:
+                aside.upsert(_renewed_points())
+                aside.write_blob("card", bytes([number]))
+        assert store.read_blob("card") == b"\x02"
+        if store.capabilities.persistent:
+            assert list_collections(store.location) == ["contract"]
+        store.drop()
+        assert not store.exists()
+        assert list_collections(store.location) == []
+        store.create(SPEC)
+        assert (store.count(), store.read_blob("card")) == (0, None)
+
+    def test_a_failed_replacement_changes_nothing(self, store: VectorStore) -> None:
+        store.write_blob("card", b"old")
+        with pytest.raises(KeyError), store.replacement(RENEWED) as aside:
+            aside.upsert(_renewed_points())
+            aside.write_blob("card", b"new")
+            raise KeyError
+        for opened in _openings(store):
+            assert (opened.read_blob("card"), opened.count(), opened.spec()) == (b"old", COUNT, SPEC)
+            np.testing.assert_array_equal(
+                opened.fetch([make_id(3)], vectors=(CLIP,)).vectors[CLIP], make_points().vectors[CLIP][3:4]
+            )
+
+    def test_who_has_the_old_collection_open_is_told_to_open_it_again(self, store: VectorStore) -> None:
+        if not store.capabilities.persistent:
+            pytest.skip("not persistent: nobody else can have it open")
+        store.write_blob("card", b"old")
+        reader = open_store(store.location, "contract")
+        assert reader.read_blob("card") == b"old"
+        with store.replacement(RENEWED) as aside:
+            aside.upsert(_renewed_points())
+        store.close()
+        calls: list[Any] = [
+            reader.count,
+            lambda: reader.search([VectorQuery(unit(1), 1)]),
+            lambda: reader.upsert(make_points(1)),
+            lambda: reader.read_blob("card"),
+            lambda: reader.write_blob("card", b"late"),
+        ]
+        for call in calls:
+            with pytest.raises(StoreError, match="replaced meanwhile; open it again"):
+                call()
+        reader.close()
