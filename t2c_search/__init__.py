@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from t2c_search.alignment.aligner import Aligner
     from t2c_search.alignment.fit import FitReport
-    from t2c_search.collection import Collection, fit, open_collection
+    from t2c_search.collection import Collection, open_collection
     from t2c_search.errors import T2CError
+    from t2c_search.fitting import fit
     from t2c_search.indexing.report import IndexReport
     from t2c_search.query.syntax import parse
     from t2c_search.types import Certificate, Contribution, Failure, Hit, SearchResult
@@ -35,7 +36,7 @@ _HOMES = {
     "IndexReport": "t2c_search.indexing.report",
     "SearchResult": "t2c_search.types",
     "T2CError": "t2c_search.errors",
-    "fit": "t2c_search.collection",
+    "fit": "t2c_search.fitting",
     "open_collection": "t2c_search.collection",
     "parse": "t2c_search.query.syntax",
 }

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
-from importlib.metadata import version
 from pathlib import Path
 from threading import Event
 from types import TracebackType
@@ -14,55 +12,39 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from t2c_search.card import ALIGNER_BLOB, CONCEPTS_BLOB, CollectionCard, read_card, write_card
-from t2c_search.errors import (
-    AlignmentError,
-    CollectionFormatError,
-    CollectionNotFoundError,
-    StoreLockedError,
-    UsageError,
-)
+from t2c_search.card import CONCEPTS_BLOB, CollectionCard, read_card
+from t2c_search.errors import CollectionNotFoundError, UsageError
 from t2c_search.filters import Filter, Scalar
-from t2c_search.fitting import Batching, Fitted, fit_on_images
-from t2c_search.indexing.distributed import embed_on_ray, import_ray
+from t2c_search.fitting import Batching
+from t2c_search.indexing.crew import Cluster, import_ray
 from t2c_search.indexing.failures import forget_gone, read_failures
-from t2c_search.indexing.fields import check_types
-from t2c_search.indexing.metadata import MEASURED, PAYLOAD_INDEXES
-from t2c_search.indexing.pipeline import index_images
-from t2c_search.indexing.profile import FIT, LIST, LOAD, StageClock
+from t2c_search.indexing.fields import check_types, field_types, known_fields
+from t2c_search.indexing.profile import LIST, StageClock
 from t2c_search.indexing.removal import absolute_roots
-from t2c_search.indexing.report import IndexReport, NoProgress, Progress
-from t2c_search.indexing.sources import EVERY, SUFFIXES, ImageInput, ImageList, list_images
+from t2c_search.indexing.report import IndexReport, Progress
+from t2c_search.indexing.sources import EVERY, list_images, require_images
 from t2c_search.indexing.statistics_state import load_statistics
-from t2c_search.models import Models, ModelSelection, encoder_ref, trusted
-from t2c_search.query.calibration import Calibration
+from t2c_search.making import Asked, agree, make
+from t2c_search.models import Models, ModelSelection, read_aligner
 from t2c_search.query.constraints import And, Image
 from t2c_search.query.duplicates import NEAR, Group, find_duplicates
 from t2c_search.query.engine import MAX_CANDIDATES, Engine, Expression
-from t2c_search.query.recall import measure_recall, read_recall, write_recall
+from t2c_search.query.recall import read_recall
 from t2c_search.query.saved import SavedConcept, dump_concepts, fit_concept, load_concepts
 from t2c_search.query.syntax import parse, parse_filter
-from t2c_search.realigning import RealignReport, check_native, realign
+from t2c_search.realigning import RealignReport, check_native, choose_aligner, realign
+from t2c_search.search_index import build_search_index, is_scanned
 from t2c_search.settings import Device, Dtype, load_settings
-from t2c_search.stores import build_index, open_store
-from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization, VectorStore
-from t2c_search.types import CLIP, NATIVE, Count, Hit, SearchResult
+from t2c_search.stores import open_store
+from t2c_search.stores.protocol import FieldType, Quantization, VectorStore
+from t2c_search.types import Count, Hit, SearchResult
+from t2c_search.updating import bring_in_line, on_ray
 
 if TYPE_CHECKING:
-    from t2c_search.alignment.aligner import Aligner
-    from t2c_search.alignment.fit import FitReport
+    from t2c_search.alignment.report import FitReport
     from t2c_search.indexing.embedding import EmbeddedBatch
-    from t2c_search.indexing.pipeline import Run
-    from t2c_search.indexing.watch import Changes
-    from t2c_search.indexing.writer import Writer
 
 IndexEngine = Literal["local", "ray"]
-
-_SCANNED = 20_000
-"""Images up to which every search scans: on the embedded engine that takes 2 ms, and leaves no doubt."""
-_REBUILT_AT = 0.01  # of the collection new: what has no graph yet is scanned meanwhile
-_LOCKED_SECONDS = 1.0  # between two tries of a watch whose store another process has open
-_FIELDS_BLOB = "fields"
 
 
 def open_collection(
@@ -74,6 +56,7 @@ def open_collection(
     text: str | None = None,
     device: Device | None = None,
     dtype: Dtype | None = None,
+    compile: bool | None = None,
 ) -> Collection:
     """Open a collection of images, there already or not yet; nothing is made before ``Collection.index``.
 
@@ -81,7 +64,14 @@ def open_collection(
     Raises StoreError when the store cannot be opened, CollectionFormatError when a newer version made the collection.
     """
     settings = load_settings()
-    choice = ModelSelection(clip, backbone, text, device or settings.device, dtype or settings.dtype)
+    choice = ModelSelection(
+        clip,
+        backbone,
+        text,
+        device or settings.device,
+        dtype or settings.dtype,
+        settings.compile if compile is None else compile,
+    )
     key = settings.qdrant_api_key
     opened = open_store(
         store or settings.store, name or settings.collection, api_key=key.get_secret_value() if key else None
@@ -91,46 +81,6 @@ def open_collection(
     except BaseException:
         opened.close()
         raise
-
-
-def fit(
-    images: Iterable[str | Path],
-    *,
-    backbone: str,
-    clip: str | None = None,
-    pairs: int | None = None,
-    criterion: str = "auto",
-    batch_size: int | None = None,
-    workers: int | None = None,
-    device: Device | None = None,
-    dtype: Dtype | None = None,
-    progress: Progress | None = None,
-) -> Aligner:
-    """Fit an aligner on a sample of images, to save and to use for many collections; its ``report`` says how good it is.
-
-    Raises UsageError when backbone and CLIP model are the same, AlignmentError when too few images can be read.
-    """
-    settings = load_settings()
-    choice = ModelSelection(clip or settings.clip, backbone, None, device or settings.device, dtype or settings.dtype)
-    inputs = _listed(images)
-    clip_model, backbone_model = choice.load_pair(settings)
-    if backbone_model is clip_model:
-        raise UsageError(f"{backbone!r} is the CLIP model itself: its vectors need no aligner")
-    fitted = fit_on_images(
-        inputs,
-        backbone_model,
-        clip_model,
-        pairs=pairs or settings.fit_pairs,
-        criterion=criterion,
-        batching=Batching(batch_size or settings.batch_size, workers or settings.workers),
-        progress=progress,
-    )
-    if fitted.aligner is None:
-        raise AlignmentError(
-            f"none of {len(fitted.failures)} images can be read; the first, {fitted.failures[0].path}: "
-            f"{fitted.failures[0].reason}"
-        )
-    return fitted.aligner
 
 
 class Collection:
@@ -149,7 +99,7 @@ class Collection:
     @cached_property
     def models(self) -> Models:
         """The models that made the collection. Raises CollectionNotFoundError when nothing was indexed yet."""
-        return Models(self._made(), self._choice, self._stored_aligner)
+        return Models(self._made(), self._choice, partial(read_aligner, self.store))
 
     def index(
         self,
@@ -160,8 +110,8 @@ class Collection:
         every: float = EVERY,
         aligner: str | Path | None = None,
         fit_pairs: int | None = None,
-        keep_native: bool = False,
-        quantization: Quantization = "none",
+        keep_native: bool | None = None,
+        quantization: Quantization | None = None,
         batch_size: int | None = None,
         workers: int | None = None,
         sync: bool = False,
@@ -172,13 +122,17 @@ class Collection:
         """Index the images in files, folders, archives, tables and videos; what is there already and unchanged is skipped.
 
         ``sources`` are paths, ``s3://`` and other addresses, or patterns of either (docs/sources.md). ``fields`` says which
-        payload fields are more than text; those given when the collection is made are indexed, and stay so. Of videos, a
-        frame ``every`` so many seconds is an image. ``captions`` is a table with the columns ``image`` and ``caption``.
+        payload fields are more than text, and to be indexed, from now on. Of videos, a frame ``every`` so many seconds is an
+        image. ``captions`` is a table with the columns ``image`` and ``caption``.
 
         The first call makes the collection: it fits an aligner on ``fit_pairs`` of the images, unless a fitted one is given
         or the backbone is the CLIP model. ``keep_native`` also stores the backbone's own vectors, so that a later aligner can
-        re-project them without the images. ``quantization`` says how vectors are held in memory: whole, or in a quarter or an
-        eighth of it, with the whole ones on disk to score by; the store's search index is built at the end where it needs one.
+        re-project them without the images. ``quantization`` says how vectors are held in memory: whole (``none``), or in a
+        quarter (``int8``) or an eighth (``tq4``) of it, with the whole ones on disk to score by. The store's search index is
+        built at the end where it needs one.
+
+        Models, aligner, native vectors, quantization and types of fields stay what they are from then on: left out they are
+        the collection's own, and given otherwise they raise UsageError.
 
         A file that was renamed keeps its vectors. ``sync`` also deletes what is gone from the folders named; a folder in
         which no image is left raises UsageError instead, as its disk may not be mounted.
@@ -189,35 +143,49 @@ class Collection:
         A file that cannot be indexed is in the report, with the reason. Raises UsageError for sources that do not exist.
         """
         clock = StageClock()
-        settings = load_settings()
-        batching = Batching(batch_size or settings.batch_size, workers or settings.workers)
+        batching = Batching.chosen(batch_size, workers)
+        cluster = None
         if engine == "ray":
-            import_ray()  # before an aligner is fitted for nothing
-        types = self._field_types(fields or {})
+            import_ray()  # before anything else is done for nothing
+            cluster = Cluster(ray_address, batching.workers, use_gpus=self._choice.device in ("auto", "cuda"))
+        asked = Asked(check_types(fields or {}), keep_native, quantization, aligner)
+        types = asked.fields
+        if self.card is not None:
+            agree(self.store, self.models, asked)
+            types = field_types(self.store)
         named = [str(source) for source in sources]
         with clock.measure(LIST):
-            inputs = _listed(named, captions, every, types)
+            inputs = require_images(named, captions=captions, every=every, types=types)
             roots = absolute_roots(named, inputs) if sync else []
         embedded: Sequence[EmbeddedBatch] = ()
         if self.card is None:
-            fitted = self._make(
+            made = make(
+                self.store,
+                self._choice,
+                asked,
                 inputs,
-                types,
-                aligner_file=aligner,
-                pairs=fit_pairs or settings.fit_pairs,
-                keep_native=keep_native,
-                quantization=quantization,
+                pairs=fit_pairs or load_settings().fit_pairs,
                 batching=batching,
+                cluster=cluster,
                 progress=progress,
                 clock=clock,
             )
-            if fitted.all_failed:
-                report = IndexReport.of_failures(fitted.failures)
+            if made.models is None:
+                report = IndexReport.of_failures(made.fitted.failures)
                 return replace(report, seconds=clock.elapsed, warnings=inputs.warnings)
-            embedded = fitted.embedded
-        elsewhere = self._ray_engine(batching, ray_address) if engine == "ray" else None
-        index_all = partial(self._index_here, sync=roots, embedded=embedded, elsewhere=elsewhere, clock=clock)
-        report = self._bring_in_line(index_all, inputs, batching, progress)
+            self.card, self.models, embedded = made.models.card, made.models, made.fitted.embedded
+        report = bring_in_line(
+            self.store,
+            self.models,
+            inputs,
+            batching=batching,
+            sync=roots,
+            embedded=embedded,
+            elsewhere=on_ray(self.store, self.models, batching, cluster) if cluster else None,
+            progress=progress,
+            clock=clock,
+        )
+        self._forget("engine")
         return replace(report, seconds=clock.elapsed, warnings=inputs.warnings)
 
     def retry(
@@ -246,105 +214,18 @@ class Collection:
         are deleted. Between batches other processes may use an embedded store, and a batch waits for them.
         Raises UsageError for what cannot be watched.
         """
-        from t2c_search.indexing.watch import watch
+        from t2c_search.watching import index_changes
 
-        settings, stop = load_settings(), stop or Event()
-        batching = Batching(batch_size or settings.batch_size, workers or settings.workers)
-        batches = watch(folders, stop)
+        batching, ended = Batching.chosen(batch_size, workers), stop or Event()
 
-        def index(changes: Changes) -> IndexReport:
-            present = [path for path in changes.touched if Path(path).exists()]
-            inputs = list_images(present, captions=captions, types=self._field_types({}))
-            index_all = partial(self._index_here, sync=changes.gone if sync else ())
-            return self._bring_in_line(index_all, inputs, batching, None)
+        def index(touched: Sequence[str], gone: Sequence[str]) -> IndexReport:
+            self._made()
+            inputs = list_images(touched, captions=captions, types=field_types(self.store))
+            report = bring_in_line(self.store, self.models, inputs, batching=batching, sync=gone if sync else ())
+            self._forget("engine")
+            return report
 
-        def reports() -> Iterator[IndexReport]:
-            self._let_others_in()
-            for changes in batches:
-                while not stop.is_set():
-                    try:
-                        report = index(changes)
-                    except StoreLockedError:  # a search in another process, as a rule
-                        stop.wait(_LOCKED_SECONDS)
-                    else:
-                        self._let_others_in()
-                        if report.seen or report.deleted:
-                            yield report
-                        break
-
-        return reports()
-
-    def _let_others_in(self) -> None:
-        """Unlock an embedded store until it is used again."""
-        if self.store.capabilities.persistent and not self.store.capabilities.concurrent:
-            self.store.close()
-            self.store = open_store(self.store.location, self.name)
-
-    def _bring_in_line(
-        self,
-        index_all: Callable[..., IndexReport],
-        inputs: Sequence[ImageInput],
-        batching: Batching,
-        progress: Progress | None,
-    ) -> IndexReport:
-        self._remember_fields(inputs)
-        report = index_all(
-            inputs,
-            store=self.store,
-            keep_native=self._made().native,
-            batch_size=batching.batch_size,
-            workers=batching.workers,
-            progress=progress,
-        )
-        self.__dict__.pop("engine", None)  # its statistics are of before
-        self._build_index(report.indexed, progress)
-        return report
-
-    def _build_index(self, added: int, progress: Progress | None) -> None:
-        """Build the approximate index where searches use it, once enough was added, and measure what it finds."""
-        statistics = load_statistics(self.store)
-        if statistics is None or statistics.count <= _SCANNED or added < _REBUILT_AT * statistics.count:
-            return
-        if not self.store.capabilities.concurrent and self.store.capabilities.persistent:  # another process builds it
-            shown = progress or NoProgress()
-            shown.start(None, "building the search index")
-            self.store.close()
-            try:
-                build_index(self.store.location, self.name, lambda seconds: shown.advance(0))
-            finally:
-                self.store = open_store(self.store.location, self.name)
-        write_recall(self.store, measure_recall(self.store, Calibration(statistics)))
-
-    def _index_here(self, inputs: Sequence[ImageInput], **options: Any) -> IndexReport:
-        """Index an existing collection's images in this process."""
-        return index_images(
-            inputs,
-            load_encoder=lambda: self.models.backbone,
-            load_projection=lambda: self.models.project,
-            **options,
-        )
-
-    def _ray_engine(
-        self, batching: Batching, address: str | None
-    ) -> Callable[[Iterator[ImageInput], Run, Writer], None]:
-        """Return what embeds inputs on Ray, whose workers load the collection's models and open its store for themselves."""
-        from t2c_search.alignment.aligner import Aligner
-
-        card, key = self._made(), load_settings().qdrant_api_key
-        aligner = self._stored_aligner().to_bytes() if card.aligned else b""
-        return partial(
-            embed_on_ray,
-            store=self.store,
-            load_model=Models(card, self._choice, partial(Aligner.from_bytes, aligner)).load_image_side,
-            open_store=partial(
-                open_store, self.store.location, self.name, api_key=key.get_secret_value() if key else None
-            ),
-            batch_size=batching.batch_size,
-            keep_native=card.native,
-            workers=batching.workers,
-            use_gpus=self._choice.device in ("auto", "cuda"),
-            address=address,
-        )
+        return index_changes(folders, index, store=self.store, stop=ended)
 
     def realign(
         self,
@@ -361,34 +242,15 @@ class Collection:
 
         Raises UsageError for a collection without native vectors, AlignerMismatchError for an aligner that does not fit.
         """
-        from t2c_search.alignment.aligner import Aligner
-
-        card, sample = self._made(), list(fit_images)
+        card = self._made()
         check_native(card, self.name)
-        if (aligner is None) == (not sample):
-            raise UsageError(
-                "give one of the two: an aligner's file, made by t2c fit (--aligner), or images to fit one on (--fit-images)"
-            )
-        if aligner is not None:
-            chosen = Aligner.load(aligner)
-        else:
-            choice = self._choice
-            chosen = fit(
-                sample,
-                backbone=choice.backbone or trusted(card.backbone.id, "--backbone"),
-                clip=choice.clip or trusted(card.clip.id, "--clip"),
-                pairs=fit_pairs,
-                device=choice.device,
-                dtype=choice.dtype,
-                progress=progress,
-            )
+        chosen = choose_aligner(aligner, list(fit_images), card, self._choice, pairs=fit_pairs, progress=progress)
         renewed, report = realign(
             self.store, card, chosen, choice=self._choice, concepts=self.concepts, progress=progress
         )
         self.card = renewed
-        for made_from_the_former in ("models", "engine", "concepts"):
-            self.__dict__.pop(made_from_the_former, None)
-        self._build_index(report.images, progress)
+        self._forget("models", "engine", "concepts")
+        build_search_index(self.store, report.images, progress)
         return report
 
     @cached_property
@@ -406,7 +268,7 @@ class Collection:
             embed_texts=self.models.embed_texts,
             embed_image=self.models.embed_image,
             concepts=self.concepts,
-            fields=self._fields(),
+            fields=known_fields(self.store),
             free_text=card.free_text,
             recall=read_recall(self.store),
         )
@@ -435,7 +297,7 @@ class Collection:
             self._with_image(query, image),
             limit,
             where=where,
-            exact=exact or self.engine.calibration.count <= _SCANNED,
+            exact=exact or is_scanned(self.engine.calibration.count),
             diverse=diverse,
             group_by=group_by,
             max_candidates=max_candidates,
@@ -458,7 +320,7 @@ class Collection:
     ) -> list[tuple[Scalar, int]]:
         """Count a payload field's values among the images that satisfy the constraints, most frequent first."""
         if query is None:
-            condition = parse_filter(where, fields=self._fields()) if isinstance(where, str) else where
+            condition = parse_filter(where, fields=known_fields(self.store)) if isinstance(where, str) else where
             return self.store.facet(field, where=condition, limit=limit)
         return self.engine.facets(query, field, where=where, limit=limit)
 
@@ -505,7 +367,7 @@ class Collection:
     def _save_concepts(self, concepts: dict[str, SavedConcept]) -> None:
         self.store.write_blob(CONCEPTS_BLOB, dump_concepts(concepts))
         self.concepts = concepts
-        self.__dict__.pop("engine", None)
+        self._forget("engine")
 
     def _with_image(self, query: Expression | None, image: str | Path | None) -> Expression:
         if image is None:
@@ -515,78 +377,13 @@ class Collection:
         wanted = Image(path=str(image))
         if query is None:
             return wanted
-        tree = parse(query, fields=self._fields()) if isinstance(query, str | Mapping) else query
+        tree = parse(query, fields=known_fields(self.store)) if isinstance(query, str | Mapping) else query
         return And(parts=(tree, wanted))
-
-    def _fields(self) -> set[str]:
-        """Return the payload fields that expressions may name."""
-        content = self.store.read_blob(_FIELDS_BLOB)
-        return {*MEASURED, *PAYLOAD_INDEXES, *(json.loads(content) if content else ())}
-
-    def _field_types(self, given: Mapping[str, FieldType]) -> dict[str, FieldType]:
-        """Return the types of the fields that people write: those the collection was made with, and those given now."""
-        made = {} if self.card is None else self.store.spec().indexes
-        return {name: kind for name, kind in made.items() if name not in PAYLOAD_INDEXES} | check_types(given)
-
-    def _remember_fields(self, inputs: Iterable[ImageInput]) -> None:
-        """Note the fields that people wrote beside the images, so that a misspelt one can be told from a rare one."""
-        known = self._fields()
-        if new := {name for item in inputs for name in item.fields} - known:
-            self.store.write_blob(_FIELDS_BLOB, json.dumps(sorted(new | known)).encode())
-
-    def _make(
-        self,
-        inputs: Sequence[ImageInput],
-        types: Mapping[str, FieldType],
-        *,
-        aligner_file: str | Path | None,
-        pairs: int,
-        keep_native: bool,
-        quantization: Quantization,
-        batching: Batching,
-        progress: Progress | None,
-        clock: StageClock,
-    ) -> Fitted:
-        """Make the collection: models, aligner, store, and last the card, whose absence marks an unfinished one.
-
-        Makes nothing when an aligner is to be fitted and not one image can be read.
-        """
-        with clock.measure(LOAD):
-            clip, backbone = self._choice.load_pair(load_settings())
-        card = CollectionCard(
-            made_by=f"t2c-search {version('t2c-search')}",
-            clip=encoder_ref(clip),
-            backbone=encoder_ref(backbone),
-            text=self._choice.text,
-            free_text=self._choice.text is not None or getattr(clip, "vocabulary", None) is None,
-            native=keep_native,
-        )
-        fitted = Fitted(None if aligner_file is None else _load_aligner(aligner_file, card))
-        if card.aligned and fitted.aligner is None:
-            with clock.measure(FIT):
-                fitted = fit_on_images(
-                    inputs, backbone, clip, pairs=pairs, criterion="auto", batching=batching, progress=progress
-                )
-            if fitted.all_failed:
-                return fitted
-        if self.store.exists():
-            if (card_of_another := read_card(self.store)) is not None:  # it was made while we fitted
-                self.card = card_of_another
-                return Fitted(None)
-            self._drop_unfinished()
-        vectors = {CLIP: card.clip.dim} | ({NATIVE: card.backbone.dim} if keep_native else {})
-        self.store.create(CollectionSpec(vectors, {**PAYLOAD_INDEXES, **types}, quantization))
-        if fitted.aligner is not None:
-            self.store.write_blob(ALIGNER_BLOB, fitted.aligner.to_bytes())
-        write_card(self.store, card)
-        self.card = card
-        self.models.clip, self.models.backbone = clip, backbone  # loaded already
-        return fitted
 
     @property
     def fit_report(self) -> FitReport | None:
         """How good the collection's aligner is; None when it needs none, or nothing is made yet."""
-        return self._stored_aligner().report if self.card is not None and self.card.aligned else None
+        return read_aligner(self.store).report if self.card is not None and self.card.aligned else None
 
     def summary(self) -> dict[str, Any]:
         """Describe the collection in plain values: models, dimensions, number of images, fit report, failures."""
@@ -628,49 +425,7 @@ class Collection:
             )
         return self.card
 
-    def _drop_unfinished(self) -> None:
-        """Drop a collection whose making was interrupted. Raises CollectionFormatError when it holds points: not ours."""
-        if self.store.count():
-            raise CollectionFormatError(
-                f"collection {self.name!r} in {self.store.location} holds points but was not made by t2c_search; "
-                "choose another collection name"
-            )
-        self.store.drop()
-
-    def _stored_aligner(self) -> Aligner:
-        from t2c_search.alignment.aligner import Aligner
-
-        content = self.store.read_blob(ALIGNER_BLOB)
-        if content is None:
-            raise CollectionFormatError(
-                f"collection {self.name!r} has lost its aligner; index it again under another name"
-            )
-        return Aligner.from_bytes(content)
-
-
-def _listed(
-    sources: Iterable[str | Path],
-    captions: str | Path | None = None,
-    every: float = EVERY,
-    types: Mapping[str, FieldType] | None = None,
-) -> ImageList:
-    """List the images. Raises UsageError when there is none."""
-    named = [str(source) for source in sources]
-    inputs = list_images(named, captions=captions, every=every, types=types)
-    if not inputs:
-        reason = "; ".join(inputs.warnings) or f"none of the files there ends in {', '.join(sorted(SUFFIXES))}"
-        raise UsageError(f"no image in {', '.join(named) or 'an empty list of sources'}: {reason}")
-    return inputs
-
-
-def _load_aligner(file: str | Path, card: CollectionCard) -> Aligner:
-    """Load an aligner fitted for the card's models. Raises AlignerMismatchError, or UsageError where none is needed."""
-    from t2c_search.alignment.aligner import Aligner
-
-    if not card.aligned:
-        raise UsageError(
-            f"{card.backbone.id!r} is the CLIP model itself: leave --aligner out, or name another --backbone"
-        )
-    aligner = Aligner.load(file)
-    aligner.check(card.backbone, card.clip)
-    return aligner
+    def _forget(self, *properties: str) -> None:
+        """Let properties be made anew when next asked for: what they were made from has changed."""
+        for name in properties:
+            self.__dict__.pop(name, None)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from t2c_search.alignment.vocabulary import concept_vocabulary
 from t2c_search.encoders.protocols import TextEncoder
+from t2c_search.errors import AlignmentError, UsageError
 from t2c_search.indexing.embedding import EmbeddedBatch, decode_size, embed
 from t2c_search.indexing.report import NoProgress, Progress
-from t2c_search.models import encoder_ref
+from t2c_search.indexing.sources import require_images
+from t2c_search.models import ModelSelection, encoder_ref
+from t2c_search.settings import Device, Dtype, load_settings
 from t2c_search.types import Failure
 
 if TYPE_CHECKING:
@@ -26,10 +32,16 @@ _KEPT_BYTES = 128 << 20  # of the sample's vectors, on the model's device: 16,00
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """Images per forward pass, and threads that decode (None: as many as processors)."""
+    """Images per forward pass (None: what fits the memory), and threads that decode (None: as many as processors)."""
 
-    batch_size: int
+    batch_size: int | None
     workers: int | None
+
+    @classmethod
+    def chosen(cls, batch_size: int | None, workers: int | None) -> Self:
+        """Return what was given, and for the rest the settings'."""
+        settings = load_settings()
+        return cls(batch_size or settings.batch_size, workers or settings.workers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,54 @@ class Fitted:
         return self.aligner is None and bool(self.failures)
 
 
+def fit(
+    images: Iterable[str | Path],
+    *,
+    backbone: str,
+    clip: str | None = None,
+    pairs: int | None = None,
+    criterion: str = "auto",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    device: Device | None = None,
+    dtype: Dtype | None = None,
+    compile: bool | None = None,
+    progress: Progress | None = None,
+) -> Aligner:
+    """Fit an aligner on a sample of images, to save and to use for many collections; its ``report`` says how good it is.
+
+    Raises UsageError when backbone and CLIP model are the same, AlignmentError when too few images can be read.
+    """
+    settings = load_settings()
+    choice = ModelSelection(
+        clip or settings.clip,
+        backbone,
+        None,
+        device or settings.device,
+        dtype or settings.dtype,
+        settings.compile if compile is None else compile,
+    )
+    inputs = require_images(images)
+    clip_model, backbone_model = choice.load_pair(settings)
+    if backbone_model is clip_model:
+        raise UsageError(f"{backbone!r} is the CLIP model itself: its vectors need no aligner")
+    fitted = fit_on_images(
+        inputs,
+        backbone_model,
+        clip_model,
+        pairs=pairs or settings.fit_pairs,
+        criterion=criterion,
+        batching=Batching.chosen(batch_size, workers),
+        progress=progress,
+    )
+    if fitted.aligner is None:
+        raise AlignmentError(
+            f"none of {len(fitted.failures)} images can be read; the first, {fitted.failures[0].path}: "
+            f"{fitted.failures[0].reason}"
+        )
+    return fitted.aligner
+
+
 def fit_on_images(
     inputs: Sequence[ImageInput],
     backbone: ImageEncoder,
@@ -58,12 +118,14 @@ def fit_on_images(
     pairs: int,
     criterion: str,
     batching: Batching,
+    elsewhere: Callable[[Sequence[ImageInput], Callable[[Failure], None]], Iterator[EmbeddedBatch]] | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
     """Embed a sample of the images with both models, decoding each once, and fit the map (n, d_backbone) -> (n, d_clip).
 
     The sample is uniform and the same every time: the ``pairs`` images with the lowest ids, which are hashes. It is read
-    in the order of the inputs, archives from front to back.
+    in the order of the inputs, archives from front to back. ``elsewhere``, where given, embeds it with the backbone and
+    the CLIP model, in this order, and no image goes through them here; the aligner does not depend on it.
     Raises AlignmentError when some, but too few, of the images can be read.
     """
     from t2c_search.alignment.fit import fit_aligner
@@ -81,31 +143,27 @@ def fit_on_images(
         shown.fail(failure)
         shown.advance(1)
 
-    def embedded() -> Iterator[tuple[list[str], torch.Tensor, torch.Tensor]]:
-        for batch in embed(
-            sample, (backbone, clip), batch_size=batching.batch_size, workers=batching.workers, on_failure=fail
-        ):
+    def embed_here() -> Iterator[EmbeddedBatch]:
+        models = (backbone, clip)
+        return embed(sample, models, on_failure=fail, batch_size=batching.batch_size, workers=batching.workers)
+
+    def embedded() -> Generator[tuple[list[str], torch.Tensor, torch.Tensor], None, None]:
+        for batch in elsewhere(sample, fail) if elsewhere else embed_here():
             shown.advance(len(batch.records))
             if keep:
-                kept.append(EmbeddedBatch(batch.records, batch.vectors[:1]))
+                kept.append(EmbeddedBatch(batch.records, (batch.vectors[0].to(backbone.device),)))
             yield [record.id for record in batch.records], batch.vectors[0], batch.vectors[1]
 
-    batches = embedded()
-    first = next(batches, None)
-    if first is None:
-        return Fitted(None, tuple(failures))
-
-    def all_batches() -> Iterator[tuple[list[str], torch.Tensor, torch.Tensor]]:
-        yield first
-        yield from batches
-
-    aligner, _ = fit_aligner(
-        all_batches(),
-        backbone=encoder_ref(backbone),
-        clip=encoder_ref(clip),
-        criterion=criterion,
-        concepts=_concept_vectors(clip),
-    )
+    with closing(embedded()) as batches:
+        if (first := next(batches, None)) is None:
+            return Fitted(None, tuple(failures))
+        aligner, _ = fit_aligner(
+            chain((first,), batches),
+            backbone=encoder_ref(backbone),
+            clip=encoder_ref(clip),
+            criterion=criterion,
+            concepts=_concept_vectors(clip),
+        )
     return Fitted(aligner, tuple(failures), kept)
 
 

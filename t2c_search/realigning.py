@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t2c_search.card import ALIGNER_BLOB, CONCEPTS_BLOB, CollectionCard, write_card
 from t2c_search.encoders import registry
 from t2c_search.errors import StoreError, UsageError
+from t2c_search.fitting import fit
 from t2c_search.indexing.report import NoProgress, Progress
 from t2c_search.indexing.statistics_state import mark_dirty, save_statistics
 from t2c_search.models import ModelSelection, encoder_ref, trusted
@@ -54,6 +56,36 @@ def check_native(card: CollectionCard, name: str) -> None:
             f"collection {name!r} does not keep its backbone's own vectors, so it cannot be realigned; index the images "
             "under another name with --native, which keeps them from then on"
         )
+
+
+def choose_aligner(
+    file: str | Path | None,
+    images: Sequence[str | Path],
+    card: CollectionCard,
+    choice: ModelSelection,
+    *,
+    pairs: int | None,
+    progress: Progress | None,
+) -> Aligner:
+    """Load an aligner from its file, or fit one on images. Raises UsageError unless one of the two is given."""
+    from t2c_search.alignment.aligner import Aligner
+
+    if (file is None) == (not images):
+        raise UsageError(
+            "give one of the two: an aligner's file, made by t2c fit (--aligner), or images to fit one on (--fit-images)"
+        )
+    if file is not None:
+        return Aligner.load(file)
+    return fit(
+        images,
+        backbone=choice.backbone or trusted(card.backbone.id, "--backbone"),
+        clip=choice.clip or trusted(card.clip.id, "--clip"),
+        pairs=pairs,
+        device=choice.device,
+        dtype=choice.dtype,
+        compile=choice.compile,
+        progress=progress,
+    )
 
 
 def realign(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,12 @@ from PIL import Image
 
 from t2c_search.collection import Collection, open_collection
 from t2c_search.errors import CollectionFormatError, CollectionNotFoundError, UsageError
+from t2c_search.fitting import fit
 from t2c_search.stores import open_store
+from t2c_search.testing.qdrant_stub import QdrantStub
 from t2c_search.types import CLIP, NATIVE
+from tests.cli.conftest import Outcome
+from tests.cli.conftest import t2c as t2c  # a fixture
 from tests.encoders.tiny import save_open_clip, save_timm
 
 IMAGES = 24
@@ -79,6 +85,84 @@ def test_models_may_move_but_not_change(photos: Collection, folder: Path, store:
         pytest.raises(UsageError, match=r"made with the CLIP model .*clip.*other.* has other weights"),
     ):
         opened.search("a dog")
+
+
+def test_an_existing_collection_must_be_what_is_asked_for(
+    photos: Collection, folder: Path, ids: dict[str, str], store: str, tmp_path: Path
+) -> None:
+    images = folder / "images"
+    same = shutil.copytree(folder / "backbone", tmp_path / "same")
+    other_clip = save_open_clip(tmp_path / "clip", seed=9)
+    other_backbone = save_timm(tmp_path / "backbone", "test_resnet.r160_in1k", seed=9)
+    fitted, refitted = tmp_path / "fitted", tmp_path / "refitted"
+    with open_collection("photos", store) as opened:
+        fitted.write_bytes(opened.store.read_blob("aligner") or b"")
+    fit([images], pairs=20, **ids).save(refitted)
+    agreeing = ids | {"backbone": f"timm:local-dir:{same}"}
+    with open_collection("photos", store, **agreeing) as opened:
+        assert opened.index([images], keep_native=True, quantization="none", aligner=fitted).unchanged == IMAGES
+        for wrong, message in (
+            ({"keep_native": False}, "keeps its backbone's own vectors.*index under another name"),
+            ({"quantization": "int8"}, "made with quantization 'none', not 'int8': leave --quantization out"),
+            ({"aligner": refitted}, "has another aligner than '.*refitted'.*t2c realign"),
+        ):
+            with pytest.raises(UsageError, match=message):
+                opened.index([images], **wrong)
+    for named, message in (
+        ({"clip": other_clip}, "made with the CLIP model .* has other weights"),
+        ({"backbone": other_backbone}, "made with the backbone .* has other weights"),
+    ):
+        with open_collection("photos", store, **named) as opened, pytest.raises(UsageError, match=message):
+            opened.index([images])
+
+
+def test_a_collection_without_aligner_refuses_a_backbone(folder: Path, ids: dict[str, str], store: str) -> None:
+    with open_collection("photos", store, clip=ids["clip"]) as opened:
+        opened.index([folder / "images"])
+    with open_collection("photos", store, backbone=ids["clip"]) as opened:
+        assert opened.index([folder / "images"]).unchanged == IMAGES
+    with open_collection("photos", store, backbone=ids["backbone"]) as opened:
+        with pytest.raises(UsageError, match="made with the backbone .*clip.*backbone.* has other"):
+            opened.index([folder / "images"])
+        with pytest.raises(UsageError, match="is the CLIP model itself: leave --aligner out"):
+            open_collection("photos", store).index([folder / "images"], aligner="none-there")
+
+
+@pytest.mark.parametrize("engine", ["embedded", "server", "memory"])
+def test_a_field_gets_a_type_and_an_index_later_but_no_other_type(folder: Path, tmp_path: Path, engine: str) -> None:
+    prices = "".join(f"{number}.png,noise,{number}.5\n" for number in range(IMAGES))
+    (tmp_path / "prices.csv").write_text(f"image,caption,price\n{prices}")
+    table = {"captions": tmp_path / "prices.csv"}
+    with ExitStack() as stack:
+        location = {"embedded": str(tmp_path / "s.t2c"), "memory": ":memory:"}.get(engine)
+        location = location or stack.enter_context(QdrantStub()).url
+        photos = stack.enter_context(open_collection("photos", location, clip="mini", backbone="mini"))
+        photos.index([folder / "images"], **table)
+        assert photos.count("price >= 20").count == 0  # it is text
+        report = photos.index([folder / "images"], fields={"price": "float"}, **table)
+        assert (report.updated, report.indexed) == (IMAGES, 0)
+        assert photos.count("price >= 20").count == IMAGES - 20
+        assert photos.store.spec().indexes["price"] == "float"
+        with pytest.raises(UsageError, match="field 'price' of collection 'photos' is of type float, not integer"):
+            photos.index([folder / "images"], fields={"price": "integer"}, **table)
+        assert photos.index([folder / "images"], **table).unchanged == IMAGES  # the type stays
+
+
+def test_options_of_the_command_line_that_cannot_be_followed_are_refused(
+    t2c: Callable[..., Outcome], folder: Path, store: str
+) -> None:
+    where = (folder / "images", "-c", "photos", "--store", store)
+    made = ("--clip", "mini", "--backbone", "mini", "--quantization", "int8")
+    assert t2c("index", *where, *made).code == 0
+    assert t2c("index", *where, *made).code == 0
+    for option, message in (
+        (("--native",), "does not keep its backbone's own vectors"),
+        (("--quantization", "none"), "made with quantization 'int8', not 'none'"),
+        (("--backbone", "mini:cnn"), "made with the backbone 'mini'"),
+        (("--text", "st:other"), "made with the text tower of 'mini', not 'st:other'"),
+    ):
+        done = t2c("index", *where, *option)
+        assert (done.code, message in " ".join(done.err.split())) == (2, True), done.err
 
 
 def test_a_newer_format_is_refused(photos: Collection, store: str) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2c_search.collection import Collection, fit, open_collection
+from t2c_search.collection import Collection, open_collection
 from t2c_search.errors import AlignerMismatchError, StoreError, UsageError
+from t2c_search.fitting import fit
 from t2c_search.stores import list_collections, open_store
 from t2c_search.testing.qdrant_stub import QdrantStub
 from t2c_search.types import CLIP, NATIVE, Points

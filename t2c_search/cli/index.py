@@ -19,6 +19,7 @@ from t2c_search.cli import options
 from t2c_search.cli.app import app
 from t2c_search.cli.options import SETTINGS
 from t2c_search.cli.render import err, key_value_table, out, print_json, progress_bar
+from t2c_search.errors import UsageError
 
 if TYPE_CHECKING:
     from t2c_search.alignment.report import FitReport
@@ -61,11 +62,11 @@ def index(
         bool, typer.Option("--native", help="Keep the backbone's own vectors too, to align them anew later.")
     ] = False,
     quantization: Annotated[
-        Literal["none", "int8", "tq4"],
+        Literal["none", "int8", "tq4"] | None,
         typer.Option(
             "--quantization", help="Hold vectors in memory in a quarter (int8) or an eighth (tq4) of the room."
         ),
-    ] = "none",
+    ] = None,
     sync: Annotated[
         bool, typer.Option("--sync", help="Also delete what is gone from the folders from the collection.")
     ] = False,
@@ -77,6 +78,7 @@ def index(
     ] = False,
     device: options.DeviceName = SETTINGS.device,
     dtype: options.DtypeName = SETTINGS.dtype,
+    compile: options.Compile = SETTINGS.compile,
     batch_size: options.BatchSize = SETTINGS.batch_size,
     workers: options.Workers = SETTINGS.workers,
     engine: Annotated[
@@ -104,13 +106,19 @@ def index(
       find . -name '*.jpg' -newer last | t2c index - clips/*.mp4 --every 2
     """
     from t2c_search.collection import open_collection
-    from t2c_search.indexing.allocation import keep_freed_memory
+    from t2c_search.indexing.allocation import keep_freed_memory, sleep_while_waiting
     from t2c_search.indexing.fields import parse_types
 
     keep_freed_memory()
+    sleep_while_waiting()
     with open_collection(
-        collection, store, clip=clip, backbone=backbone, text=text, device=device, dtype=dtype
+        collection, store, clip=clip, backbone=backbone, text=text, device=device, dtype=dtype, compile=compile
     ) as images:
+        if images.card is not None and text not in (None, made_with := images.card.text or images.card.clip.id):
+            raise UsageError(
+                f"collection {collection!r} was made with the text tower of {made_with!r}, not {text!r}: leave --text out "
+                "here, and name it when searching"
+            )
         stop = Event()
         reports = (
             images.watch(sources, captions=captions, sync=sync, batch_size=batch_size, workers=workers, stop=stop)
@@ -125,7 +133,7 @@ def index(
                 every=every,
                 aligner=aligner,
                 fit_pairs=fit_pairs,
-                keep_native=native,
+                keep_native=native or None,
                 quantization=quantization,
                 sync=sync,
                 batch_size=batch_size,
@@ -151,6 +159,7 @@ def retry(
     store: options.StoreLocation = SETTINGS.store,
     device: options.DeviceName = SETTINGS.device,
     dtype: options.DtypeName = SETTINGS.dtype,
+    compile: options.Compile = SETTINGS.compile,
     batch_size: options.BatchSize = SETTINGS.batch_size,
     workers: options.Workers = SETTINGS.workers,
     json: options.Json = False,
@@ -162,10 +171,14 @@ def retry(
       t2c retry -c photos --store ./photos.t2c
     """
     from t2c_search.collection import open_collection
-    from t2c_search.indexing.allocation import keep_freed_memory
+    from t2c_search.indexing.allocation import keep_freed_memory, sleep_while_waiting
 
     keep_freed_memory()
-    with open_collection(collection, store, device=device, dtype=dtype) as images, progress_bar() as progress:
+    sleep_while_waiting()
+    with (
+        open_collection(collection, store, device=device, dtype=dtype, compile=compile) as images,
+        progress_bar() as progress,
+    ):
         report = images.retry(batch_size=batch_size, workers=workers, progress=progress)
     if report.seen or json:
         _show(report, None, collection, store, json=json)
@@ -188,6 +201,7 @@ def fit(
     ] = "auto",
     device: options.DeviceName = SETTINGS.device,
     dtype: options.DtypeName = SETTINGS.dtype,
+    compile: options.Compile = SETTINGS.compile,
     batch_size: options.BatchSize = SETTINGS.batch_size,
     workers: options.Workers = SETTINGS.workers,
     json: options.Json = False,
@@ -198,10 +212,11 @@ def fit(
     Example:
       t2c fit --backbone timm:resnet50 --clip open_clip:ViT-B-32/laion2b_s34b_b79k --images ~/Pictures -o rn50.safetensors
     """
-    from t2c_search.collection import fit as fit_on
-    from t2c_search.indexing.allocation import keep_freed_memory
+    from t2c_search.fitting import fit as fit_on
+    from t2c_search.indexing.allocation import keep_freed_memory, sleep_while_waiting
 
     keep_freed_memory()
+    sleep_while_waiting()
     with progress_bar() as progress:
         aligner = fit_on(
             images,
@@ -211,6 +226,7 @@ def fit(
             criterion=criterion,
             device=device,
             dtype=dtype,
+            compile=compile,
             batch_size=batch_size,
             workers=workers,
             progress=progress,

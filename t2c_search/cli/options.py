@@ -27,7 +27,10 @@ TextId = Annotated[
 ]
 DeviceName = Annotated[Device, typer.Option("--device", help="Where models run.")]
 DtypeName = Annotated[Dtype, typer.Option("--dtype", help="Precision of models; float32 on a CPU when auto.")]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per forward pass.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile image models with torch.compile before they run.")]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", min=1, help="Images per forward pass; what fits the memory when left out.")
+]
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Decoding threads; the number of processors when left out.")
 ]

@@ -4,7 +4,8 @@
     acme = "acme.encoders:load"
 
 where ``load(name, *, device, dtype)`` returns an ImageEncoder, a TextEncoder or a DualEncoder whose ``id`` is
-``acme:NAME``, and passes ``t2c_search.testing.encoders.EncoderContract``.
+``acme:NAME``, and passes ``t2c_search.testing.encoders.EncoderContract``. Where it runs a torch module, a method
+``compile()`` lets users have that compiled.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def kinds() -> tuple[str, ...]:
     return (*_BUILT_IN, *(name for name in _plugins() if name not in _BUILT_IN))
 
 
-def load(encoder_id: str, *, device: Device = "auto", dtype: Dtype = "auto") -> Encoder:
-    """Load the encoder that an id names onto a device.
+def load(encoder_id: str, *, device: Device = "auto", dtype: Dtype = "auto", compile: bool = False) -> Encoder:
+    """Load the encoder that an id names onto a device; ``compile`` has its image side compiled, if it runs a torch module.
 
     Raises UnknownEncoderError when the id names nothing, EncoderError when the model cannot be loaded.
     """
@@ -51,12 +52,16 @@ def load(encoder_id: str, *, device: Device = "auto", dtype: Dtype = "auto") -> 
     encoder = _factory(kind, encoder_id)(name, device=device, dtype=dtype)
     if not _sees_images(encoder) and not _reads_texts(encoder):
         raise EncoderError(f"encoder kind {kind!r} made a {type(encoder).__name__}, which is no encoder")
+    if compile and hasattr(encoder, "compile"):
+        encoder.compile()
     return encoder
 
 
-def load_image_encoder(encoder_id: str, *, device: Device = "auto", dtype: Dtype = "auto") -> ImageEncoder:
+def load_image_encoder(
+    encoder_id: str, *, device: Device = "auto", dtype: Dtype = "auto", compile: bool = False
+) -> ImageEncoder:
     """Load an encoder of images. Raises UsageError when the id names one of texts only, else as ``load``."""
-    encoder = load(encoder_id, device=device, dtype=dtype)
+    encoder = load(encoder_id, device=device, dtype=dtype, compile=compile)
     if not _sees_images(encoder):
         raise UsageError(f"{encoder_id!r} reads texts only: it can be a text tower, not a backbone or CLIP model")
     return encoder
@@ -70,12 +75,14 @@ def load_text_encoder(encoder_id: str, *, device: Device = "auto", dtype: Dtype 
     return encoder
 
 
-def load_clip(encoder_id: str, *, device: Device = "auto", dtype: Dtype = "auto") -> ImageEncoder:
+def load_clip(
+    encoder_id: str, *, device: Device = "auto", dtype: Dtype = "auto", compile: bool = False
+) -> ImageEncoder:
     """Load a CLIP model: a DualEncoder, or image vectors precomputed by one, which an aligner can be fitted to.
 
     Raises UsageError when the id names something that has only one tower by nature, else as ``load``.
     """
-    encoder = load_image_encoder(encoder_id, device=device, dtype=dtype)
+    encoder = load_image_encoder(encoder_id, device=device, dtype=dtype, compile=compile)
     if not _reads_texts(encoder) and encoder.decode_size != _LOOKS_UP:
         raise UsageError(
             f"{encoder_id!r} has no text tower, so it cannot be the CLIP model; use it as the backbone, "

@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from PIL import Image
 
+from t2c_search.encoders.compiling import Forward, compiled
 from t2c_search.encoders.fingerprint import digest_json, digest_weights
 from t2c_search.encoders.placement import Placement
 from t2c_search.encoders.preprocessing import Preprocessing
@@ -35,6 +36,7 @@ class ImageTower:
         # Convolutions run a third faster channels-last, on CPUs too; on mps the layout has given wrong results.
         self._layout = torch.contiguous_format if placement.device.type == "mps" else torch.channels_last
         self.module.to(memory_format=self._layout)
+        self._forward: Forward = self.embed
         self.image_dim = self._probe()
 
     @property
@@ -59,13 +61,17 @@ class ImageTower:
                 pixels = pixels.to(memory_format=self._layout)  # before it is four times as large
             pixels = self._preprocessing.normalise(pixels)
             with self._placement.autocast():
-                rows = self.embed(pixels)
+                rows = self._forward(pixels)
         # The copy is an ordinary tensor: an inference tensor would fail in its user's in-place or autograd code.
         return rows.to(torch.float32, copy=True)
 
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:
         """Run the module on normalised pixels."""
         return self.module(pixels)  # type: ignore[no-any-return]
+
+    def compile(self) -> None:
+        """Have the image side compiled with torch.compile, which takes a minute when it first runs."""
+        self._forward = compiled(self.id, self.embed)
 
     def _to_device(self, batch: torch.Tensor) -> torch.Tensor:
         """Copy a batch to the device; to a GPU, from pinned memory, while that still computes the one before."""

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from t2c_search.errors import T2CError
+from t2c_search.errors import EncoderError, T2CError
+from t2c_search.indexing.batch_size import FIRST_BATCH, measuring
 from t2c_search.indexing.decode import decode
 from t2c_search.indexing.metadata import measured_payload
 from t2c_search.indexing.profile import DECODE, EMBED, READ, WAIT_DECODE, StageClock
@@ -56,17 +57,18 @@ def embed(
     inputs: Iterable[ImageInput],
     encoders: Sequence[ImageEncoder],
     *,
-    batch_size: int,
     on_failure: Callable[[Failure], None],
+    batch_size: int | None = None,
     workers: int | None = None,
     clock: StageClock | None = None,
 ) -> Generator[EmbeddedBatch, None, None]:
     """Embed images with one or several encoders, decoding each once, in order, ``batch_size`` at a time.
 
-    ``workers`` threads decode (as many as processors when None); ``inputs`` is read at most a batch and two images per
-    thread ahead. An image that cannot be read, decoded or embedded goes to ``on_failure``, in the caller's thread, and
-    stops nothing. A batch that the model fails on is tried again in halves; where its device is out of memory, the
-    batches after it are as small.
+    When that is None, a small first batch tells how many fit into the free memory. ``workers`` threads decode (as many
+    as processors when None); ``inputs`` is read at most a batch and two images per thread ahead. An image that cannot be
+    read, decoded or embedded goes to ``on_failure``, in the caller's thread, and stops nothing. A batch that the model
+    fails on is tried again in halves; where its device is out of memory, the batches after it are as small. Raises
+    EncoderError when the model can run on nothing.
     """
     clock = clock or StageClock()
     workers = count_threads(workers)
@@ -74,9 +76,9 @@ def embed(
     prepare = partial(_prepare, encoders=encoders, decode_size=decode_size(encoders), clock=clock)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="t2c-decode")
     try:
-        prepared = _map_in_order(pool, prepare, inputs, ahead=batch_size + 2 * workers)
-        ready = _without_failures(prepared, on_failure)
         forward = _Forward(encoders, batch_size, on_failure)
+        prepared = _map_in_order(pool, prepare, inputs, ahead=lambda: forward.batch_size + 2 * workers)
+        ready = _without_failures(prepared, on_failure)
         while batch := _take(ready, forward.batch_size, clock):
             with clock.measure(EMBED):
                 embedded = forward.run(batch)
@@ -122,13 +124,13 @@ def _prepare(
 
 
 def _map_in_order(
-    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int
+    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], *, ahead: Callable[[], int]
 ) -> Iterator[Result]:
-    """Yield ``function`` of every item, in order, with at most ``ahead`` items taken and not yet yielded."""
+    """Yield ``function`` of every item, in order, with at most ``ahead()`` items taken and not yet yielded."""
     window: deque[Future[Result]] = deque()
     for item in items:
         window.append(pool.submit(function, item))
-        if len(window) == ahead:
+        while len(window) >= ahead():
             yield window.popleft().result()
     while window:
         yield window.popleft().result()
@@ -153,14 +155,25 @@ class _Forward:
     """The models' part: batches of prepared images to vectors, in pieces that the device has room for."""
 
     def __init__(
-        self, encoders: Sequence[ImageEncoder], batch_size: int, on_failure: Callable[[Failure], None]
+        self, encoders: Sequence[ImageEncoder], batch_size: int | None, on_failure: Callable[[Failure], None]
     ) -> None:
-        self.batch_size = batch_size
+        self.batch_size = batch_size or FIRST_BATCH
+        self._is_chosen = batch_size is not None
         self._encoders = encoders
         self._on_failure = on_failure
 
     def run(self, batch: list[_Prepared]) -> list[EmbeddedBatch]:
         """Embed a batch, in one piece if that works."""
+        if self._is_chosen:
+            return self._run(batch)
+        self._is_chosen = True
+        choose = measuring(self._encoders[0].device, batch[0].tensors)
+        embedded = self._run(batch)
+        if self.batch_size == FIRST_BATCH:  # there was room for it
+            self.batch_size = choose(len(batch))
+        return embedded
+
+    def _run(self, batch: list[_Prepared]) -> list[EmbeddedBatch]:
         import torch  # here, so that a run that finds nothing to embed never loads it
 
         if len(batch) > self.batch_size:
@@ -170,6 +183,8 @@ class _Forward:
                 encoder.encode_images(_stack([item.tensors[index] for item in batch], encoder.device))
                 for index, encoder in enumerate(self._encoders)
             )
+        except EncoderError:  # it can run on none
+            raise
         except RuntimeError as exc:  # out of memory, a shape that does not fit, and most else that torch raises
             reason = f"the model failed on it: {exc}"
             if isinstance(exc, torch.OutOfMemoryError):
@@ -183,7 +198,7 @@ class _Forward:
 
     def _run_in_halves(self, batch: list[_Prepared]) -> list[EmbeddedBatch]:
         middle = len(batch) // 2
-        return self.run(batch[:middle]) + self.run(batch[middle:])
+        return self._run(batch[:middle]) + self._run(batch[middle:])
 
 
 def _stack(tensors: list[torch.Tensor], device: torch.device) -> torch.Tensor:

@@ -1,7 +1,8 @@
-"""Types of payload fields: what people write is text; filters on numbers and dates need more."""
+"""Payload fields beyond those of the image file: which there are, and their types, as filters on numbers need more than text."""
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from t2c_search.errors import UsageError
-from t2c_search.indexing.metadata import CAPTIONS, MEASURED
+from t2c_search.indexing.metadata import CAPTIONS, MEASURED, PAYLOAD_INDEXES
 from t2c_search.indexing.remarks import Remarks
-from t2c_search.stores.protocol import FieldType
+from t2c_search.stores.protocol import FieldType, VectorStore
 from t2c_search.types import Payload
 
+_BLOB = "fields"
 _INT64 = range(-(2**63), 2**63)
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -39,6 +41,24 @@ def check_types(types: Mapping[str, Any]) -> dict[str, FieldType]:
         if name in MEASURED or name == CAPTIONS or not name:
             raise UsageError(f"the type of field {name!r} is fixed; leave it out")
     return cast("dict[str, FieldType]", dict(types))
+
+
+def field_types(store: VectorStore) -> dict[str, FieldType]:
+    """Return the types of the fields that people write, as the collection indexes them."""
+    return {name: kind for name, kind in store.spec().indexes.items() if name not in PAYLOAD_INDEXES}
+
+
+def known_fields(store: VectorStore) -> set[str]:
+    """Return the payload fields that expressions may name."""
+    content = store.read_blob(_BLOB)
+    return {*MEASURED, *PAYLOAD_INDEXES, *(json.loads(content) if content else ())}
+
+
+def remember_fields(store: VectorStore, names: Iterable[str]) -> None:
+    """Note fields that people wrote beside images, so that a misspelt one can be told from a rare one."""
+    known = known_fields(store)
+    if new := set(names) - known:
+        store.write_blob(_BLOB, json.dumps(sorted(new | known)).encode())
 
 
 def typed(fields: Payload, types: Mapping[str, FieldType], path: str, remarks: Remarks) -> Payload:

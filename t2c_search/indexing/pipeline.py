@@ -36,7 +36,7 @@ def index_images(
     store: VectorStore,
     load_encoder: Callable[[], ImageEncoder],
     load_projection: Callable[[], Projection],
-    batch_size: int,
+    batch_size: int | None = None,
     keep_native: bool = False,
     workers: int | None = None,
     sync: Sequence[str] = (),
@@ -50,7 +50,8 @@ def index_images(
     The projection maps the encoder's rows (n, d) to unit rows (n, d_clip); both are loaded only when something must be
     embedded. ``keep_native`` stores the encoder's own rows too. Points at or below the absolute paths in ``sync`` are
     deleted when their files are gone. Inputs that ``embedded`` holds already are taken from there.
-    ``elsewhere``, where given, embeds and writes the others, and this process reads no image, not even for its hash.
+    ``elsewhere``, where given, embeds and writes the others; this process reads images only for their hashes, those on
+    its disks that are new to a collection that is not empty.
 
     A run that is killed loses only what the store had not acknowledged; the next one goes on from there and ends with
     the same collection. Raises StoreError when the store fails. Images that fail are in the report and, with the
@@ -63,7 +64,7 @@ def index_images(
         Writer(store, run.clock) as writer,
     ):
         new = run.changed(run.without(embedded, inputs), pool)
-        if elsewhere is None and store.count():
+        if store.count():
             new = run.without_twins(new, pool, writer)
         batches = _embed(new if elsewhere is None else iter(()), load_encoder, batch_size, workers, run)
         with closing(batches):
@@ -78,7 +79,7 @@ def index_images(
 def _embed(
     inputs: Iterator[ImageInput],
     load_encoder: Callable[[], ImageEncoder],
-    batch_size: int,
+    batch_size: int | None,
     workers: int | None,
     run: Run,
 ) -> Generator[EmbeddedBatch, None, None]:

@@ -1,4 +1,8 @@
-"""Files whose bytes the collection has already: renamed ones and copies take over its vectors, and cost no embedding."""
+"""Files whose bytes the collection has already: renamed ones and copies take over its vectors, and cost no embedding.
+
+Equal files that are new in the same run are all embedded: to tell them, each file would have to be read once more before
+it is, and the first one's vector waited for.
+"""
 
 from __future__ import annotations
 

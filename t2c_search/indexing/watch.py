@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from glob import escape
 from itertools import chain
@@ -21,7 +23,7 @@ _SIDECARS = (".txt", ".json")
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Absolute paths: images and new folders to index, and files and folders that are no longer there."""
+    """Absolute paths: images and folders to index, and files and folders of which some may be no longer there."""
 
     touched: tuple[str, ...]
     gone: tuple[str, ...]
@@ -30,12 +32,17 @@ class Changes:
 def watch(folders: Iterable[str | Path], stop: Event) -> Iterator[Changes]:
     """Begin to watch now, and return the changes from now on, in batches, until ``stop`` is set.
 
-    What happens between two batches is in the next one. Raises UsageError for what is no folder, or cannot be watched.
+    What happens between two batches is in the next one. Links to folders are followed, and paths are those that a listing
+    gives; what a link to a file leads to is not watched. Raises UsageError for what is no folder, or cannot be watched.
     """
     roots = [Path(folder).expanduser().absolute() for folder in folders]
     for root in roots:
         if not root.is_dir():
             raise UsageError(f"{str(root)!r} cannot be watched: name folders of this machine")
+    return _changes(roots, _begin(roots, stop), stop)
+
+
+def _begin(roots: Sequence[Path], stop: Event) -> Iterator[set[Path]]:
     batches = watchfiles.watch(
         *roots,
         watch_filter=None,
@@ -50,27 +57,82 @@ def watch(folders: Iterable[str | Path], stop: Event) -> Iterator[Changes]:
         first = next(batches, set())
     except OSError as exc:  # the system's limit of watches, above all
         raise UsageError(f"{', '.join(map(str, roots))} cannot be watched: {exc}") from exc
-    found = (_changes({Path(path) for _, path in batch}, roots) for batch in chain([first], batches))
-    return (changes for changes in found if changes.touched or changes.gone)
+    return ({Path(path) for _, path in batch} for batch in chain([first], batches))
 
 
-def _changes(paths: Iterable[Path], roots: Sequence[Path]) -> Changes:
-    touched, gone = set(), set()
-    for path in paths:
-        if path in roots or _is_hidden(path, roots):
+def _changes(roots: Sequence[Path], batches: Iterator[set[Path]], stop: Event) -> Iterator[Changes]:
+    tree = _Tree(roots)
+    while (paths := next(batches, None)) is not None:
+        links = {path for path in paths if tree.is_link(path)}
+        if links:  # the system follows those there at the beginning only: begin anew, and look everywhere once
+            begun = _begin(roots, stop)
+            paths |= next(batches, set())
+            batches, tree = begun, _Tree(roots)
+        found = _changes_of(paths, tree)
+        if links:
+            found = Changes(_posix(roots), _posix({*links, *map(Path, found.gone)}))
+        if found.touched or found.gone:
+            yield found
+
+
+class _Tree:
+    """The folders under watch, each by the one name that a listing gives it, whichever links lead there."""
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self.roots = roots
+        self._names: dict[str, Path] = {}
+        self._links: set[Path] = set()
+        for root in roots:
+            self.enter(root)
+
+    def enter(self, folder: Path) -> None:
+        """Note a folder and those below it, in a listing's order."""
+        real = os.path.realpath(folder)
+        if real in self._names:
+            return
+        self._names[real] = folder
+        with suppress(OSError), os.scandir(folder) as entries:  # it may be gone, or not to be read
+            below = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+            for path in (folder / name for name in below):
+                if path.is_symlink():
+                    self._links.add(path)
+                self.enter(path)
+
+    def name(self, path: Path) -> Path:
+        """Return what a listing calls a path."""
+        folder = self._names.get(os.path.realpath(path.parent))
+        return path if folder is None or path in self.roots else folder / path.name
+
+    def is_link(self, path: Path) -> bool:
+        """Tell whether a path is, or was, a link to a folder."""
+        return path in self._links or (path.is_symlink() and path.is_dir() and not self.is_passed_over(path))
+
+    def is_passed_over(self, path: Path) -> bool:
+        """Tell whether a path is a root, of which only the content matters, or hidden."""
+        root = next(root for root in self.roots if path.is_relative_to(root))
+        return path in self.roots or any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _changes_of(paths: Iterable[Path], tree: _Tree) -> Changes:
+    touched: set[Path] = set()
+    gone: set[Path] = set()
+    for path in {tree.name(path) for path in paths}:
+        if tree.is_passed_over(path):
             continue
         if not path.exists():
-            gone.add(path.as_posix())
-        elif path.is_dir() or path.suffix.lower() in SUFFIXES:
-            touched.add(path.as_posix())
+            gone.add(path)
+        elif path.is_dir():
+            tree.enter(path)
+            touched.add(path)
+        elif path.suffix.lower() in SUFFIXES:
+            touched.add(path)
         elif path.suffix.lower() in _SIDECARS:
-            touched.update(image.as_posix() for image in _images_beside(path))
-    return Changes(tuple(sorted(touched)), tuple(sorted(gone)))
+            touched.update(_images_beside(path))
+    return Changes(_posix(touched), _posix(gone))
 
 
-def _is_hidden(path: Path, roots: Iterable[Path]) -> bool:
-    root = next(root for root in roots if path.is_relative_to(root))
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
+def _posix(paths: Iterable[Path]) -> tuple[str, ...]:
+    return tuple(sorted(path.as_posix() for path in paths))
 
 
 def _images_beside(sidecar: Path) -> Iterator[Path]:

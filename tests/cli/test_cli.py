@@ -137,7 +137,8 @@ def test_every_file_broken(t2c: T2C, world: World, store: Path, tmp_path: Path) 
     (broken / "empty.jpg").write_bytes(b"")
     (broken / "text.png").write_text("no picture")
     for backbone in ([], ["--backbone", world.backbone]):
-        failed = t2c("index", broken, "--store", store, "--clip", world.clip, *backbone, "--json")
+        where = ("--store", store, "-c", f"photos-{len(backbone)}")
+        failed = t2c("index", broken, *where, "--clip", world.clip, *backbone, "--json")
         assert failed.code == 3
         assert {Path(failure["path"]).name for failure in failed.json["failures"]} == {"empty.jpg", "text.png"}
 

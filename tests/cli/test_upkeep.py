@@ -114,7 +114,7 @@ class Watched:
 
     def reports_until(self, done: Callable[[dict[str, int]], bool]) -> dict[str, int]:
         """Add up reports, as one change may come in two batches."""
-        counts = dict.fromkeys(("indexed", "renamed", "deleted", "failed"), 0)
+        counts = dict.fromkeys(("indexed", "renamed", "copied", "deleted", "failed"), 0)
         while not done(counts):
             report = self.next_report()
             counts = {name: count + report[name] for name, count in counts.items()}
@@ -150,6 +150,41 @@ def test_watch_indexes_what_comes_moves_and_goes_until_ctrl_c(t2c: T2C, images: 
         watched.wait_for("watch ended")
     assert t2c("info", *collection, "--json").json["images"] == 40
     assert t2c("index", images, *options, "--sync", "--json").json["unchanged"] == 40
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes links")
+def test_watch_follows_links_to_folders_and_names_each_image_as_a_listing_does(
+    t2c: T2C, images: Path, options: list[object], tmp_path: Path
+) -> None:
+    for name in ("elsewhere", "later"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        Image.new("RGB", (50, 40), "red").save(tmp_path / name / f"{name}.png")
+    (images / "link").symlink_to(tmp_path / "elsewhere")
+    (images / "a").symlink_to(images / "below")  # listed before the folder itself
+    (images / "loop").symlink_to(images)
+
+    def one(field: str) -> Callable[[dict[str, int]], bool]:
+        return lambda counts: counts[field] == 1
+
+    with watching(images, *options, "--sync") as watched:
+        assert watched.next_report()["indexed"] == 41
+        watched.wait_for("watching")
+        for number, folder in enumerate((tmp_path / "elsewhere", tmp_path / "elsewhere" / "deep", images / "below")):
+            Image.new("RGB", (50, 40), (0, 0, 50 * number)).save(folder / "new.png")
+            watched.reports_until(one("indexed"))
+        (images / "more").symlink_to(tmp_path / "later")
+        watched.reports_until(one("copied"))
+        Image.new("RGB", (50, 40), "green").save(tmp_path / "later" / "deep" / "new.png")
+        watched.reports_until(one("indexed"))
+        (images / "link").unlink()
+        watched.reports_until(lambda counts: counts["deleted"] == 3)
+        Image.new("RGB", (50, 40), "blue").save(images / "below" / "last.png")
+        watched.reports_until(one("indexed"))
+        watched.child.send_signal(signal.SIGINT)
+        assert watched.child.wait(PATIENCE_SECONDS) == 0
+    listed = t2c("index", images, *options, "--sync", "--json").json
+    assert (listed["seen"], listed["unchanged"], listed["deleted"]) == (44, 44, 0)
+    assert t2c("info", *options[:4], "--json").json["images"] == 44
 
 
 def test_only_folders_can_be_watched(t2c: T2C, images: Path, options: list[object]) -> None:

@@ -19,6 +19,10 @@ def load_tiny() -> tuple[TinyEncoder, Callable[[torch.Tensor], torch.Tensor]]:
     return TinyEncoder(), torch.nn.functional.normalize
 
 
+def load_pair() -> tuple[TinyEncoder, TinyEncoder]:
+    return TinyEncoder(), TinyEncoder(seed=1)
+
+
 @dataclass(frozen=True, slots=True)
 class Deadly(ImageInput):
     """An image whose reading kills the process: every time, or the first time, of which ``marker`` then tells."""

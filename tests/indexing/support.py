@@ -19,6 +19,8 @@ from t2c_search.types import CLIP, NATIVE, Fingerprint, Payload
 
 DIM = 12
 SIDE = 16
+COUNT = 6
+"""Pictures of the ``photos`` fixture."""
 
 
 class TinyEncoder:
@@ -41,6 +43,10 @@ class TinyEncoder:
     def encode_images(self, batch: torch.Tensor) -> torch.Tensor:
         assert batch.dtype == torch.uint8
         return batch.flatten(1).float().div(255).sub(0.5) @ self._weights
+
+
+def no_encoder() -> TinyEncoder:
+    raise AssertionError("a model was loaded although nothing had to be embedded")
 
 
 def picture(seed: int, size: tuple[int, int] = (96, 64)) -> Image.Image:

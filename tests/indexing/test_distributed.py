@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from t2c_search.collection import open_collection
 from t2c_search.encoders import registry
 from t2c_search.errors import EncoderError, UnknownEncoderError, UsageError
-from t2c_search.indexing import distributed
-from t2c_search.indexing.distributed import _check_address, _place, _Placement, embed_on_ray
+from t2c_search.fitting import Batching, fit_on_images
+from t2c_search.indexing import crew, distributed
+from t2c_search.indexing.crew import Cluster, Placement, check_address, place
+from t2c_search.indexing.distributed import embed_on_ray, embed_pairs_on_ray
 from t2c_search.indexing.failures import read_failures
 from t2c_search.indexing.pipeline import index_images
 from t2c_search.indexing.report import IndexReport
@@ -23,8 +27,8 @@ from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.testing.qdrant_stub import QdrantStub
 
-from .on_ray import Deadly, load_tiny
-from .support import assert_same, create, index, picture, save_pictures
+from .on_ray import Deadly, load_pair, load_tiny
+from .support import TinyEncoder, assert_same, create, index, picture, save_pictures
 from .test_index import assert_statistics_are_true, no_encoder
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -74,6 +78,7 @@ def on_ray(
         store=store,
         load_model=load,
         open_store=partial(open_store, store.location, store.collection),
+        cluster=Cluster(),
         batch_size=batch_size,
     )
     return index_images(
@@ -143,6 +148,22 @@ def test_image_that_kills_every_worker_is_a_failure(
 
 
 @on_server
+def test_renamed_files_and_copies_take_over_vectors(photos: Path, store: VectorStore) -> None:
+    on_ray(list_images([photos]), store)
+    (photos / "empty.jpg").unlink()
+    (photos / "0003.jpg").rename(photos / "moved.jpg")
+    shutil.copy(photos / "0004.jpg", photos / "copy.jpg")
+    report = on_ray(list_images([photos]), store, load=no_encoder)
+    assert (report.renamed, report.copied, report.indexed, report.unchanged) == (1, 1, 0, 19)
+    save_pictures(photos, 3, first=30)
+    (photos / "0005.jpg").rename(photos / "moved-too.jpg")
+    report = on_ray(list_images([photos]), store)
+    assert (report.renamed, report.indexed, report.unchanged) == (1, 3, 20)
+    assert_same(store, in_this_process(photos))
+    assert_statistics_are_true(store)
+
+
+@on_server
 def test_nothing_new_starts_no_worker(photos: Path, store: VectorStore) -> None:
     index(list_images([photos]), store)
     (photos / "empty.jpg").unlink()
@@ -160,7 +181,7 @@ def test_model_that_cannot_be_loaded_ends_the_run(photos: Path, store: VectorSto
 def test_workers_that_die_at_the_start_end_the_run(
     photos: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributed, "_DEATHS", 1)
+    monkeypatch.setattr(crew, "_DEATHS", 1)
     with pytest.raises(EncoderError, match="the worker processes die, 3 in a row"):
         on_ray(list_images([photos]), store, load=partial(os._exit, 1))
     assert store.count() == 0
@@ -186,6 +207,40 @@ def test_collection_is_the_same_with_its_models_and_aligner(
         assert images.store.count() == 40
 
 
+class NeverRun(TinyEncoder):
+    def encode_images(self, batch: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("an image went through a model in the caller's process")
+
+
+@needs_kill
+@pytest.mark.parametrize("deadly", [False, True])
+def test_aligner_is_the_same_and_no_image_goes_through_a_model_here(
+    photos: Path, tmp_path: Path, cluster: None, deadly: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "_SAMPLE_BATCHES", 2)  # several calls for each worker
+    save_pictures(photos, 40, first=20)
+    options = {"pairs": 50, "criterion": "r2", "batching": Batching(4, 1)}
+    here = fit_on_images(list_images([photos]), *load_pair(), **options)
+    inputs = with_deadly(photos, "0011.jpg", str(tmp_path / "marker")) if deadly else list_images([photos])
+    elsewhere = partial(embed_pairs_on_ray, load_models=load_pair, cluster=Cluster(), batch_size=4)
+    there = fit_on_images(inputs, NeverRun(), NeverRun(1), elsewhere=elsewhere, **options)
+    assert (tmp_path / "marker").exists() == deadly
+    assert here.aligner is not None
+    assert there.aligner is not None
+    assert there.aligner.report.pairs == here.aligner.report.pairs
+    assert there.aligner.report.strength == here.aligner.report.strength
+    for part in ("weight", "bias", "axis"):
+        torch.testing.assert_close(getattr(there.aligner, part), getattr(here.aligner, part), atol=1e-4, rtol=0)
+    assert sorted(failure.path for failure in there.failures) == sorted(failure.path for failure in here.failures)
+    rows = [
+        {record.id: row for batch in made.embedded for record, row in zip(batch.records, batch.vectors[0], strict=True)}
+        for made in (here, there)
+    ]
+    assert rows[0].keys() == rows[1].keys()
+    for image, row in rows[0].items():
+        torch.testing.assert_close(rows[1][image], row)
+
+
 def test_missing_ray_is_told_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_pictures(tmp_path / "photos", 1)
     monkeypatch.setitem(sys.modules, "ray", None)
@@ -198,25 +253,25 @@ def test_missing_ray_is_told_before_anything_is_made(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("nodes", "threads", "use_gpus", "placement"),
     [
-        ([{"CPU": 2.0}], None, True, _Placement(2, 1, 0)),
-        ([{"CPU": 16.0}, {"CPU": 7.0}, {}], 4, False, _Placement(5, 4, 0)),
-        ([{"CPU": 16.0, "GPU": 4.0}, {"CPU": 8.0, "GPU": 1.0}, {"CPU": 64.0}], None, True, _Placement(5, 4, 1)),
-        ([{"CPU": 16.0, "GPU": 4.0}], 8, True, _Placement(2, 8, 1)),
-        ([{"CPU": 16.0, "GPU": 4.0}], None, False, _Placement(16, 1, 0)),
+        ([{"CPU": 2.0}], None, True, Placement(2, 1, 0)),
+        ([{"CPU": 16.0}, {"CPU": 7.0}, {}], 4, False, Placement(5, 4, 0)),
+        ([{"CPU": 16.0, "GPU": 4.0}, {"CPU": 8.0, "GPU": 1.0}, {"CPU": 64.0}], None, True, Placement(5, 4, 1)),
+        ([{"CPU": 16.0, "GPU": 4.0}], 8, True, Placement(2, 8, 1)),
+        ([{"CPU": 16.0, "GPU": 4.0}], None, False, Placement(16, 1, 0)),
     ],
 )
 def test_workers_fit_the_machines(
-    nodes: list[dict[str, float]], threads: int | None, use_gpus: bool, placement: _Placement
+    nodes: list[dict[str, float]], threads: int | None, use_gpus: bool, placement: Placement
 ) -> None:
-    assert _place(nodes, threads, use_gpus) == placement
+    assert place(nodes, threads, use_gpus) == placement
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:x", "ray://127.0.0.1:1"])
 def test_address_where_nothing_listens_is_said(address: str) -> None:
     with pytest.raises(UsageError, match=f"^no Ray cluster answers at '{address}'"):
-        _check_address(address)
+        check_address(address)
 
 
 def test_no_room_for_a_worker_is_said() -> None:
     with pytest.raises(UsageError, match="no machine of the Ray cluster has 8 processors"):
-        _place([{"CPU": 4.0}, {"CPU": 7.0}], 8, use_gpus=False)
+        place([{"CPU": 4.0}, {"CPU": 7.0}], 8, use_gpus=False)

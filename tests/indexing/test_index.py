@@ -29,14 +29,11 @@ from .support import (
     contents,
     create,
     index,
+    no_encoder,
     picture,
     save_pictures,
 )
 from .test_decode import png_header
-
-
-def no_encoder() -> TinyEncoder:
-    raise AssertionError("a model was loaded although nothing had to be embedded")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere peaks are in other units")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process alone")
 def test_two_thousand_images_take_hardly_more_memory_than_five_hundred() -> None:
     script = [sys.executable, "-m", "tests.indexing.memory", "500", "2000"]
     told = subprocess.run(script, check=True, capture_output=True, text=True, cwd=ROOT).stdout

@@ -19,19 +19,15 @@ from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import CLIP, NATIVE
 
 from .support import (
-    TinyEncoder,
     assert_same,
     assert_statistics_are_true,
     contents,
     create,
     index,
+    no_encoder,
     picture,
     save_pictures,
 )
-
-
-def no_encoder() -> TinyEncoder:
-    raise AssertionError("a model was loaded although the store has these bytes")
 
 
 @pytest.fixture

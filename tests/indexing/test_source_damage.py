@@ -7,7 +7,7 @@ import random
 import re
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,23 +16,10 @@ import pytest
 
 from t2c_search.errors import ImageError
 from t2c_search.indexing.sources import ImageList, list_images, read_image
-from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 
-from .support import create, index, save_pictures
-from .test_source_kinds import COUNT, as_coco, as_csv, as_hugging_face, as_json_lines, as_tar, as_zip
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> list[Path]:
-    return save_pictures(tmp_path / "photos", COUNT)
-
-
-@pytest.fixture
-def store() -> Iterator[VectorStore]:
-    opened = create(open_store(":memory:", "photos"))
-    yield opened
-    opened.close()
+from .kinds import as_coco, as_csv, as_hugging_face, as_json_lines, as_tar, as_zip
+from .support import COUNT, index
 
 
 def only_warning(images: ImageList) -> str:

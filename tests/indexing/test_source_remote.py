@@ -20,20 +20,8 @@ from t2c_search.indexing.sources import ImageInput, list_images, read_image
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 
-from .support import contents, create, index, save_pictures
-from .test_source_kinds import COUNT, as_bytes, as_csv, as_tar, as_zip, no_encoder
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> list[Path]:
-    return save_pictures(tmp_path / "photos", COUNT)
-
-
-@pytest.fixture
-def store() -> Iterator[VectorStore]:
-    opened = create(open_store(":memory:", "photos"))
-    yield opened
-    opened.close()
+from .kinds import as_bytes, as_csv, as_tar, as_zip
+from .support import COUNT, contents, create, index, no_encoder
 
 
 @pytest.fixture

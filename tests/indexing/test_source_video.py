@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,10 +14,9 @@ from PIL import Image
 
 from t2c_search.errors import ImageError
 from t2c_search.indexing.sources import ImageList, list_images, read_image
-from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 
-from .support import create, index
+from .support import index
 
 av = pytest.importorskip("av", reason="PyAV is not installed: pip install t2c-search[video]")
 
@@ -47,13 +45,6 @@ def save_video(path: Path, frames: int, *, codec: str = "mpeg4") -> Path:
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
     return save_video(tmp_path / "clip.mp4", 50)  # 12.5 s
-
-
-@pytest.fixture
-def store() -> Iterator[VectorStore]:
-    opened = create(open_store(":memory:", "videos"))
-    yield opened
-    opened.close()
 
 
 def brightness(images: ImageList) -> list[float]:

@@ -8,7 +8,7 @@ from t2c_search.indexing.places import UNKNOWN_SIZE
 from t2c_search.indexing.sources.inputs import ImageInput, ImageList
 from t2c_search.indexing.sources.kinds import KINDS, Kind, is_file, read_image
 from t2c_search.indexing.sources.listed import EVERY, SUFFIXES
-from t2c_search.indexing.sources.listing import list_images
+from t2c_search.indexing.sources.listing import list_images, require_images
 from t2c_search.indexing.sources.patterns import expand_braces
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "is_file",
     "list_images",
     "read_image",
+    "require_images",
 ]

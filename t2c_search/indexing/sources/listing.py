@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from t2c_search.errors import T2CError
+from t2c_search.errors import T2CError, UsageError
 from t2c_search.indexing.annotations import CaptionTable
 from t2c_search.indexing.fields import typed
 from t2c_search.indexing.metadata import MEMBER
@@ -15,7 +15,7 @@ from t2c_search.indexing.remarks import Remarks
 from t2c_search.indexing.sources.folders import list_file, list_folder, list_remote
 from t2c_search.indexing.sources.inputs import ImageInput, ImageList
 from t2c_search.indexing.sources.kinds import is_file, kind_of
-from t2c_search.indexing.sources.listed import EVERY, Listed, Listing
+from t2c_search.indexing.sources.listed import EVERY, SUFFIXES, Listed, Listing
 from t2c_search.indexing.sources.patterns import expand_sources
 from t2c_search.stores.protocol import FieldType
 
@@ -49,6 +49,22 @@ def list_images(
     if table is not None:
         table.remark_unused()
     return ImageList(list(found.values()), listing.remarks.lines())
+
+
+def require_images(
+    sources: Iterable[str | Path],
+    *,
+    captions: str | Path | None = None,
+    every: float = EVERY,
+    types: Mapping[str, FieldType] | None = None,
+) -> ImageList:
+    """List the images as ``list_images`` does. Raises UsageError when there is none, too."""
+    named = [str(source) for source in sources]
+    inputs = list_images(named, captions=captions, every=every, types=types)
+    if not inputs:
+        reason = "; ".join(inputs.warnings) or f"none of the files there ends in {', '.join(sorted(SUFFIXES))}"
+        raise UsageError(f"no image in {', '.join(named) or 'an empty list of sources'}: {reason}")
+    return inputs
 
 
 def _list_all(addresses: list[str], listing: Listing) -> Iterator[Listed]:

@@ -1,0 +1,179 @@
+"""Make a collection, of models, aligner and store; and see that one which is there is what is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from t2c_search.card import ALIGNER_BLOB, CollectionCard, read_card, write_card
+from t2c_search.errors import CollectionFormatError, UsageError
+from t2c_search.fitting import Batching, Fitted, fit_on_images
+from t2c_search.indexing.crew import Cluster
+from t2c_search.indexing.distributed import embed_pairs_on_ray
+from t2c_search.indexing.metadata import PAYLOAD_INDEXES
+from t2c_search.indexing.profile import FIT, LOAD, StageClock
+from t2c_search.indexing.report import Progress
+from t2c_search.models import Models, ModelSelection, encoder_ref, read_aligner
+from t2c_search.settings import Settings, load_settings
+from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization, VectorStore
+from t2c_search.types import CLIP, NATIVE, Failure
+
+if TYPE_CHECKING:
+    from t2c_search.alignment.aligner import Aligner
+    from t2c_search.encoders.protocols import ImageEncoder
+    from t2c_search.indexing.embedding import EmbeddedBatch
+    from t2c_search.indexing.sources import ImageInput
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of a collection, beside its models; None: what it has, or what a new one has by default."""
+
+    fields: Mapping[str, FieldType]
+    native: bool | None = None
+    quantization: Quantization | None = None
+    aligner: str | Path | None = None
+    """A file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A collection's models, or None where nothing was made as not one image can be read; and how its aligner came."""
+
+    models: Models | None
+    fitted: Fitted
+
+
+def make(
+    store: VectorStore,
+    choice: ModelSelection,
+    asked: Asked,
+    inputs: Sequence[ImageInput],
+    *,
+    pairs: int,
+    batching: Batching,
+    cluster: Cluster | None,
+    progress: Progress | None,
+    clock: StageClock,
+) -> Made:
+    """Make the collection: models, aligner, store, and last the card, whose absence marks an unfinished one.
+
+    Without an aligner's file, one is fitted on so many ``pairs`` of the images, which a Ray ``cluster`` embeds, or this
+    process. A collection that another process made
+    meanwhile is taken, if it agrees. Raises UsageError, AlignerMismatchError or AlignmentError for an aligner that cannot be
+    used or fitted, CollectionFormatError where something stands that is no collection of ours.
+    """
+    with clock.measure(LOAD):
+        clip, backbone = choice.load_pair(load_settings())
+    card = CollectionCard(
+        made_by=f"t2c-search {version('t2c-search')}",
+        clip=encoder_ref(clip),
+        backbone=encoder_ref(backbone),
+        text=choice.text,
+        free_text=choice.text is not None or getattr(clip, "vocabulary", None) is None,
+        native=bool(asked.native),
+    )
+    fitted = Fitted(None if asked.aligner is None else _load_aligner(asked.aligner, card))
+    if card.aligned and fitted.aligner is None:
+        named = replace(choice, clip=clip.id, backbone=backbone.id)
+        with clock.measure(FIT):
+            fitted = fit_on_images(
+                inputs,
+                backbone,
+                clip,
+                pairs=pairs,
+                criterion="auto",
+                batching=batching,
+                elsewhere=None if cluster is None else _pairs_on_ray(named, batching, cluster),
+                progress=progress,
+            )
+        if fitted.all_failed:
+            return Made(None, fitted)
+    if store.exists():
+        if (card_of_another := read_card(store)) is not None:  # it was made while we fitted
+            models = Models(card_of_another, choice, partial(read_aligner, store))
+            agree(store, models, asked)
+            return Made(models, Fitted(None))
+        _drop_unfinished(store)
+    vectors = {CLIP: card.clip.dim} | ({NATIVE: card.backbone.dim} if card.native else {})
+    store.create(CollectionSpec(vectors, {**PAYLOAD_INDEXES, **asked.fields}, asked.quantization or "none"))
+    if fitted.aligner is not None:
+        store.write_blob(ALIGNER_BLOB, fitted.aligner.to_bytes())
+    write_card(store, card)
+    models = Models(card, choice, partial(read_aligner, store))
+    models.clip, models.backbone = clip, backbone  # loaded already
+    return Made(models, fitted)
+
+
+def _pairs_on_ray(
+    choice: ModelSelection, batching: Batching, cluster: Cluster
+) -> Callable[[Sequence[ImageInput], Callable[[Failure], None]], Iterator[EmbeddedBatch]]:
+    """Return what embeds a sample on Ray, whose workers load both models for themselves."""
+    load_models = partial(_load_backbone_and_clip, choice, load_settings())
+    return partial(embed_pairs_on_ray, load_models=load_models, cluster=cluster, batch_size=batching.batch_size)
+
+
+def _load_backbone_and_clip(choice: ModelSelection, settings: Settings) -> tuple[ImageEncoder, ImageEncoder]:
+    clip, backbone = choice.load_pair(settings)
+    return backbone, clip
+
+
+def agree(store: VectorStore, models: Models, asked: Asked) -> None:
+    """Check that a collection is what is asked for, and index the fields that it has no index for yet.
+
+    Raises UsageError when it was made with another model, aligner, quantization or type of a field, or without native
+    vectors.
+    """
+    name, spec = store.collection, store.spec()
+    models.check_choice()
+    if asked.native not in (None, models.card.native):
+        keeps = "keeps" if models.card.native else "does not keep"
+        raise UsageError(
+            f"collection {name!r} {keeps} its backbone's own vectors, which is settled when a collection is made: "
+            "leave --native as it was, or index under another name"
+        )
+    if asked.quantization not in (None, spec.quantization):
+        raise UsageError(
+            f"collection {name!r} was made with quantization {spec.quantization!r}, not {asked.quantization!r}: leave "
+            "--quantization out, or index under another name"
+        )
+    if asked.aligner and _load_aligner(asked.aligner, models.card).to_bytes() != store.read_blob(ALIGNER_BLOB):
+        raise UsageError(
+            f"collection {name!r} has another aligner than {str(asked.aligner)!r}: leave --aligner out, change the "
+            "collection's with t2c realign if it was made with --native, or index under another name"
+        )
+    for field, kind in asked.fields.items():
+        if (own := spec.indexes.get(field, kind)) != kind:
+            raise UsageError(
+                f"field {field!r} of collection {name!r} is of type {own}, not {kind}: leave the type out, or index under "
+                "another name"
+            )
+    if new := {field: kind for field, kind in asked.fields.items() if field not in spec.indexes}:
+        store.add_indexes(new)
+
+
+def _drop_unfinished(store: VectorStore) -> None:
+    """Drop a collection whose making was interrupted. Raises CollectionFormatError when it holds points: not ours."""
+    if store.count():
+        raise CollectionFormatError(
+            f"collection {store.collection!r} in {store.location} holds points but was not made by t2c_search; "
+            "choose another collection name"
+        )
+    store.drop()
+
+
+def _load_aligner(file: str | Path, card: CollectionCard) -> Aligner:
+    """Load an aligner fitted for the card's models. Raises AlignerMismatchError, or UsageError where none is needed."""
+    from t2c_search.alignment.aligner import Aligner
+
+    if not card.aligned:
+        raise UsageError(
+            f"{card.backbone.id!r} is the CLIP model itself: leave --aligner out, or name another --backbone"
+        )
+    aligner = Aligner.load(file)
+    aligner.check(card.backbone, card.clip)
+    return aligner
