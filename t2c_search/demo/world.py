@@ -75,6 +75,21 @@ def shots(seed: int, n: int) -> Iterator[npt.NDArray[np.uint8]]:
         yield np.stack([_close_up(seed, index, looks, 48, dice).image for _ in range(2)])
 
 
+def films(seed: int, n: int) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]]:
+    """Draw ``n`` silent films of a seed: a wide shot, (96, 96, 3) uint8, then close-ups, (k + 1, 48, 48, 3), of what it shows.
+
+    There is one close-up of each of the k objects, elsewhere and in another light as in ``shots``, and one of the background.
+    """
+    for index in range(n):
+        dice = Dice(seed, index, 4)
+        scene = draw_one(seed, index)
+        looks = [(thing.shape, thing.colour, thing.fill) for thing in scene.truth.things]
+        close = [_close_up(seed, index, each, 48, dice).image for each in looks]
+        bare = _photograph(paint(scene.truth.background, dice), dice)
+        left, top = dice.between(0, SIDE - 48), dice.between(0, SIDE - 48)
+        yield scene.image, np.stack([*close, bare[top : top + 48, left : left + 48]])
+
+
 def _close_up(seed: int, index: int, looks: tuple[str, str, str], side: int, dice: Dice) -> Scene:
     """Draw a scene with one object and cut ``side`` x ``side`` pixels about it out."""
     background, size = dice.choice(list(words.BACKGROUNDS)), dice.choice(list(RADII))

@@ -72,7 +72,7 @@ BUILT_IN = (
         "bundled, for trying things offline: they know drawn scenes (t2c demo) only, no photographs",
         (
             ModelChoice("mini", 256, 2.0, _CLIP, "drawn scenes only"),
-            ModelChoice("mini:cnn", 640, 0.8, _BACKBONE, "drawn scenes only; never saw a caption"),
+            ModelChoice("mini:cnn", 1280, 0.8, _BACKBONE, "drawn scenes only; never saw a caption"),
             ModelChoice("mini:vit", 192, 1.9, _BACKBONE, "drawn scenes only; learnt from mini:cnn, less exact"),
         ),
     ),

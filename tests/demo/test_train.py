@@ -43,8 +43,9 @@ def test_the_recipe_runs_and_its_check_passes(
 ) -> None:
     """Two steps of each model on a few hundred drawings: the folders load, and a second look finds them as recorded."""
     for module, name, value in (
-        (clip, "CLOSE_UPS", 400), (clip, "SCENES", 200), (clip, "FIRST", 1), (clip, "STEPS", 2),
-        (cnn, "PAIRS", 24), (cnn, "BATCH", 24), (cnn, "STEPS", 2),
+        (clip, "CLOSE_UPS", 400), (clip, "SCENES", 200), (clip, "FIRST", 1), (clip, "STEPS", 3),
+        (clip, "LAST", 1),
+        (cnn, "PAIRS", 24), (cnn, "PAIR_BATCH", 24), (cnn, "FIRST", 1), (cnn, "FILMS", 24), (cnn, "BATCH", 12), (cnn, "STEPS", 3),
         (vit, "SCENES", 24), (vit, "BATCH", 8), (vit, "STEPS", 2),
         (decoder, "SCENES", 300), (decoder, "MEMORY", 64), (decoder, "STEPS", 2),
     ):  # fmt: skip
@@ -53,7 +54,7 @@ def test_the_recipe_runs_and_its_check_passes(
     assert main(["--out", str(tmp_path), "--check"]) == 0
     assert "clip: step 2/2" in capsys.readouterr().out
     model = timm.create_model(f"local-dir:{tmp_path / 'cnn'}", pretrained=True)
-    assert model(torch.zeros(1, 3, 96, 96)).shape == (1, 640)
+    assert model(torch.zeros(1, 3, 96, 96)).shape == (1, 1280)
     model = timm.create_model(f"local-dir:{tmp_path / 'vit'}", pretrained=True)
     assert model(torch.zeros(1, 3, 96, 96)).shape == (1, 192)
     assert len(Describer(tmp_path / "decoder").describe(np.eye(2, 256, dtype=np.float32))) == 2

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ FIRST = 500  # steps on close-ups and names: from scenes of four objects alone, 
 STEPS = 2600
 RATE = 2e-3
 SHARPEST = 60.0  # limit of the logit scale
+LAST = 400  # steps at the end with a low scale, which asks for cosines far apart: only those survive an aligner's linear map
+LAST_RATE, LAST_SHARPEST = 1e-3, 8.0
 Tokenize = Callable[[list[str]], torch.Tensor]
 SPECIAL = ("[PAD]", "[UNK]", "[BOS]", "[EOS]")
 
@@ -79,14 +83,26 @@ def train_clip(folder: Path, *, seed: int, log: Log) -> None:
     torch.manual_seed(seed)
     model = open_clip.CLIP(**arguments).to(device(), memory_format=torch.channels_last)
     tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
-    rng = np.random.default_rng(seed)
-    begin = _losses(model, Lessons.of(close_ups(seed, CLOSE_UPS), say=names), tokenize, rng, batch=384, captions_each=1)
-    then = _losses(model, Lessons.of(draw(seed, SCENES)), tokenize, rng, batch=192, captions_each=2)
+    lessons = Lessons.of(draw(seed, SCENES))
+    losses = partial(_losses, model, tokenize=tokenize, rng=np.random.default_rng(seed))
+    begin = losses(Lessons.of(close_ups(seed, CLOSE_UPS), say=names), batch=384, captions_each=1, sharpest=SHARPEST)
+    then = losses(lessons, batch=192, captions_each=2, sharpest=SHARPEST)
+    last = losses(lessons, batch=192, captions_each=2, sharpest=LAST_SHARPEST)
 
     def loss(step: int) -> torch.Tensor:
         return next(begin if step <= FIRST else then)
 
-    train(model, loss, steps=STEPS, rate=RATE, weight_decay=0.05, log=log)
+    train(model, loss, steps=STEPS - LAST, rate=RATE, weight_decay=0.05, log=log)
+    with torch.no_grad():
+        model.logit_scale.clamp_(max=math.log(LAST_SHARPEST))
+    train(
+        model,
+        lambda _: next(last),
+        steps=LAST,
+        rate=LAST_RATE,
+        weight_decay=0.05,
+        log=lambda line: log(f"last, {line}"),
+    )
     save(model, folder / "open_clip_model.safetensors")
 
 
@@ -102,7 +118,14 @@ class _Said:
 
 
 def _losses(
-    model: Any, lessons: Lessons, tokenize: Tokenize, rng: np.random.Generator, *, batch: int, captions_each: int
+    model: Any,
+    lessons: Lessons,
+    *,
+    tokenize: Tokenize,
+    rng: np.random.Generator,
+    batch: int,
+    captions_each: int,
+    sharpest: float,
 ) -> Iterator[torch.Tensor]:
     """Yield the losses of random batches of scenes, with that many captions for each scene.
 
@@ -121,7 +144,8 @@ def _losses(
             seen = _see(model, pixels(lessons.images[scenes])).float()
             heard = [_hear(model, said.tokens[rows].to(device())).float() for said, rows in asked]
         true = [torch.from_numpy(agree(said.statements[rows], truths)).to(device()) for said, rows in asked]
-        yield torch.stack([_contrast(seen, h, t, model.logit_scale) for h, t in zip(heard, true, strict=True)]).sum()
+        scale = model.logit_scale.exp().clamp(max=sharpest)
+        yield torch.stack([_contrast(seen, h, t, scale) for h, t in zip(heard, true, strict=True)]).sum()
 
 
 def _see(model: Any, images: torch.Tensor) -> torch.Tensor:
@@ -142,12 +166,12 @@ def _hear(model: Any, tokens: torch.Tensor) -> torch.Tensor:
     return projected
 
 
-def _contrast(seen: torch.Tensor, said: torch.Tensor, true: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
+def _contrast(seen: torch.Tensor, said: torch.Tensor, true: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Softmax contrastive loss both ways (Radford et al. 2021), all true pairs of the batch being positives.
 
     Many captions ("a star") are true of many scenes; taking the truth from the world keeps those from being pushed apart.
     """
-    logits = log_scale.exp().clamp(max=SHARPEST) * F.normalize(said, dim=1) @ F.normalize(seen, dim=1).T
+    logits = scale * F.normalize(said, dim=1) @ F.normalize(seen, dim=1).T
     share = true.float()
     to_scenes = share / share.sum(1, keepdim=True).clamp(min=1) * logits.log_softmax(1)
     to_texts = share / share.sum(0, keepdim=True).clamp(min=1) * logits.log_softmax(0)

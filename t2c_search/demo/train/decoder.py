@@ -22,7 +22,7 @@ SCENES = 15_000  # whose captions are read
 NOISE = 0.02  # per dimension, added to unit vectors: recalled vectors never lie exactly on a caption's
 MEMORY = 2048  # texts
 WIDTH, LAYERS, HEADS = 128, 3, 4
-TEMPERATURE = 0.02
+TEMPERATURE = 0.01
 
 
 def train_decoder(folder: Path, *, seed: int, log: Log) -> None:

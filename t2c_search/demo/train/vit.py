@@ -21,7 +21,7 @@ ARGUMENTS: dict[str, Any] = {
     "img_size": SIDE, "patch_size": 16, "embed_dim": 192, "depth": 4, "num_heads": 6, "class_token": False,
     "global_pool": "avg",
 }  # fmt: skip
-STEPS = 2500
+STEPS = 1800
 BATCH = 96
 RATE = 1.5e-3
 SCENES = 60_000
