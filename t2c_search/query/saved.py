@@ -15,8 +15,8 @@ from t2c_search.types import FloatArray
 
 EXAMPLES_FOR_HALF = 10
 """Positive examples that weigh as much as the text does: the best of 5, 8, 10, 15, 25 and 50 on real photos."""
-_AMONG_HITS = 0.7, 0.8
-"""Mean and deviation of z in the upper half of a ranking."""
+_STRAY = 0.1
+"""Share of the images marked among hits that may lie in the lower half of the ranking all the same."""
 _LOG_SLOPE, _OFFSET = (0.34, 0.45), (-2.8, 1.4)
 """Prior mean and deviation of the logistic regression of "shows it" on z: those of 35 words of real captions."""
 
@@ -49,8 +49,11 @@ def fit_concept(
     alone = text is None and len(rows) == 1
     others = [axis if alone else _between(text, np.delete(rows, at, axis=0), calibration) for at in range(len(rows))]
     scores = np.array([other.z(row @ other.direction) for row, other in zip(rows, others, strict=True)])
-    sample = axis.z(calibration.sample.astype(np.float64) @ axis.direction)
-    return SavedConcept(name, axis.direction, _threshold(scores, axis.z(no @ axis.direction), sample))
+    collection = calibration.sample.astype(np.float64)
+    shown_by = axis.direction if text is None else text  # by which they were found, if they are hits
+    among_hits = _odds_of_hits(no @ shown_by, collection @ shown_by)
+    sample = axis.z(collection @ axis.direction)
+    return SavedConcept(name, axis.direction, _threshold(scores, axis.z(no @ axis.direction), sample, among_hits))
 
 
 def dump_concepts(concepts: Mapping[str, SavedConcept]) -> bytes:
@@ -90,18 +93,25 @@ def _between(text: Array | None, positives: Array, calibration: Calibration) -> 
     return calibration.axis(direction)
 
 
-def _threshold(yes: Array, no: Array, sample: Array) -> float:
+def _odds_of_hits(no: Array, sample: Array) -> float:
+    """Log odds that negatives, by their scores, were marked in the upper half of a ranking, not picked from all images."""
+    if not len(sample):
+        return 0.0
+    above = int(np.count_nonzero(no > np.median(sample)))
+    return float(above * np.log(2 * (1 - _STRAY)) + (len(no) - above) * np.log(2 * _STRAY))
+
+
+def _threshold(yes: Array, no: Array, sample: Array, among_hits: float) -> float:
     """Choose a threshold in standard deviations from the z of positives and negatives, and of the collection's sample.
 
-    Examples come in two ways, and the negatives tell which. Picked at large, they look like the collection; then the
-    threshold is a fixed part of the way from their mean to the positives'. Marked among hits, they score high
-    themselves, and only the odds of a yes at a given z mean anything.
+    Examples come in two ways, and the negatives tell which, with these log odds. Picked at large, they look like the
+    collection; then the threshold is a fixed part of the way from their mean to the positives'. Marked among hits, they
+    score high themselves, and only the odds of a yes at a given z mean anything.
     """
     at_large = 0.2 * no.sum() / (len(no) + 2) + 0.8 * (yes.sum() + 1.5) / (len(yes) + 1)
     if not len(no) or not len(sample):
         return float(at_large)
-    log_odds = (_log_normal(no, 0.0, 1.0) - _log_normal(no, *_AMONG_HITS)).sum()
-    share = 1 / (1 + np.exp(-np.clip(log_odds, -30, 30)))
+    share = 1 / (1 + np.exp(np.clip(among_hits, -30, 30)))
     return float(share * at_large + (1 - share) * _best_expected_f1(yes, no, sample))
 
 
