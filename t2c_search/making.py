@@ -63,9 +63,9 @@ def make(
     """Make the collection: models, aligner, store, and last the card, whose absence marks an unfinished one.
 
     Without an aligner's file, one is fitted on so many ``pairs`` of the images, which a Ray ``cluster`` embeds, or this
-    process. A collection that another process made
-    meanwhile is taken, if it agrees. Raises UsageError, AlignerMismatchError or AlignmentError for an aligner that cannot be
-    used or fitted, CollectionFormatError where something stands that is no collection of ours.
+    process. A collection that another process made meanwhile is taken, if it agrees. Raises UsageError, AlignerMismatchError
+    or AlignmentError for an aligner that cannot be used or fitted, CollectionFormatError where something stands that is no
+    collection of ours.
     """
     with clock.measure(LOAD):
         clip, backbone = choice.load_pair(load_settings())
