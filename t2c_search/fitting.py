@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from heapq import nsmallest
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -130,8 +132,8 @@ def fit_on_images(
     """
     from t2c_search.alignment.fit import fit_aligner
 
-    chosen = sorted(range(len(inputs)), key=lambda index: inputs[index].id)[:pairs]
-    sample = [inputs[index] for index in sorted(chosen)]
+    chosen = nsmallest(pairs, ((item.id, place, item) for place, item in enumerate(inputs)))
+    sample = [item for _, _, item in sorted(chosen, key=itemgetter(1))]
     shown = progress or NoProgress()
     shown.start(len(sample), "fitting the aligner")
     failures: list[Failure] = []

@@ -31,31 +31,35 @@ class VectorStatistics:
         self._sample_size = sample_size
         self._sum = np.zeros(dim)
         self._products = np.zeros((dim, dim))
-        self._keys = np.empty(0, np.uint64)
-        self._rows = np.empty((0, dim), np.float32)
-        self._bound = np.uint64(np.iinfo(np.uint64).max)  # every vector whose key is below it is in the sample
+        # the sample, and up to a quarter as many beside it, so that it need not be sorted with every addition
+        self._keys = np.empty(sample_size + sample_size // 4 + 1, np.uint64)
+        self._rows = np.empty((len(self._keys), dim), np.float32)
+        self._held = 0
+        self._bound = np.uint64(np.iinfo(np.uint64).max)  # every vector whose key is below it is held
 
     def add(self, ids: Sequence[str], vectors: FloatArray) -> None:
         """Take in the (n, dim) vectors of n new ids."""
         self._accumulate(vectors, 1)
-        keys = _keys(ids)
-        kept = keys < self._bound
-        self._keep(np.concatenate([self._keys, keys[kept]]), np.concatenate([self._rows, vectors[kept]]))
+        self._keep(_keys(ids), vectors)
 
     def remove(self, ids: Sequence[str], vectors: FloatArray) -> None:
         """Take out ids that were added before with these same (n, dim) vectors."""
         self._accumulate(vectors, -1)
-        left = ~np.isin(self._keys, _keys(ids))
-        self._keys, self._rows = self._keys[left], self._rows[left]
+        self._trim()
+        left = np.flatnonzero(~np.isin(self._keys[: self._held], _keys(ids)))
+        if len(left) < self._held:
+            self._retain(left)
 
     def merge(self, other: VectorStatistics) -> None:
         """Take in the statistics of a disjoint set of ids."""
         self.count += other.count
         self._sum += other._sum
         self._products += other._products
-        self._bound = min(self._bound, other._bound)
-        keys, rows = np.concatenate([self._keys, other._keys]), np.concatenate([self._rows, other._rows])
-        self._keep(keys[keys < self._bound], rows[keys < self._bound])
+        other._trim()
+        if other._bound < self._bound:
+            self._bound = other._bound
+            self._retain(np.flatnonzero(self._keys[: self._held] < self._bound))
+        self._keep(other._keys[: other._held], other._rows[: other._held])
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
@@ -70,19 +74,21 @@ class VectorStatistics:
 
     @property
     def sample(self) -> FloatArray:
-        """Uniform sample without replacement, (at most ``sample_size``, dim)."""
-        return self._rows
+        """Uniform sample without replacement, (at most ``sample_size``, dim); a view, until the next change."""
+        self._trim()
+        return self._rows[: self._held]
 
     def to_bytes(self) -> bytes:
         """Serialise to an npz archive."""
         stream = io.BytesIO()
+        rows = self.sample
         np.savez(
             stream,
             count=np.int64(self.count),
             sum=self._sum,
             products=self._products,
-            keys=self._keys,
-            rows=self._rows,
+            keys=self._keys[: len(rows)],
+            rows=rows,
             bound=self._bound,
             sample_size=np.int64(self._sample_size),
         )
@@ -96,7 +102,7 @@ class VectorStatistics:
                 statistics = cls(len(stored["sum"]), int(stored["sample_size"]))
                 statistics.count = int(stored["count"])
                 statistics._sum, statistics._products = stored["sum"], stored["products"]
-                statistics._keys, statistics._rows = stored["keys"], stored["rows"]
+                statistics._keep(stored["keys"], stored["rows"])
                 statistics._bound = np.uint64(stored["bound"])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
             raise CollectionFormatError(
@@ -111,11 +117,29 @@ class VectorStatistics:
         self._products += sign * (rows.T @ rows)
 
     def _keep(self, keys: npt.NDArray[np.uint64], rows: FloatArray) -> None:
-        order = np.argsort(keys, kind="stable")
+        """Hold the rows whose keys are low enough."""
+        chosen = np.flatnonzero(keys < self._bound)
+        while len(chosen):
+            now, chosen = np.split(chosen, [len(self._keys) - self._held])
+            self._keys[self._held : self._held + len(now)] = keys[now]
+            self._rows[self._held : self._held + len(now)] = rows[now]
+            self._held += len(now)
+            if self._held == len(self._keys):
+                self._trim()
+                chosen = chosen[keys[chosen] < self._bound]
+
+    def _trim(self) -> None:
+        """Sort what is held by key, and let go of what exceeds the sample."""
+        order = np.argsort(self._keys[: self._held], kind="stable")
         if len(order) > self._sample_size:
-            self._bound = keys[order[self._sample_size]]
-            order = order[: self._sample_size]
-        self._keys, self._rows = keys[order], rows[order]
+            self._bound = self._keys[order[self._sample_size]]
+        self._retain(order[: self._sample_size])
+
+    def _retain(self, places: npt.NDArray[np.intp]) -> None:
+        """Hold only what stands at these places, in their order."""
+        self._held = len(places)
+        self._keys[: self._held] = self._keys[places]
+        self._rows[: self._held] = self._rows[places]
 
 
 def _keys(ids: Sequence[str]) -> npt.NDArray[np.uint64]:

@@ -81,3 +81,26 @@ def test_bytes_round_trip_and_rubbish() -> None:
     for rubbish in (b"", b"rubbish", statistics.to_bytes()[:200]):
         with pytest.raises(CollectionFormatError, match="index it again"):
             VectorStatistics.from_bytes(rubbish)
+
+
+@given(steps=st.lists(st.tuples(st.booleans(), st.integers(1, 60)), max_size=8), size=st.integers(1, 40))
+def test_sample_is_that_of_a_plain_bottom_k_at_every_step(steps: list[tuple[bool, int]], size: int) -> None:
+    rows, names = vectors(600), ids(0, 600)
+    keys = [uuid.UUID(name).int & (2**62 - 1) for name in names]
+    statistics = VectorStatistics(DIM, size)
+    held: list[int] = []  # places in rows, by key
+    bound, start, stop = 2**62, 0, 0
+    for adds, count in steps:
+        if adds:
+            added = range(stop, stop + count)
+            statistics.add([names[i] for i in added], rows[stop : stop + count])
+            stop += count
+            held = sorted((i for i in [*held, *added] if keys[i] < bound), key=keys.__getitem__)
+            bound = keys[held[size]] if len(held) > size else bound
+            held = held[:size]
+        elif gone := range(start, min(start + count, stop)):  # the oldest go
+            statistics.remove([names[i] for i in gone], rows[gone.start : gone.stop])
+            start = gone.stop
+            held = [i for i in held if i not in gone]
+        np.testing.assert_array_equal(statistics.sample, rows[held])
+        assert statistics.count == stop - start

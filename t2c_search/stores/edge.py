@@ -41,16 +41,17 @@ from t2c_search.stores.columns import (
 from t2c_search.stores.conditions import Dialect, check_facet, engine_filter, json_path
 from t2c_search.stores.generations import current, make_aside, remove_others, switch
 from t2c_search.stores.protocol import Capabilities, CollectionSpec, FieldType
+from t2c_search.stores.residency import page_out
 from t2c_search.stores.shard import add_indexes, create_shard
 from t2c_search.types import Payload, Points, ScoredPoints, VectorQuery
 
 RESERVE_BYTES = 64 << 20
 """Room that must be left on the disk: the engine maps its files, and a write to a full disk kills the process."""
-FLUSH_BYTES = 16 << 20
+FLUSH_BYTES = 8 << 20
 """Written between two flushes.
 
 The log is replayed from the last one at opening, and the payload indexes hold in memory what they have not flushed:
-12 MiB for 32 of this at 512 dimensions, and twice that while flushing. A flush waits for the disk, however little there is.
+6 MiB for 16 of this at 512 dimensions, and twice that while flushing. A flush waits for the disk, however little there is.
 """
 _WRITE_AMPLIFICATION = 4  # a point is in the log and in the segment, and its payload in the indexes too
 
@@ -77,6 +78,7 @@ class EdgeStore:
         self._shard: edge.EdgeShard | None = None
         self._spec: CollectionSpec | None = None
         self._unflushed = 0
+        self._searched = False
         self._closed = False
 
     @property
@@ -190,6 +192,8 @@ class EdgeStore:
             self._unflushed += size
             if self._unflushed >= FLUSH_BYTES:
                 self.flush()
+                if not self._searched:  # else this process wants the vectors in memory
+                    page_out(self._folder / "shard")
 
     def set_payload(self, ids: Sequence[str], payloads: Sequence[Payload]) -> None:
         """Replace the payloads of those points that exist, leaving their vectors."""
@@ -243,6 +247,7 @@ class EdgeStore:
     def search(self, queries: Sequence[VectorQuery]) -> list[ScoredPoints]:
         """Answer several searches in one pass over the segments."""
         shard = self._opened()
+        self._searched = True
         for query in queries:
             check_query(query, self.spec().vectors)
         with self._mapped_errors():

@@ -363,3 +363,39 @@ def test_search_in_a_collection_without_a_graph_is_a_scan(disk: Path) -> None:
     exact, indexed = store.search([VectorQuery(unit(1, 2), 20, exact=exact) for exact in (True, False)])
     assert exact.ids == indexed.ids
     store.close()
+
+
+def mapped_bytes(folder: Path) -> int:
+    """Resident bytes of the files below the folder that this process has mapped."""
+    resident, counts = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        name, *values = line.split()
+        if not name.endswith(":"):
+            counts = values[-1].startswith(str(folder))
+        elif name == "Rss:" and counts:
+            resident += int(values[0]) << 10
+    return resident
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells, and takes pages back on demand")
+@pytest.mark.parametrize("searches", [False, True])
+def test_memory_of_what_was_written_is_given_back_unless_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, searches: bool
+) -> None:
+    monkeypatch.setattr(edge, "FLUSH_BYTES", 1 << 20)
+    store = open_store(str(tmp_path), "photos")
+    store.create(LARGE)
+    written = 0
+    if searches:
+        store.search([VectorQuery(large_points(0, 1).vectors[CLIP][0], 1)])
+    for start in range(0, 4000, 500):
+        points = large_points(start, start + 500)
+        store.upsert(points)
+        written += points.vectors[CLIP].nbytes
+    assert (mapped_bytes(tmp_path) > written) == searches
+    assert searches or mapped_bytes(tmp_path) < written / 4
+    (found,) = store.search([VectorQuery(points.vectors[CLIP][7], 1, with_vectors=(CLIP,))])
+    assert found.ids == [points.ids[7]]
+    np.testing.assert_array_equal(found.vectors[CLIP][0], points.vectors[CLIP][7])
+    assert store.count() == 4000
+    store.close()

@@ -41,14 +41,15 @@ def list_images(
     """
     listing = Listing(Remarks(), every)
     table = CaptionTable(Path(captions), listing.remarks) if captions is not None else None
-    found: dict[str, ImageInput] = {}
-    for path, size, mtime_ns, fields in _list_all(list(expand_sources(sources)), listing):
-        if path not in found:
+
+    def found() -> Iterator[ImageInput]:
+        for path, size, mtime_ns, fields in _list_all(list(expand_sources(sources)), listing):
             written = fields | table.fields(path) if table is not None else fields
-            found[path] = ImageInput(path, size, mtime_ns, typed(written, types or {}, path, listing.remarks))
-    if table is not None:
-        table.remark_unused()
-    return ImageList(list(found.values()), listing.remarks.lines())
+            yield ImageInput(path, size, mtime_ns, typed(written, types or {}, path, listing.remarks))
+        if table is not None:
+            table.remark_unused()
+
+    return ImageList(found(), listing.remarks.lines)
 
 
 def require_images(
