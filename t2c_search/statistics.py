@@ -55,11 +55,11 @@ class VectorStatistics:
         self.count += other.count
         self._sum += other._sum
         self._products += other._products
-        other._trim()
+        keys, rows = other._lowest()
         if other._bound < self._bound:
             self._bound = other._bound
             self._retain(np.flatnonzero(self._keys[: self._held] < self._bound))
-        self._keep(other._keys[: other._held], other._rows[: other._held])
+        self._keep(keys, rows)
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
@@ -74,20 +74,20 @@ class VectorStatistics:
 
     @property
     def sample(self) -> FloatArray:
-        """Uniform sample without replacement, (at most ``sample_size``, dim); a view, until the next change."""
-        self._trim()
-        return self._rows[: self._held]
+        """Uniform sample without replacement, (at most ``sample_size``, dim), in order of key."""
+        return self._lowest()[1]
 
     def to_bytes(self) -> bytes:
         """Serialise to an npz archive."""
         stream = io.BytesIO()
-        rows = self.sample
+        self._trim()
+        keys, rows = self._lowest()
         np.savez(
             stream,
             count=np.int64(self.count),
             sum=self._sum,
             products=self._products,
-            keys=self._keys[: len(rows)],
+            keys=keys,
             rows=rows,
             bound=self._bound,
             sample_size=np.int64(self._sample_size),
@@ -129,11 +129,15 @@ class VectorStatistics:
                 chosen = chosen[keys[chosen] < self._bound]
 
     def _trim(self) -> None:
-        """Sort what is held by key, and let go of what exceeds the sample."""
-        order = np.argsort(self._keys[: self._held], kind="stable")
-        if len(order) > self._sample_size:
-            self._bound = self._keys[order[self._sample_size]]
-        self._retain(order[: self._sample_size])
+        """Let go of what exceeds the sample."""
+        if self._held > self._sample_size:
+            self._bound = np.partition(self._keys[: self._held], self._sample_size)[self._sample_size]
+            self._retain(np.flatnonzero(self._keys[: self._held] < self._bound))
+
+    def _lowest(self) -> tuple[npt.NDArray[np.uint64], FloatArray]:
+        """Return the sample in order of key, as copies: keys (s,), rows (s, dim)."""
+        order = np.argsort(self._keys[: self._held])[: self._sample_size]
+        return self._keys[order], self._rows[order]
 
     def _retain(self, places: npt.NDArray[np.intp]) -> None:
         """Hold only what stands at these places, in their order."""

@@ -47,6 +47,7 @@ class ImageList(Sequence[ImageInput]):
 
     def __init__(self, inputs: Iterable[ImageInput], warnings: Callable[[], tuple[str, ...]] = tuple) -> None:
         """Take in the images; ``warnings`` is asked once all are listed."""
+        self._count: int
         self._database = sqlite3.connect("", check_same_thread=False)
         self._database.execute("CREATE TABLE images (path TEXT UNIQUE, size, mtime_ns, fields)")
         rows = ((item.path, item.size, item.mtime_ns, pickle.dumps(dict(item.fields))) for item in inputs)

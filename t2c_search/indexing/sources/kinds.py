@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from t2c_search.indexing.metadata import MEMBER
 from t2c_search.indexing.places import is_remote, read_whole
@@ -45,14 +47,26 @@ def is_file(path: str) -> bool:
     return not is_remote(path) and (MEMBER not in path or os.path.lexists(path))
 
 
+def split_member(path: str) -> tuple[str, str]:
+    """Split the path of an image into its container and its member's name there; ("", "") for what lies in no container.
+
+    The separator may also stand in the names of folders: of several, the first after a container that exists decides,
+    and where none exists the first after what is one by its ending.
+    """
+    if MEMBER not in path or is_file(path):
+        return "", ""
+    found = [(path[: place.start()], path[place.end() :]) for place in re.finditer(MEMBER, path)]
+    members = [(container, member) for container, member in found if member and kind_of(container)]
+    there = (parts for parts in members if is_remote(path) or Path(parts[0]).is_file())
+    return next(there, members[0] if members else ("", ""))
+
+
 def read_image(path: str) -> bytes:
     """Return the bytes of the image at a path as payloads have it.
 
     A local file, a remote address, or a member of an archive, a table or a video: ``/photos/a.tar::dir/0001.jpg``.
     Raises ImageError when they cannot be had, UsageError when a package for such addresses or videos is missing.
     """
-    container, _, member = path.partition(MEMBER)
+    container, member = split_member(path)
     kind = kind_of(container)
-    if not member or kind is None or kind.read is None or is_file(path):
-        return read_whole(path)
-    return kind.read(container, member)
+    return kind.read(container, member) if kind and kind.read else read_whole(path)

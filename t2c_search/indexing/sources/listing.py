@@ -9,12 +9,11 @@ from pathlib import Path
 from t2c_search.errors import T2CError, UsageError
 from t2c_search.indexing.annotations import CaptionTable
 from t2c_search.indexing.fields import typed
-from t2c_search.indexing.metadata import MEMBER
 from t2c_search.indexing.places import UNKNOWN_SIZE, Stat, is_remote, stat
 from t2c_search.indexing.remarks import Remarks
 from t2c_search.indexing.sources.folders import list_file, list_folder, list_remote
 from t2c_search.indexing.sources.inputs import ImageInput, ImageList
-from t2c_search.indexing.sources.kinds import is_file, kind_of
+from t2c_search.indexing.sources.kinds import kind_of, split_member
 from t2c_search.indexing.sources.listed import EVERY, SUFFIXES, Listed, Listing
 from t2c_search.indexing.sources.patterns import expand_sources
 from t2c_search.stores.protocol import FieldType
@@ -71,12 +70,12 @@ def require_images(
 def _list_all(addresses: list[str], listing: Listing) -> Iterator[Listed]:
     members: dict[str, list[str]] = defaultdict(list)
     for address in addresses:
-        if container := _container(address):
+        if container := split_member(address)[0]:
             members[container].append(address)
     for address in addresses:
-        container = _container(address)
+        container, _ = split_member(address)
         try:
-            if container is None:
+            if not container:
                 yield from _list_one(address, listing)
             elif container in members:
                 yield from _list_members(container, members.pop(container), listing)
@@ -100,9 +99,3 @@ def _list_members(container: str, wanted: list[str], listing: Listing) -> Iterat
     mtime_ns = (stat(container) or Stat(0, 0)).mtime_ns
     for path in wanted:
         yield listed.get(path) or Listed(path, UNKNOWN_SIZE, mtime_ns, {})
-
-
-def _container(address: str) -> str | None:
-    """Return what an address is a member of; None when it is no member."""
-    container, _, member = address.partition(MEMBER)
-    return container if member and kind_of(container) and not is_file(address) else None

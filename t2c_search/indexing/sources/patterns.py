@@ -11,9 +11,8 @@ from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 
 from t2c_search.errors import UsageError
-from t2c_search.indexing.metadata import MEMBER
 from t2c_search.indexing.places import absolute, glob_remote, is_http, is_remote, stat
-from t2c_search.indexing.sources.kinds import kind_of
+from t2c_search.indexing.sources.kinds import split_member
 from t2c_search.indexing.sources.listed import SUFFIXES
 
 _STDIN = "-"
@@ -86,8 +85,8 @@ def _exists(source: str) -> bool:
 
 def _matches(name: str) -> Iterator[str]:
     """Yield what one name without braces stands for."""
-    container, _, member = name.partition(MEMBER)
-    if _exists(name) or (member and kind_of(container) and _exists(container)):
+    container, _ = split_member(name)
+    if _exists(name) or (container and _exists(container)):
         yield absolute(name)
         return
     if not glob.has_magic(name):
