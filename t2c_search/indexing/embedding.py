@@ -77,7 +77,7 @@ def embed(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="t2c-decode")
     try:
         forward = _Forward(encoders, batch_size, on_failure)
-        prepared = _map_in_order(pool, prepare, inputs, ahead=lambda: forward.batch_size + 2 * workers)
+        prepared = map_in_order(pool, prepare, inputs, ahead=lambda: forward.batch_size + 2 * workers)
         ready = _without_failures(prepared, on_failure)
         while batch := _take(ready, forward.batch_size, clock):
             with clock.measure(EMBED):
@@ -123,7 +123,7 @@ def _prepare(
     return _Prepared(ImageRecord(item.id, payload), tensors)
 
 
-def _map_in_order(
+def map_in_order(
     pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], *, ahead: Callable[[], int]
 ) -> Iterator[Result]:
     """Yield ``function`` of every item, in order, with at most ``ahead()`` items taken and not yet yielded."""

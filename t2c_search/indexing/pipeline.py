@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from t2c_search.indexing.changes import Change, State, compare
-from t2c_search.indexing.embedding import EmbeddedBatch, align_all, count_threads, embed
+from t2c_search.indexing.embedding import EmbeddedBatch, align_all, count_threads, embed, map_in_order
 from t2c_search.indexing.failures import read_failures, write_failures
 from t2c_search.indexing.profile import COMPARE, LOAD, StageClock
 from t2c_search.indexing.removal import gone_points, is_at_or_below, is_gone
 from t2c_search.indexing.report import IndexReport, NoProgress, Progress
-from t2c_search.indexing.reuse import find_twins, to_points
+from t2c_search.indexing.reuse import Hashed, find_twins, read_and_hash, to_points
 from t2c_search.indexing.sources import ImageInput
 from t2c_search.indexing.writer import Writer
 from t2c_search.stores.protocol import VectorStore
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from t2c_search.encoders.protocols import ImageEncoder
     from t2c_search.indexing.embedding import Projection
 
-_HASHED_AT_ONCE = 500  # new inputs looked up by their hash in one request
+_LOOKED_UP_AT_ONCE = 64  # new inputs asked for by their hash in one request: no more than the models take at once
 
 
 def index_images(
@@ -65,7 +66,7 @@ def index_images(
     ):
         new = run.changed(run.without(embedded, inputs), pool)
         if store.count():
-            new = run.without_twins(new, pool, writer)
+            new = run.without_twins(new, pool, writer, hold=elsewhere is None)
         batches = _embed(new if elsewhere is None else iter(()), load_encoder, batch_size, workers, run)
         with closing(batches):
             for points, failures in align_all(chain(embedded, batches), load_projection, keep_native, run.clock):
@@ -132,11 +133,18 @@ class Run:
                 if change.state in (State.NEW, State.CHANGED):
                     yield change.input
 
-    def without_twins(self, inputs: Iterator[ImageInput], pool: Executor, writer: Writer) -> Iterator[ImageInput]:
-        """Yield the inputs whose bytes the store does not hold; write the others, with the vectors that it has."""
-        while chunk := list(islice(inputs, _HASHED_AT_ONCE)):
+    def without_twins(
+        self, inputs: Iterator[ImageInput], pool: Executor, writer: Writer, *, hold: bool
+    ) -> Iterator[ImageInput]:
+        """Yield the inputs whose bytes the store does not hold; write the others, with the vectors that it has.
+
+        Files are read and hashed ahead, while the models work; ``hold`` keeps the bytes of those that are yielded.
+        """
+        read = partial(read_and_hash, hold=hold)
+        hashed = map_in_order(pool, read, inputs, ahead=lambda: 2 * _LOOKED_UP_AT_ONCE)
+        while chunk := self._take(hashed):
             with self.clock.measure(COMPARE):
-                twins = find_twins(chunk, self._store, pool)
+                twins = find_twins(chunk, self._store)
             if twins:
                 points = to_points(twins)
                 writer.put(points, self.replaced(points.ids))
@@ -148,7 +156,7 @@ class Run:
                 self._copied += len(twins) - len(moved)
                 self.progress.advance(len(twins))
             found = {twin.input.id for twin in twins}
-            yield from (item for item in chunk if item.id not in found)
+            yield from (item.input for item in chunk if item.input.id not in found)
 
     def write(self, points: Points, failures: Iterable[Failure], writer: Writer) -> None:
         """Pass aligned points on to the store."""
@@ -201,6 +209,10 @@ class Run:
             seconds=self.clock.elapsed,
             profile=self.clock.profile(),
         )
+
+    def _take(self, hashed: Iterator[Hashed]) -> list[Hashed]:
+        with self.clock.measure(COMPARE):
+            return list(islice(hashed, _LOOKED_UP_AT_ONCE))
 
     def _measured(self, compared: Iterator[list[Change]]) -> list[Change]:
         with self.clock.measure(COMPARE):

@@ -7,19 +7,20 @@ it is, and the first one's vector waited for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
 
+from t2c_search.errors import ImageError
 from t2c_search.filters import OneOf
-from t2c_search.indexing.changes import hash_input
-from t2c_search.indexing.metadata import MEASURED, location_payload
+from t2c_search.indexing.metadata import MEASURED, content_hash, location_payload
 from t2c_search.indexing.places import is_remote
 from t2c_search.indexing.removal import is_gone
 from t2c_search.indexing.sources import ImageInput
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import FloatArray, Payload, Points
+
+_HELD_BYTES = 1 << 20  # of one file: some hundred wait to be decoded, and larger ones are still in the system's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +43,48 @@ class Twin:
         return {**kept, **location_payload(self.input.path, self.input.mtime_ns), **self.input.fields}
 
 
-def find_twins(inputs: Sequence[ImageInput], store: VectorStore, pool: Executor) -> list[Twin]:
-    """Read and hash the inputs in ``pool``, and return those whose bytes the store holds; each file moves once.
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """An input, or the same with its bytes, and their hash; empty when they cannot be read or are at a remote address."""
 
-    Images at remote addresses are passed over: those without a twin would be fetched twice.
+    input: ImageInput
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadInput(ImageInput):
+    """An input whose bytes are here already."""
+
+    content: bytes = b""
+
+    def read(self) -> bytes:
+        return self.content
+
+
+def read_and_hash(item: ImageInput, *, hold: bool) -> Hashed:
+    """Read and hash an input; ``hold`` its bytes, unless they are many, so that it need not be read again.
+
+    Images at remote addresses are passed over: their hash is known when they are embedded, too late and at no cost.
     """
-    near = [item for item in inputs if not is_remote(item.path)]
-    hashes = list(pool.map(hash_input, near))
-    known = _stored(set(hashes) - {""}, store)
+    if is_remote(item.path):
+        return Hashed(item, "")
+    try:
+        content = item.read()
+    except ImageError:  # embedding it will report that
+        return Hashed(item, "")
+    if hold and len(content) <= _HELD_BYTES:
+        item = _ReadInput(item.path, item.size, item.mtime_ns, item.fields, content)
+    return Hashed(item, content_hash(content))
+
+
+def find_twins(inputs: Sequence[Hashed], store: VectorStore) -> list[Twin]:
+    """Return the inputs whose bytes the store holds; each stored file moves once."""
+    known = _stored({item.hash for item in inputs} - {""}, store)
     twins = []
-    for item, content_hash in zip(near, hashes, strict=True):
-        if same := known.get(content_hash):
+    for item in inputs:
+        if same := known.get(item.hash):
             point = next((point for point in same if point.gone), same[0])
-            twins.append(Twin(item, point.id, point.stored, point.vectors, point.gone))
+            twins.append(Twin(item.input, point.id, point.stored, point.vectors, point.gone))
             point.gone = False  # its file has been found again
     return twins
 

@@ -1,5 +1,7 @@
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,10 @@ from t2c_search.errors import UnknownVectorError
 from t2c_search.indexing.decode import decode_file
 from t2c_search.indexing.embedding import EmbeddedBatch, embed
 from t2c_search.indexing.sources import ImageInput, list_images
+from t2c_search.stores import open_store
 from t2c_search.types import Failure
 
-from .support import TinyEncoder, picture, save_pictures
+from .support import TinyEncoder, assert_same, create, index, picture, save_pictures
 
 
 def never(failure: Failure) -> None:
@@ -205,3 +208,29 @@ def test_one_odd_image_does_not_make_later_batches_small(tmp_path: Path) -> None
     ids, _ = rows(embed(list_images([tmp_path]), (Fragile(),), batch_size=8, on_failure=never))
     assert len(ids) == 24
     assert sizes == [8, 4, 4, 8, 8]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted(ImageInput):
+    """An image that tells how often its file is read."""
+
+    reads: Counter[str] = field(default_factory=Counter)
+
+    def read(self) -> bytes:
+        self.reads[self.path] += 1
+        return ImageInput.read(self)
+
+
+def test_what_is_added_to_a_collection_is_read_once(tmp_path: Path) -> None:
+    store = create(open_store(":memory:", "photos"))
+    save_pictures(tmp_path, 5)
+    index(list_images([tmp_path]), store)
+    save_pictures(tmp_path, 200, first=5)
+    reads = Counter[str]()
+    inputs = [Counted(item.path, item.size, item.mtime_ns, item.fields, reads) for item in list_images([tmp_path])]
+    report = index(inputs, store)
+    assert (report.indexed, report.unchanged) == (200, 5)
+    assert reads == {item.path: 1 for item in inputs[5:]}
+    whole = create(open_store(":memory:", "whole"))
+    index(list_images([tmp_path]), whole)
+    assert_same(store, whole)
