@@ -16,11 +16,14 @@ from collections.abc import Callable
 from typing import Any
 
 import timm
+import torch
 from clip_retrieval.clip_inference.mapper import ClipMapper
 from clip_retrieval.clip_inference.reader import FilesReader
 from clip_retrieval.clip_inference.runner import Runner
 from clip_retrieval.clip_inference.writer import NumpyWriter
 from PIL import Image
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Mapper(ClipMapper):
@@ -28,7 +31,7 @@ class Mapper(ClipMapper):
 
     def __init__(self, model: Callable[..., Any]) -> None:
         self.enable_image, self.enable_text, self.enable_metadata = True, False, False
-        self.device, self.model_img = "cpu", model
+        self.device, self.model_img = DEVICE, model
 
 
 class Silent:
@@ -42,7 +45,7 @@ class Silent:
 
 
 def main(model_folder: str, image_folder: str, batch: str, rounds: str) -> None:
-    model = timm.create_model(f"local-dir:{model_folder}", pretrained=True, num_classes=0).eval()
+    model = timm.create_model(f"local-dir:{model_folder}", pretrained=True, num_classes=0).eval().to(DEVICE)
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
     only_images = {"enable_text": False, "enable_image": True, "enable_metadata": False}
 
