@@ -21,6 +21,7 @@ from t2c_search.alignment.vocabulary import concept_vocabulary
 from t2c_search.concepts.decoder import Describer
 from t2c_search.demo import words
 from t2c_search.demo.dice import Dice
+from t2c_search.demo.words import with_article
 from t2c_search.demo.world import Scene, draw
 from t2c_search.encoders import mini, registry
 from t2c_search.encoders.protocols import DualEncoder, ImageEncoder
@@ -45,22 +46,19 @@ def constraints() -> dict[str, list[str]]:
     def say(names: dict[str, tuple[str, ...]], name: str) -> str:
         return dice.choice(names[name])
 
-    def some(noun_phrase: str) -> str:
-        return f"{'an' if noun_phrase[0] in 'aeiou' else 'a'} {noun_phrase}"
-
     def shape(name: str) -> str:
         return say(words.SHAPES, name)
 
     def stands(relation: str) -> str:
         first, second = dice.sample(shapes, 2)
-        return f"{some(shape(first))} {say(words.RELATIONS, relation)} {some(shape(second))}"
+        return f"{with_article(shape(first))} {say(words.RELATIONS, relation)} {with_article(shape(second))}"
 
     relations = list(words.RELATIONS)
     return {
-        "shape": [some(shape(name)) for name in shapes],
+        "shape": [with_article(shape(name)) for name in shapes],
         "background": [say(words.BACKGROUNDS, name) for name in words.BACKGROUNDS],
-        "colour+shape": [some(f"{say(words.COLOURS, c)} {shape(s)}") for c in colours for s in shapes],
-        "fill": [some(f"{say(words.FILLS, f)} {shape(s)}") for f in fills for s in shapes],
+        "colour+shape": [with_article(f"{say(words.COLOURS, c)} {shape(s)}") for c in colours for s in shapes],
+        "fill": [with_article(f"{say(words.FILLS, f)} {shape(s)}") for f in fills for s in shapes],
         "count": [
             *(f"{names[0]} {'object' if n == 1 else 'objects'}" for n, names in words.COUNTS.items()),
             *(f"two {words.plural(shape(name))}" for name in shapes),

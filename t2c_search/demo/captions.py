@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from t2c_search.demo import words
 from t2c_search.demo.dice import Dice
 from t2c_search.demo.truth import Thing, Truth
+from t2c_search.demo.words import with_article
 from t2c_search.demo.world import Scene
 
 MENTIONS: tuple[tuple[str, ...], ...] = (
@@ -34,7 +35,7 @@ def names(scene: Scene, count: int) -> list[str]:
     dice = Dice(scene.seed, scene.index, 4)
     said = []
     for _ in range(count):
-        name = _article(_looks(dice.choice(scene.truth.things), ("colour", "shape"), dice))
+        name = with_article(_looks(dice.choice(scene.truth.things), ("colour", "shape"), dice))
         said.append(f"{name} {_background(scene.truth, dice)}" if dice.chance(50) else name)
     return said
 
@@ -45,7 +46,7 @@ def bindings() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
     def phrases(adjectives: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
         return tuple(
-            _article(f"{word} {noun}") for synonyms in adjectives.values() for word in synonyms for noun in nouns
+            with_article(f"{word} {noun}") for synonyms in adjectives.values() for word in synonyms for noun in nouns
         )
 
     return phrases(words.COLOURS), phrases(words.FILLS)
@@ -55,7 +56,7 @@ def caption(truth: Truth, dice: Dice) -> str:
     """One true caption of a scene."""
     kind = dice.choice(KINDS)
     text = kind(truth, dice)
-    return f"{dice.choice(words.OPENINGS[:5])} {text}" if dice.chance(15) and kind is not _background else text
+    return f"{dice.choice(words.PICTURES)} {text}" if dice.chance(15) and kind is not _background else text
 
 
 def _background(truth: Truth, dice: Dice) -> str:
@@ -63,7 +64,7 @@ def _background(truth: Truth, dice: Dice) -> str:
 
 
 def _one(truth: Truth, dice: Dice) -> str:
-    return _article(_looks(dice.choice(truth.things), dice.choice(MENTIONS), dice))
+    return with_article(_looks(dice.choice(truth.things), dice.choice(MENTIONS), dice))
 
 
 def _placed(truth: Truth, dice: Dice) -> str:
@@ -75,7 +76,7 @@ def _two(truth: Truth, dice: Dice) -> str:
         return _one(truth, dice)
     mention = dice.choice(MENTIONS)
     first, second = (_looks(thing, mention, dice) for thing in dice.sample(truth.things, 2))
-    text = f"{_article(first)} and {_article(second)}"
+    text = f"{with_article(first)} and {with_article(second)}"
     return f"{text} {_background(truth, dice)}" if dice.chance(30) else text
 
 
@@ -88,7 +89,7 @@ def _relation(truth: Truth, dice: Dice) -> str:
         return _two(truth, dice)
     mention = dice.choice((("shape",), ("shape",), ("colour", "shape")))
     relation = dice.choice(words.RELATIONS[dice.choice(holding)])
-    return f"{_article(_looks(first, mention, dice))} {relation} {_article(_looks(second, mention, dice))}"
+    return f"{with_article(_looks(first, mention, dice))} {relation} {with_article(_looks(second, mention, dice))}"
 
 
 def _total(truth: Truth, dice: Dice) -> str:
@@ -123,7 +124,3 @@ def _looks(thing: Thing, mention: tuple[str, ...], dice: Dice) -> str:
     said = [dice.choice(names[kind][getattr(thing, kind)]) for kind in mention if kind in names]
     said.append(dice.choice(words.SHAPES[thing.shape] if "shape" in mention else words.ANYTHING))
     return " ".join(said)
-
-
-def _article(noun_phrase: str) -> str:
-    return f"{'an' if noun_phrase[0] in 'aeiou' else 'a'} {noun_phrase}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations
@@ -20,7 +20,8 @@ from t2c_search.query.constraints import Constraint
 class Thing:
     """One object of a scene, by canonical names.
 
-    ``box`` is (left, top, right, bottom) in pixels, right and bottom exclusive; ``mask`` (96, 96) bool is what shows.
+    ``box`` is (left, top, right, bottom) in pixels, right and bottom exclusive; ``mask``, bool and of the image's height
+    and width, is what shows.
     """
 
     shape: str
@@ -64,7 +65,10 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a phrase says: some objects, for two of them perhaps how they stand, and a background."""
+    """What a phrase says: some objects, for two of them perhaps how they stand, and a background.
+
+    A pattern with a count is the only one.
+    """
 
     patterns: tuple[Pattern, ...] = ()
     relation: str | None = None
@@ -81,7 +85,7 @@ class Truth:
     def matches_text(self, text: str) -> bool:
         """Whether a phrase of the drawn world is true of this scene.
 
-        ``a red circle``: at least one; ``two squares``: exactly two; parts joined by ``and`` are different objects.
+        ``a red circle``: at least one; ``two squares``: exactly two; objects joined by ``and`` are different ones.
         Raises UsageError for a phrase outside the world's grammar (see ``read``).
         """
         return self.satisfies(read(text))
@@ -89,18 +93,24 @@ class Truth:
     def matches(self, tree: Constraint) -> bool:
         """Whether a constraint tree is true of this scene: its phrases by ``matches_text``, then logic.
 
-        A threshold is as true as its concept. Raises UsageError for what has no truth here: images, saved concepts, sums,
-        differences and conditions on the payload.
+        A threshold is as true as its concept, and so is a contrast, whatever its alternatives. Every part is read, also
+        where another part has decided: raises UsageError for a phrase outside the world's grammar wherever it stands, and
+        for what has no truth here: images, saved concepts, sums, differences and conditions on the payload.
         """
         match tree:
             case constraints.Phrase():
                 return self.matches_text(tree.text)
-            case constraints.Threshold() | constraints.Contrast():
+            case constraints.Threshold():
                 return self.matches(tree.concept)
+            case constraints.Contrast():
+                concept, *_ = [self.matches(part) for part in (tree.concept, *tree.alternatives)]
+                return concept
             case constraints.And():
-                return all(map(self.matches, tree.parts))
+                truths = [self.matches(part) for part in tree.parts]
+                return all(truths)
             case constraints.Or():
-                return any(map(self.matches, tree.parts))
+                truths = [self.matches(part) for part in tree.parts]
+                return any(truths)
             case constraints.Not():
                 return not self.matches(tree.part)
             case _:
@@ -110,14 +120,13 @@ class Truth:
         """Whether the statement is true of this scene."""
         if statement.background not in (None, self.background):
             return False
-        counted = [p for p in statement.patterns if p.count is not None]
-        if any(sum(map(p.fits, self.things)) != p.count for p in counted):
-            return False
-        some = [p for p in statement.patterns if p.count is None]
-        return any(self._stand(statement, some, things) for things in permutations(self.things, len(some)))
+        patterns = statement.patterns
+        if patterns and patterns[0].count is not None:
+            return sum(map(patterns[0].fits, self.things)) == patterns[0].count
+        return any(self._stand(statement, things) for things in permutations(self.things, len(patterns)))
 
-    def _stand(self, statement: Statement, patterns: list[Pattern], things: tuple[Thing, ...]) -> bool:
-        fitting = all(pattern.fits(thing) for pattern, thing in zip(patterns, things, strict=True))
+    def _stand(self, statement: Statement, things: tuple[Thing, ...]) -> bool:
+        fitting = all(pattern.fits(thing) for pattern, thing in zip(statement.patterns, things, strict=True))
         return fitting and (statement.relation is None or things[0].stands(statement.relation, things[1]))
 
 
@@ -126,13 +135,15 @@ def read(text: str) -> Statement:
     """Read a phrase of the drawn world.
 
         phrase     = [opening] [objects] [background]        "a picture of two stars on grass", "at night"
-        objects    = object {"and" object} | object relation object
-        object     = [article | count] {size | fill | colour} noun
+        objects    = count looks | object {"and" object} | object relation object
+        object     = [article] looks
+        looks      = {size | fill | colour} noun
         relation   = "left of" | "right of" | "above" | "below" and synonyms
 
-    Raises UsageError, with the word that was not understood, for anything else.
+    A comma is an "and". Raises UsageError for anything else, with the word that was not understood, or because objects are
+    counted beside others.
     """
-    rest = " ".join(text.lower().replace(",", " and ").split()).rstrip(".")
+    rest = " ".join(text.lower().replace(", and ", " and ").replace(",", " and ").split()).rstrip(".!?")
     for opening in words.OPENINGS:
         rest = rest.removeprefix(opening + " ")
     rest, background = _split_background(rest)
@@ -144,8 +155,8 @@ def read(text: str) -> Statement:
         for synonym in sorted(synonyms, key=len, reverse=True):
             first, found, second = rest.partition(f" {synonym} ")
             if found:
-                return Statement((_pattern(first, text), _pattern(second, text)), relation, background)
-    return Statement(tuple(_pattern(part, text) for part in rest.split(" and ")), None, background)
+                return Statement(_patterns((first, second), text), relation, background)
+    return Statement(_patterns(rest.split(" and "), text), None, background)
 
 
 def _split_background(text: str) -> tuple[str, str | None]:
@@ -171,6 +182,14 @@ NOUNS: dict[str, str | None] = {
 }
 
 
+def _patterns(phrases: Iterable[str], text: str) -> tuple[Pattern, ...]:
+    """Read the objects of a phrase; ``text`` is the whole of it, for the message."""
+    patterns = tuple(_pattern(phrase, text) for phrase in phrases)
+    if len(patterns) > 1 and any(pattern.count is not None for pattern in patterns):
+        raise UsageError(f"{text!r} counts objects beside others; a count stands alone, as in 'two squares on grass'")
+    return patterns
+
+
 def _pattern(phrase: str, text: str) -> Pattern:
     """Read one ``object`` of the grammar; ``text`` is the whole phrase, for the message."""
     *before, noun = phrase.split() or [""]
@@ -190,6 +209,7 @@ def _pattern(phrase: str, text: str) -> Pattern:
             ((kind, name) for kind, names in kinds.items() if (name := words.canonical(names, word))), ("", None)
         )
         if name is None or kind in found:
-            raise UsageError(f"'{word}' in '{text}' is not understood; write [count] [size] [fill] [colour] shape")
+            strange = next((later for later in before[place:] if later not in NOUNS), word)
+            raise UsageError(f"'{strange}' in '{text}' is not understood; write [count] [size] [fill] [colour] shape")
         found[kind] = name
     return Pattern(NOUNS[noun], found.get("colour"), found.get("fill"), found.get("size"), count)

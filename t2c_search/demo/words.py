@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 SHAPES: dict[str, tuple[str, ...]] = {
     "circle": ("circle", "disc", "disk"),
     "square": ("square", "box"),
@@ -52,13 +55,29 @@ RELATIONS: dict[str, tuple[str, ...]] = {
     "above": ("above", "over"),
     "below": ("below", "under"),
 }
-OPENINGS = ("a picture of", "a photo of", "a drawing of", "an image of", "a scene with", "there is", "there are")
+PICTURES = ("a picture of", "a photo of", "a drawing of", "an image of", "a scene with")
+"""How a caption may begin."""
+OPENINGS = (*PICTURES, "there is", "there are")
+"""How a phrase may begin."""
 ARTICLES = ("a", "an", "the")
+TABLES: tuple[Mapping[Any, tuple[str, ...]], ...] = (
+    SHAPES, COLOURS, FILLS, SIZES, BACKGROUNDS, COUNTS, RELATIONS, {"object": ANYTHING}, {"opening": OPENINGS},
+)  # fmt: skip
 
 
 def plural(noun: str) -> str:
     """The plural of one of this world's nouns."""
     return noun + ("es" if noun[-1] in "sx" else "s")
+
+
+def listing() -> str:
+    """All tables, a line for each name with its synonyms."""
+    return "\n".join(f"{name}: {', '.join(synonyms)}" for table in TABLES for name, synonyms in table.items())
+
+
+def with_article(noun_phrase: str) -> str:
+    """A noun phrase of this world after its "a" or "an"."""
+    return f"{'an' if noun_phrase[0] in 'aeiou' else 'a'} {noun_phrase}"
 
 
 def canonical(names: dict[str, tuple[str, ...]], word: str) -> str | None:

@@ -35,7 +35,10 @@ TRIES = 40  # places tried for an object before it is made small
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """One drawn image, (96, 96, 3) uint8, with its truth. ``seed`` and ``index`` draw it again."""
+    """One drawn image, uint8, with its truth: a scene is (96, 96, 3), a close-up (64, 64, 3) or (48, 48, 3).
+
+    ``seed`` and ``index`` draw it again, with the function that drew it.
+    """
 
     seed: int
     index: int

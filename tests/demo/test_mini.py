@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+import t2c_search
 from t2c_search.concepts.decoder import Describer
 from t2c_search.demo import words
 from t2c_search.demo.train.loop import pixels
@@ -75,6 +78,15 @@ def precision(scores: np.ndarray, truths: list[Truth], text: str, k: int) -> flo
 def test_all_weights_together_fit_the_wheel() -> None:
     folder = mini.path("clip").parent
     assert sum(file.stat().st_size for file in folder.rglob("*.safetensors")) <= 12 * MEGABYTE
+
+
+def test_the_package_fits_a_wheel_of_16_megabytes() -> None:
+    package, wheel = Path(t2c_search.__file__).parent, BytesIO()
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as files:
+        for file in package.rglob("*"):
+            if file.is_file() and "__pycache__" not in file.parts:
+                files.write(file, file.relative_to(package))
+    assert wheel.tell() <= 16 * MEGABYTE
 
 
 def test_an_unknown_mini_model_is_named() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from t2c_search.demo.truth import Thing, Truth, read
 from t2c_search.errors import UsageError
-from t2c_search.query.constraints import And, Image, Not, Or, Phrase, Threshold
+from t2c_search.query.constraints import And, Contrast, Image, Not, Or, Phrase, Threshold
 
 
 def thing(colour: str, shape: str, x: int, y: int, fill: str = "plain", size: str = "small") -> Thing:
@@ -44,7 +44,9 @@ SCENE = Truth(
         "a picture of a stripy azure box on a lawn",
         "a huge spotted red square",
         "a circle and a square",
-        "a circle and two squares",
+        "a circle, a square, and a square",
+        "There is a circle on grass!",
+        "two squares on grass?",
         "a square and a square",
         "a red object and a square",
         "a circle left of a square",
@@ -75,7 +77,6 @@ def test_true_phrases(phrase: str) -> None:
         "a square left of a circle",
         "a blue square left of a red square",  # their boxes overlap from left to right
         "a circle above a blue square",
-        "two circles and a square",
     ],
 )
 def test_false_phrases(phrase: str) -> None:
@@ -87,6 +88,31 @@ def test_false_phrases(phrase: str) -> None:
 )
 def test_phrases_outside_the_grammar_are_refused(phrase: str) -> None:
     with pytest.raises(UsageError):
+        read(phrase)
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        "two squares left of a circle",
+        "a circle left of two squares",
+        "one blue square above a red square",
+        "a circle and two squares",
+        "one circle and a red object",
+        "two circles, two squares",
+    ],
+)
+def test_a_count_beside_another_object_is_refused(phrase: str) -> None:
+    with pytest.raises(UsageError, match="counts objects beside others; a count stands alone"):
+        SCENE.matches_text(phrase)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "word"),
+    [("a circle with a square", "with"), ("a circle near a square", "near"), ("a red blue circle", "blue")],
+)
+def test_the_word_that_is_not_understood_is_named(phrase: str, word: str) -> None:
+    with pytest.raises(UsageError, match=f"'{word}' in '{phrase}'"):
         read(phrase)
 
 
@@ -108,6 +134,21 @@ def test_a_tree_is_logic_over_its_phrases() -> None:
     assert SCENE.matches(And(parts=(circle, Not(part=star))))
     assert not SCENE.matches(Not(part=Or(parts=(circle, star))))
     assert SCENE.matches(Threshold(concept=circle, value=2, unit="sd"))
+
+
+@pytest.mark.parametrize("known", ["a circle", "a star"])  # true, false
+def test_an_unknown_word_is_refused_wherever_it_stands(known: str) -> None:
+    parts = [Phrase(text=known), Phrase(text="a cat")]
+    for one, other in (parts, parts[::-1]):
+        for tree in (And(parts=(one, other)), Or(parts=(one, other)), Contrast(concept=one, alternatives=(other,))):
+            with pytest.raises(UsageError, match="'cat'"):
+                SCENE.matches(tree)
+
+
+def test_a_contrast_is_as_true_as_its_concept() -> None:
+    circle, star = Phrase(text="a circle"), Phrase(text="a star")
+    assert SCENE.matches(Contrast(concept=circle, alternatives=(star,)))
+    assert not SCENE.matches(Contrast(concept=star, alternatives=(circle,)))
 
 
 def test_a_tree_without_a_truth_is_refused() -> None:

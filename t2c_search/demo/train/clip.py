@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +17,42 @@ import torch
 import torch.nn.functional as F
 
 from t2c_search.demo import words
+from t2c_search.demo.backgrounds import SIDE
 from t2c_search.demo.captions import bindings, names
 from t2c_search.demo.train.lessons import Lessons, Statements, agree
-from t2c_search.demo.train.loop import Log, device, pixels, save, train
+from t2c_search.demo.train.loop import MEAN, STD, Log, device, pixels, save, train
 from t2c_search.demo.world import close_ups, draw
 
-CONTEXT = 20  # tokens: the longest caption, 18, and its two ends
-CLOSE_UPS = 16_000  # scenes of one object, 64 x 64
-SCENES = 60_000
-FIRST = 500  # steps on close-ups and names: from scenes of four objects alone, shapes are hardly learnt at all
-STEPS = 2600
-RATE = 2e-3
-SHARPEST = 60.0  # limit of the logit scale
-LAST = 400  # steps at the end with a low scale, which asks for cosines far apart: only those survive an aligner's linear map
-LAST_RATE, LAST_SHARPEST = 1e-3, 8.0
 Tokenize = Callable[[list[str]], torch.Tensor]
 SPECIAL = ("[PAD]", "[UNK]", "[BOS]", "[EOS]")
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRecipe:
+    """The constants of the mini CLIP and of its training."""
+
+    dim: int = 256
+    layers: tuple[int, ...] = (1, 2, 2, 1)
+    width: int = 16
+    head_width: int = 64
+    text_layers: int = 2
+    text_width: int = 128
+    text_heads: int = 4
+    context: int = 20  # tokens: the longest caption, 18, and its two ends
+    close_ups: int = 16_000  # scenes of one object, 64 x 64
+    scenes: int = 60_000
+    first: int = 500  # steps on close-ups and names: from scenes of four objects alone, shapes are hardly learnt at all
+    first_batch: int = 384
+    first_captions_each: int = 1
+    steps: int = 2600  # all of them
+    batch: int = 192
+    captions_each: int = 2
+    rate: float = 2e-3
+    sharpest: float = 60.0  # limit of the logit scale
+    last: int = 400  # steps with a low scale: it asks for cosines far apart, which survive an aligner's linear map
+    last_rate: float = 1e-3
+    last_sharpest: float = 8.0
+    weight_decay: float = 0.05
 
 
 def vocabulary() -> dict[str, int]:
@@ -38,14 +60,27 @@ def vocabulary() -> dict[str, int]:
     spoken: set[str] = set(words.ARTICLES) | {"and", "object", "background"}
     nouns = [*words.ANYTHING, *(noun for synonyms in words.SHAPES.values() for noun in synonyms)]
     spoken |= {form for noun in nouns for form in (noun, words.plural(noun))}
-    tables: tuple[dict[Any, tuple[str, ...]], ...] = (
-        words.COLOURS, words.FILLS, words.SIZES, words.BACKGROUNDS, words.COUNTS, words.RELATIONS, {0: words.OPENINGS},
-    )  # fmt: skip
-    spoken |= {word for table in tables for phrases in table.values() for phrase in phrases for word in phrase.split()}
+    spoken |= {
+        word for table in words.TABLES for phrases in table.values() for phrase in phrases for word in phrase.split()
+    }
     return {word: token for token, word in enumerate([*SPECIAL, *sorted(spoken)])}
 
 
-def write_configuration(folder: Path) -> dict[str, Any]:
+def drawn(seed: int, n: int) -> dict[str, bytes]:
+    """The first ``n`` of each thing that the model is trained on, and every word and phrase; other lessons, other bytes."""
+    scenes, near = Lessons.of(draw(seed, n)), Lessons.of(close_ups(seed, n), say=names)
+    return {
+        "scenes": scenes.images.tobytes(),
+        "captions": "\n".join(scenes.spoken()).encode(),
+        "truth": agree(Statements.of(scenes.texts), scenes.truths).tobytes(),
+        "close-ups": near.images.tobytes(),
+        "names": "\n".join(near.spoken()).encode(),
+        "phrases": "\n".join(chain(*bindings())).encode(),
+        "words": words.listing().encode(),
+    }
+
+
+def write_configuration(folder: Path, recipe: ClipRecipe) -> dict[str, Any]:
     """Write the model's configuration and its tokenizer into ``folder``; return the model arguments."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -55,54 +90,52 @@ def write_configuration(folder: Path) -> dict[str, Any]:
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     ends = [("[BOS]", vocab["[BOS]"]), ("[EOS]", vocab["[EOS]"])]
     tokenizer.post_processor = processors.TemplateProcessing(single="[BOS] $A [EOS]", special_tokens=ends)
-    folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     roles = {"pad_token": "[PAD]", "unk_token": "[UNK]", "bos_token": "[BOS]", "eos_token": "[EOS]"}
     _write(
         folder / "tokenizer_config.json",
-        {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": CONTEXT, **roles},
+        {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": recipe.context, **roles},
     )
     model = {
-        "embed_dim": 256,
-        "vision_cfg": {"image_size": 96, "layers": [1, 2, 2, 1], "width": 16, "head_width": 64, "patch_size": None},
+        "embed_dim": recipe.dim,
+        "vision_cfg": {
+            "image_size": SIDE, "layers": list(recipe.layers), "width": recipe.width, "head_width": recipe.head_width,
+            "patch_size": None,
+        },
         "text_cfg": {
-            "context_length": CONTEXT, "vocab_size": len(vocab), "hf_tokenizer_name": "mini", "width": 128, "heads": 4,
-            "layers": 2, "pad_id": vocab["[PAD]"], "eos_id": vocab["[EOS]"], "pool_type": "eos",
+            "context_length": recipe.context, "vocab_size": len(vocab), "hf_tokenizer_name": "mini",
+            "width": recipe.text_width, "heads": recipe.text_heads, "layers": recipe.text_layers,
+            "pad_id": vocab["[PAD]"], "eos_id": vocab["[EOS]"], "pool_type": "eos",
         },
     }  # fmt: skip
-    preprocessing = {"mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
+    preprocessing = {"mean": [MEAN] * 3, "std": [STD] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
     _write(folder / "open_clip_config.json", {"model_cfg": model, "preprocess_cfg": preprocessing})
     return model
 
 
-def train_clip(folder: Path, *, seed: int, log: Log) -> None:
+def train_clip(folder: Path, recipe: ClipRecipe, *, seed: int, log: Log) -> None:
     """Train the mini CLIP and write it to ``folder`` as an open_clip local-dir."""
     import open_clip
 
-    arguments = write_configuration(folder)
+    arguments = write_configuration(folder, recipe)
     torch.manual_seed(seed)
     model = open_clip.CLIP(**arguments).to(device(), memory_format=torch.channels_last)
     tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
-    lessons = Lessons.of(draw(seed, SCENES))
+    lessons = Lessons.of(draw(seed, recipe.scenes))
+    near = Lessons.of(close_ups(seed, recipe.close_ups), say=names)
     losses = partial(_losses, model, tokenize=tokenize, rng=np.random.default_rng(seed))
-    begin = losses(Lessons.of(close_ups(seed, CLOSE_UPS), say=names), batch=384, captions_each=1, sharpest=SHARPEST)
-    then = losses(lessons, batch=192, captions_each=2, sharpest=SHARPEST)
-    last = losses(lessons, batch=192, captions_each=2, sharpest=LAST_SHARPEST)
+    scenes = partial(losses, lessons, batch=recipe.batch, captions_each=recipe.captions_each)
+    begin = losses(near, batch=recipe.first_batch, captions_each=recipe.first_captions_each, sharpest=recipe.sharpest)
+    then, last = scenes(sharpest=recipe.sharpest), scenes(sharpest=recipe.last_sharpest)
 
     def loss(step: int) -> torch.Tensor:
-        return next(begin if step <= FIRST else then)
+        return next(begin if step <= recipe.first else then)
 
-    train(model, loss, steps=STEPS - LAST, rate=RATE, weight_decay=0.05, log=log)
+    optimise = partial(train, model, weight_decay=recipe.weight_decay)
+    optimise(loss, steps=recipe.steps - recipe.last, rate=recipe.rate, log=log)
     with torch.no_grad():
-        model.logit_scale.clamp_(max=math.log(LAST_SHARPEST))
-    train(
-        model,
-        lambda _: next(last),
-        steps=LAST,
-        rate=LAST_RATE,
-        weight_decay=0.05,
-        log=lambda line: log(f"last, {line}"),
-    )
+        model.logit_scale.clamp_(max=math.log(recipe.last_sharpest))
+    optimise(lambda _: next(last), steps=recipe.last, rate=recipe.last_rate, log=lambda line: log(f"last, {line}"))
     save(model, folder / "open_clip_model.safetensors")
 
 

@@ -21,7 +21,6 @@ ByteArray = npt.NDArray[np.int8]
 ATTRIBUTES = {"shape": words.SHAPES, "colour": words.COLOURS, "fill": words.FILLS, "size": words.SIZES}
 OPEN = -1  # in a pattern: any value will do
 ABSENT = -2  # in a scene: no such object
-ANYWHERE = 0  # relation index of two objects of which nothing is said but that they are two
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +49,6 @@ class Truths:
                         stands[i, :, j, k] = [True, *(thing.stands(relation, other) for relation in words.RELATIONS)]
         return cls(attributes, background, stands)
 
-    @property
-    def crowd(self) -> npt.NDArray[np.int64]:
-        """How many objects each scene has, (n,)."""
-        return np.asarray((self.attributes[:, :, 0] != ABSENT).sum(1))
-
     def __getitem__(self, rows: npt.NDArray[np.int64]) -> Truths:
         return Truths(self.attributes[rows], self.background[rows], self.stands[rows])
 
@@ -63,7 +57,7 @@ class Truths:
 class Statements:
     """What m captions say: ``patterns`` (m, 2 objects, 4 attributes) int8, and (m,) int8 each of the rest.
 
-    ``count`` is the first pattern's; ``objects`` is how many patterns there are.
+    ``count`` is that of the only pattern, if it has one; ``objects`` is how many patterns there are.
     """
 
     patterns: ByteArray
@@ -74,7 +68,7 @@ class Statements:
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Statements:
-        """Read captions into arrays; captions never count beside a second object."""
+        """Read captions, which name two objects at most, into arrays."""
         statements = [read(text) for text in texts]
         patterns = np.full((len(texts), 2, len(ATTRIBUTES)), OPEN, np.int8)
         for i, statement in enumerate(statements):
@@ -99,7 +93,7 @@ class Statements:
 
 
 def agree(statements: Statements, truths: Truths) -> BoolArray:
-    """Which statement is true of which scene, (m, n) bool; equal to ``Truth.satisfies`` for every pair."""
+    """Which statement is true of which scene, (m, n) bool: what ``Truth.satisfies`` says of each pair."""
     wanted = statements.patterns[:, None, :, None, :]
     fits = ((wanted == OPEN) | (wanted == truths.attributes[None, :, None])).all(-1)
     fits &= (truths.attributes[None, :, None, :, 0] != ABSENT)  # fmt: skip
@@ -140,6 +134,10 @@ class Lessons:
             np.concatenate([truth.stands for truth in truths]),
         )
         return cls(np.stack(images), joined, texts, np.array([[row[text] for text in each] for each in said]))
+
+    def spoken(self) -> list[str]:
+        """What is said of the scenes, one after the other."""
+        return [self.texts[row] for row in self.said.flat]
 
 
 def _index(names: dict[str, tuple[str, ...]], name: str | None) -> int:

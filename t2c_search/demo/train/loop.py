@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,22 @@ from safetensors.torch import save_file
 from torch import nn
 
 MEAN, STD = 0.5, 0.25  # of all three mini models' inputs in [0, 1]
-WARM_UP = 100  # steps
-FLOOR = 0.02  # of the learning rate, at the end
 EVERY = 50  # steps a line of the log covers
 
 Log = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Optimiser:
+    """What every model is trained with."""
+
+    betas: tuple[float, float] = (0.9, 0.98)
+    warm_up: int = 100  # steps
+    floor: float = 0.02  # of the learning rate, at the end
+    longest_gradient: float = 1.0
+
+
+OPTIMISER = Optimiser()
 
 
 def device() -> torch.device:
@@ -48,10 +60,11 @@ def train(
         {"params": [p for name, p in model.named_parameters() if name in decayed], "weight_decay": weight_decay},
         {"params": [p for name, p in model.named_parameters() if name not in decayed], "weight_decay": 0.0},
     ]
-    optimiser = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+    optimiser = torch.optim.AdamW(groups, lr=rate, betas=OPTIMISER.betas)
 
     def pace(step: int) -> float:
-        return min(1.0, (step + 1) / WARM_UP) * (FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * step / steps)) / 2)
+        cosine = (1 + math.cos(math.pi * step / steps)) / 2
+        return min(1.0, (step + 1) / OPTIMISER.warm_up) * (OPTIMISER.floor + (1 - OPTIMISER.floor) * cosine)
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, pace)
     model.train()
@@ -60,7 +73,7 @@ def train(
         loss = losses(step)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(model.parameters(), OPTIMISER.longest_gradient)
         optimiser.step()
         schedule.step()
         total += float(loss.detach())
