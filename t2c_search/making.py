@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2c_search.card import ALIGNER_BLOB, CollectionCard, read_card, write_card
-from t2c_search.errors import CollectionFormatError, UsageError
+from t2c_search.errors import CollectionFormatError, StoreError, UsageError
 from t2c_search.fitting import Batching, Fitted, fit_on_images
 from t2c_search.indexing.crew import Cluster
 from t2c_search.indexing.distributed import embed_pairs_on_ray
@@ -65,7 +65,7 @@ def make(
     Without an aligner's file, one is fitted on so many ``pairs`` of the images, which a Ray ``cluster`` embeds, or this
     process. A collection that another process made meanwhile is taken, if it agrees. Raises UsageError, AlignerMismatchError
     or AlignmentError for an aligner that cannot be used or fitted, CollectionFormatError where something stands that is no
-    collection of ours.
+    collection of ours, StoreError where another process makes one at this moment.
     """
     with clock.measure(LOAD):
         clip, backbone = choice.load_pair(load_settings())
@@ -94,19 +94,31 @@ def make(
         if fitted.all_failed:
             return Made(None, fitted)
     if store.exists():
-        if (card_of_another := read_card(store)) is not None:  # it was made while we fitted
-            models = Models(card_of_another, choice, partial(read_aligner, store))
-            agree(store, models, asked)
-            return Made(models, Fitted(None))
+        if (made := _made_meanwhile(store, choice, asked)) is not None:
+            return made
         _drop_unfinished(store)
     vectors = {CLIP: card.clip.dim} | ({NATIVE: card.backbone.dim} if card.native else {})
-    store.create(CollectionSpec(vectors, {**PAYLOAD_INDEXES, **asked.fields}, asked.quantization or "none"))
+    try:
+        store.create(CollectionSpec(vectors, {**PAYLOAD_INDEXES, **asked.fields}, asked.quantization or "none"))
+    except StoreError:
+        if not store.exists() or (made := _made_meanwhile(store, choice, asked)) is None:
+            raise
+        return made
     if fitted.aligner is not None:
         store.write_blob(ALIGNER_BLOB, fitted.aligner.to_bytes())
     write_card(store, card)
     models = Models(card, choice, partial(read_aligner, store))
     models.clip, models.backbone = clip, backbone  # loaded already
     return Made(models, fitted)
+
+
+def _made_meanwhile(store: VectorStore, choice: ModelSelection, asked: Asked) -> Made | None:
+    """Return the collection that another process made, if it agrees; None while it has no card."""
+    if (card := read_card(store)) is None:
+        return None
+    models = Models(card, choice, partial(read_aligner, store))
+    agree(store, models, asked)
+    return Made(models, Fitted(None))
 
 
 def _pairs_on_ray(

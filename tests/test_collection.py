@@ -204,3 +204,22 @@ def test_search_sees_what_was_indexed_since(photos: Collection, folder: Path, st
         assert opened.index([new]).indexed == 1
         assert opened.search(image=new, limit=1)[0].path == str(new)
         assert opened.count("path EXISTS").count == IMAGES + 1
+
+
+@pytest.mark.parametrize("moment", ["before it looks", "after it looked"])
+def test_a_collection_that_another_made_meanwhile_is_taken(
+    folder: Path, ids: dict[str, str], store: str, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    method = {"before it looks": "exists", "after it looked": "create"}[moment]
+    late = open_collection("photos", store, **ids)
+    theirs = getattr(type(late.store), method)
+
+    def overtaken(self: object, *arguments: object) -> object:
+        monkeypatch.setattr(type(late.store), method, theirs)
+        with open_collection("photos", store, **ids) as other:
+            assert other.index([folder / "images"]).indexed == IMAGES
+        return theirs(self, *arguments)
+
+    monkeypatch.setattr(type(late.store), method, overtaken)
+    with late:
+        assert late.index([folder / "images"]).unchanged == IMAGES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -15,13 +14,12 @@ import numpy as np
 from t2c_search.indexing.profile import WAIT_WRITE, WRITE, StageClock
 from t2c_search.indexing.statistics_state import claim_statistics, repair_statistics, save_statistics
 from t2c_search.statistics import VectorStatistics
+from t2c_search.stores.columns import REQUEST_POINTS, payload_sizes, uploads
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import CLIP, Points
 
-UPSERT_POINTS = 256
+UPSERT_POINTS = REQUEST_POINTS
 """Points in one request at most: what is not yet acknowledged is lost when the process is killed."""
-UPSERT_BYTES = 4 << 20
-"""Vectors and payload of one request at most: servers reject bodies of 32 MiB, and JSON triples vectors."""
 _IN_FLIGHT = 4  # requests at once to a server, which applies them side by side; the embedded engine takes one
 
 
@@ -143,21 +141,8 @@ def _join(batches: list[Points]) -> Points:
 
 
 def _split(points: Points) -> Iterator[Points]:
-    """Yield the points in order, in parts within both limits (a single point may exceed the second)."""
+    """Yield the points in order, in parts of the size of one request."""
     vector_bytes = sum(rows.itemsize * rows.shape[1] for rows in points.vectors.values())
-    start, size = 0, 0
-    for index, payload in enumerate(points.payloads):
-        point_bytes = vector_bytes + len(json.dumps(payload))
-        if index - start == UPSERT_POINTS or (index > start and size + point_bytes > UPSERT_BYTES):
-            yield _slice(points, start, index)
-            start, size = index, 0
-        size += point_bytes
-    yield _slice(points, start, len(points))
-
-
-def _slice(points: Points, start: int, stop: int) -> Points:
-    return Points(
-        points.ids[start:stop],
-        points.payloads[start:stop],
-        {name: rows[start:stop] for name, rows in points.vectors.items()},
-    )
+    for part in uploads([vector_bytes + size for size in payload_sizes(points.ids, points.payloads)]):
+        vectors = {name: rows[part] for name, rows in points.vectors.items()}
+        yield Points(points.ids[part], points.payloads[part], vectors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from struct import Struct
 from typing import Any, Protocol
 
@@ -35,6 +35,9 @@ class ScoredRecord(Record, Protocol):
     def score(self) -> float: ...  # noqa: D102
 
 
+REQUEST_BYTES = 4 << 20
+"""Size of one upload: a server refuses bodies over 32 MiB, and answers long ones late."""
+REQUEST_POINTS = 256
 OVERSAMPLING = 2.0
 """Candidates by quantised vectors for each hit by whole ones."""
 
@@ -73,6 +76,18 @@ def payload_sizes(ids: Sequence[str], payloads: Sequence[Payload]) -> list[int]:
         except (TypeError, ValueError) as exc:  # an object; NaN; a file name that is not Unicode
             raise UsageError(f"the payload of point {point_id} cannot be stored as JSON: {exc}") from exc
     return sizes
+
+
+def uploads(sizes: Sequence[int]) -> Iterator[slice]:
+    """Cut rows of these sizes into slices of at most REQUEST_POINTS and, unless one row is larger, REQUEST_BYTES."""
+    start = total = 0
+    for row, size in enumerate(sizes):
+        if row > start and (total + size > REQUEST_BYTES or row - start == REQUEST_POINTS):
+            yield slice(start, row)
+            start, total = row, 0
+        total += size
+    if start < len(sizes):
+        yield slice(start, len(sizes))
 
 
 def check_query(query: VectorQuery, dims: Mapping[str, int]) -> None:

@@ -7,46 +7,36 @@ write-ahead log first, so that what was acknowledged survives the process.
 
 from __future__ import annotations
 
-import errno
 import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import qdrant_edge as edge
 
-from t2c_search.errors import (
-    CollectionNotFoundError,
-    StoreAccessError,
-    StoreError,
-    StoreFullError,
-    StoreLockedError,
-    T2CError,
-)
+from t2c_search.errors import CollectionNotFoundError, StoreError
 from t2c_search.filters import Filter, Scalar
 from t2c_search.stores.blobs import SPEC, FileBlobs, dump_spec, load_spec, sync_folder
 from t2c_search.stores.columns import (
-    OVERSAMPLING,
     check_points,
     check_query,
     payload_sizes,
-    score_threshold,
     to_points,
     to_scored_points,
 )
-from t2c_search.stores.conditions import Dialect, check_facet, engine_filter, json_path
+from t2c_search.stores.conditions import check_facet, json_path
+from t2c_search.stores.edge_errors import closed, mapped_errors
+from t2c_search.stores.edge_requests import edge_filter, edge_request
 from t2c_search.stores.generations import current, make_aside, remove_others, switch
 from t2c_search.stores.protocol import Capabilities, CollectionSpec, FieldType
 from t2c_search.stores.residency import page_out
-from t2c_search.stores.shard import add_indexes, create_shard
+from t2c_search.stores.room import require_room, try_loading
+from t2c_search.stores.shard import add_indexes, create_shard, empty_bytes, index_bytes
 from t2c_search.types import Payload, Points, ScoredPoints, VectorQuery
 
-RESERVE_BYTES = 64 << 20
-"""Room that must be left on the disk: the engine maps its files, and a write to a full disk kills the process."""
 FLUSH_BYTES = 8 << 20
 """Written between two flushes.
 
@@ -54,9 +44,6 @@ The log is replayed from the last one at opening, and the payload indexes hold i
 6 MiB for 16 of this at 512 dimensions, and twice that while flushing. A flush waits for the disk, however little there is.
 """
 _WRITE_AMPLIFICATION = 4  # a point is in the log and in the segment, and its payload in the indexes too
-
-# the engine's MatchValue takes Python's True for the integer 1, which no boolean equals; numpy's is a boolean to it
-_DIALECT = Dialect(edge, edge.RangeFloat, edge.RangeDateTime, np.bool_)
 
 
 def collection_names(location: str) -> list[str]:
@@ -87,8 +74,8 @@ class EdgeStore:
         if self._found is None:
             with self._mapped_errors():
                 folder = current(self._home)
-            if not (folder / "blobs" / SPEC).is_file():
-                return folder
+                if not (folder / "blobs" / SPEC).is_file():
+                    return folder
             self._found = folder
         return self._found
 
@@ -98,25 +85,43 @@ class EdgeStore:
 
     def exists(self) -> bool:
         """Tell whether the collection is there."""
-        return (self._folder / "blobs" / SPEC).is_file()
+        with self._mapped_errors():
+            return (self._folder / "blobs" / SPEC).is_file()
 
     def create(self, spec: CollectionSpec) -> None:
-        """Make the empty collection: aside, then renamed into place, so that it is whole or not there."""
+        """Make the empty collection: aside, then renamed into place, so that it is whole or not there; and open it."""
         self._check_open()
-        if self._home.exists():
-            raise StoreError(f"{self._home} is there already; use another collection name, or delete it first")
         with self._mapped_errors():
+            if self._home.exists():
+                raise self._taken()
             self._home.parent.mkdir(parents=True, exist_ok=True)
-            self._require_room(0)
+            self._require_room(empty_bytes(spec))
             new = Path(tempfile.mkdtemp(prefix=f".{self.collection}.", dir=self._home.parent))
             try:
                 create_shard(new / "shard", spec)
                 FileBlobs(new / "blobs").write(SPEC, dump_spec(spec))
-                new.rename(self._home)
+                self._move_into_place(new)
             except BaseException:
                 shutil.rmtree(new, ignore_errors=True)
                 raise
             sync_folder(self._home.parent)
+        self._opened()  # takes the lock: nobody else drops what has no card yet
+
+    def _move_into_place(self, new: Path) -> None:
+        try:
+            new.rename(self._home)
+        except OSError as exc:
+            if self._home.exists():  # somebody made it since we looked
+                raise self._taken() from exc
+            raise
+
+    def _taken(self) -> StoreError:
+        if self.exists():
+            return StoreError(
+                f"collection {self.collection!r} is in {self.location} already, perhaps made by another process at this "
+                "moment; run the same command again to go on with it, or use another name"
+            )
+        return StoreError(f"{self._home} is there already; use another collection name, or delete it first")
 
     def drop(self) -> None:
         """Delete the collection and its blobs."""
@@ -134,7 +139,7 @@ class EdgeStore:
         old = self._opened()  # its lock keeps other processes out until the switch
         new = EdgeStore(self.location, self.collection)
         with self._mapped_errors():
-            self._require_room(0)
+            self._require_room(empty_bytes(spec))
             new._found = make_aside(self._home)
         try:
             with self._mapped_errors():
@@ -170,7 +175,8 @@ class EdgeStore:
         """Index payload fields that have no index yet, for the points there already too."""
         shard, spec = self._opened(), self.spec()
         with self._mapped_errors():
-            self._require_room(0)
+            segments = sum(1 for _ in (self._folder / "shard" / "segments").iterdir())
+            self._require_room(segments * index_bytes(indexes))
             add_indexes(shard, indexes)
             shard.flush()
             self._spec = replace(spec, indexes={**spec.indexes, **indexes})
@@ -234,7 +240,7 @@ class EdgeStore:
                 request = edge.ScrollRequest(
                     offset=offset,
                     limit=batch_size,
-                    filter=self._filter(where),
+                    filter=edge_filter(where, self.spec()),
                     with_payload=payload if isinstance(payload, bool) else [json_path(field) for field in payload],
                     with_vector=list(vectors),
                 )
@@ -251,7 +257,7 @@ class EdgeStore:
         for query in queries:
             check_query(query, self.spec().vectors)
         with self._mapped_errors():
-            answers = shard.query_batch(edge.QueryBatchRequest([self._request(query) for query in queries]))
+            answers = shard.query_batch(edge.QueryBatchRequest([edge_request(query, self.spec()) for query in queries]))
         return [
             to_scored_points(answer, query.with_vectors, self.spec().vectors)
             for query, answer in zip(queries, answers, strict=True)
@@ -261,14 +267,14 @@ class EdgeStore:
         """Count the matching points exactly."""
         shard = self._opened()
         with self._mapped_errors():
-            return shard.count(edge.CountRequest(exact=True, filter=self._filter(where)))
+            return shard.count(edge.CountRequest(exact=True, filter=edge_filter(where, self.spec())))
 
     def facet(self, field: str, *, where: Filter | None = None, limit: int = 20) -> list[tuple[Scalar, int]]:
         """Count the values of an indexed field, most frequent first, ties by value."""
         shard = self._opened()
         check_facet(field, self.spec().indexes)
         with self._mapped_errors():
-            request = edge.FacetRequest(json_path(field), limit, True, self._filter(where))
+            request = edge.FacetRequest(json_path(field), limit, True, edge_filter(where, self.spec()))
             return [(hit.value, hit.count) for hit in shard.facet(request).hits]
 
     def read_blob(self, key: str) -> bytes | None:
@@ -305,9 +311,11 @@ class EdgeStore:
         """Flush and release the lock, until the next use."""
         with self._lock, self._mapped_errors():
             if self._shard is not None:
-                self._shard.flush()
-                self._shard.close()
-                self._shard, self._unflushed = None, 0
+                shard, self._shard, self._unflushed = self._shard, None, 0
+                try:
+                    shard.flush()
+                finally:  # on a full disk too: what is not flushed is in the log
+                    shard.close()
 
     def close(self) -> None:
         """Flush and release the lock for good; closing again does nothing."""
@@ -319,6 +327,7 @@ class EdgeStore:
             if self._shard is None:
                 self._check_exists()
                 with self._mapped_errors():
+                    try_loading(self._folder / "shard", self.location)
                     shard = edge.EdgeShard.load(str(self._folder / "shard"))
                     if current(self._home) != self._folder:  # whoever replaced it was killed before removing this
                         shard.close()
@@ -327,47 +336,9 @@ class EdgeStore:
                 self._shard = shard
             return self._shard
 
-    def _filter(self, where: Filter | None) -> edge.Filter | None:
-        found: edge.Filter | None = engine_filter(where, _DIALECT, self.spec().indexes)
-        return found
-
-    def _request(self, query: VectorQuery) -> edge.QueryRequest:
-        return edge.QueryRequest(
-            limit=query.limit,
-            offset=query.offset,
-            query=edge.Query.Nearest(query.vector.tolist(), using=query.using),
-            prefetches=self._prefetches(query),
-            with_vector=list(query.with_vectors),
-            with_payload=query.with_payload,
-            filter=self._filter(query.where),
-            score_threshold=score_threshold(query),
-            params=self._params(query),
-        )
-
-    def _prefetches(self, query: VectorQuery) -> list[edge.Prefetch] | None:
-        if (among := query.among) is None:
-            return None
-        stage = edge.Prefetch(
-            limit=among.limit,
-            query=edge.Query.Nearest(among.vector.tolist(), using=among.using),
-            prefetches=self._prefetches(among),
-            params=self._params(among),
-            filter=self._filter(among.where),
-            score_threshold=score_threshold(among),
-        )
-        return [stage]
-
-    def _params(self, query: VectorQuery) -> edge.SearchParams:
-        return edge.SearchParams(exact=query.exact, hnsw_ef=query.hnsw_ef, quantization=self._quantization(query))
-
-    def _quantization(self, query: VectorQuery) -> edge.QuantizationSearchParams | None:
-        if self.spec().quantization == "none":
-            return None
-        return edge.QuantizationSearchParams(ignore=query.exact, rescore=True, oversampling=OVERSAMPLING)
-
     def _check_open(self) -> None:
         if self._closed:
-            raise StoreError(f"collection {self.collection!r} in {self.location} was closed; open it again")
+            raise closed(self.location, self.collection)
 
     def _check_exists(self) -> None:
         self._check_open()
@@ -380,42 +351,10 @@ class EdgeStore:
             )
 
     def _require_room(self, needed: int) -> None:
-        if shutil.disk_usage(self._home.parent).free < needed + RESERVE_BYTES:
-            raise self._full()
+        require_room(self._home.parent, self.location, needed)
 
     def _replaced(self) -> StoreError:
         return StoreError(f"collection {self.collection!r} in {self.location} was replaced meanwhile; open it again")
 
-    def _full(self) -> StoreFullError:
-        return StoreFullError(
-            f"the disk of {self.location} is full: the store keeps {RESERVE_BYTES >> 20} MiB free. "
-            "Make room and run the same command again; what was acknowledged is kept"
-        )
-
-    @contextmanager
-    def _mapped_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except T2CError:
-            raise
-        except OSError as exc:
-            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise self._full() from exc
-            kind = StoreAccessError if isinstance(exc, PermissionError) else StoreError
-            raise kind(f"store {self.location} cannot be used: {exc}") from exc
-        except Exception as exc:
-            if type(exc) is not Exception:  # the engine raises nothing more specific; anything else is a bug of ours
-                raise
-            raise self._store_error(str(exc)) from exc
-
-    def _store_error(self, message: str) -> StoreError:
-        if "WouldBlock" in message:
-            return StoreLockedError(
-                f"collection {self.collection!r} in {self.location} is open in another process, or twice in this one; "
-                "wait for it or stop it. For several at once use a Qdrant server: --store http://..."
-            )
-        if "No space left" in message:
-            return self._full()
-        if "not initialized" in message:
-            return StoreError(f"collection {self.collection!r} in {self.location} was closed; open it again")
-        return StoreError(f"collection {self.collection!r} in {self.location}: {message}")
+    def _mapped_errors(self) -> AbstractContextManager[None]:
+        return mapped_errors(self.location, self.collection)

@@ -41,10 +41,6 @@ class PointBlobs:
         vector = models.VectorParams(size=1, distance=models.Distance.DOT)
         self._call(ensure_collection, self._client, self._name, vector)
 
-    def drop(self) -> None:
-        """Delete the companion collection."""
-        self._call(self._client.delete_collection, self._name)
-
     def read(self, key: str) -> bytes | None:
         """Return the blob's bytes, or None when there is none. Raises StoreError when it changes without end."""
         check_key(key)

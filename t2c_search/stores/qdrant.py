@@ -20,46 +20,25 @@ from t2c_search.errors import CollectionFormatError, CollectionNotFoundError, St
 from t2c_search.filters import Filter, Scalar
 from t2c_search.stores.blobs import SPEC, dump_spec, load_spec
 from t2c_search.stores.columns import (
-    OVERSAMPLING,
+    REQUEST_POINTS,
     check_points,
     check_query,
     payload_sizes,
-    score_threshold,
     to_points,
     to_scored_points,
+    uploads,
 )
-from t2c_search.stores.conditions import Dialect, check_facet, engine_filter, json_path
+from t2c_search.stores.conditions import check_facet, json_path
 from t2c_search.stores.connection import Connection, connect
 from t2c_search.stores.point_blobs import COMPANION_SUFFIX, PointBlobs, ensure_collection
-from t2c_search.stores.protocol import Capabilities, CollectionSpec, FieldType, Quantization
-from t2c_search.types import CLIP, Payload, Points, ScoredPoints, VectorQuery
+from t2c_search.stores.protocol import Capabilities, CollectionSpec, FieldType
+from t2c_search.stores.server_requests import FIELD_TYPES, server_filter, server_request, vector_params
+from t2c_search.types import Payload, Points, ScoredPoints, VectorQuery
 
-REQUEST_BYTES = 4 << 20
-"""Size of one upload: a server refuses bodies over 32 MiB, and answers long ones late."""
-REQUEST_POINTS = 256
 RESPONSE_BYTES = 16 << 20
 """Size of one answer with vectors; larger ones are asked for in parts."""
 _FLOAT_BYTES = 20  # one float32 as JSON, at most
 _PAYLOAD_BYTES = 1 << 10  # one payload, as a rule
-
-_DIALECT = Dialect(models, models.Range, models.DatetimeRange, bool)
-_QUANTIZATION: dict[Quantization, models.QuantizationConfig] = {
-    "int8": models.ScalarQuantization(
-        scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
-    ),
-    "tq4": models.TurboQuantization(
-        turbo=models.TurboQuantQuantizationConfig(bits=models.TurboQuantBitSize.BITS4, always_ram=True)
-    ),
-}
-_FIELD_TYPES: dict[FieldType, models.PayloadSchemaType] = {
-    "keyword": models.PayloadSchemaType.KEYWORD,
-    "integer": models.PayloadSchemaType.INTEGER,
-    "float": models.PayloadSchemaType.FLOAT,
-    "bool": models.PayloadSchemaType.BOOL,
-    "datetime": models.PayloadSchemaType.DATETIME,
-    "text": models.PayloadSchemaType.TEXT,
-    "geo": models.PayloadSchemaType.GEO,
-}
 _POINTER = "current"
 _REPLACEMENT = "~"  # not in a name that a user may choose
 _Arguments = ParamSpec("_Arguments")
@@ -181,7 +160,7 @@ class QdrantStore:
         columns = {name: rows.tolist() for name, rows in points.vectors.items()}
         vector_bytes = _FLOAT_BYTES * sum(dims.values())
         sizes = payload_sizes(points.ids, points.payloads)
-        for part in _uploads([vector_bytes + size for size in sizes]):
+        for part in uploads([vector_bytes + size for size in sizes]):
             vectors = {name: rows[part] for name, rows in columns.items()}
             batch = models.Batch(ids=points.ids[part], vectors=vectors, payloads=points.payloads[part])
             self._call(self._client.upsert, self._name, batch, wait=True)
@@ -191,7 +170,7 @@ class QdrantStore:
         sizes = payload_sizes(ids, payloads)
         known = set(self.fetch(ids, payload=False).ids)
         pairs = [pair for pair in zip(ids, payloads, strict=True) if pair[0] in known]
-        for part in _uploads([size for size, point in zip(sizes, ids, strict=True) if point in known]):
+        for part in uploads([size for size, point in zip(sizes, ids, strict=True) if point in known]):
             operations = [
                 models.OverwritePayloadOperation(overwrite_payload=models.SetPayload(payload=payload, points=[point]))
                 for point, payload in pairs[part]
@@ -230,7 +209,7 @@ class QdrantStore:
             records, offset = self._call(
                 self._client.scroll,
                 self._name,
-                scroll_filter=self._filter(where),
+                scroll_filter=server_filter(where, self.spec()),
                 limit=min(batch_size, _answer_points(vectors, dims)),
                 offset=offset,
                 with_payload=payload if isinstance(payload, bool) else [json_path(field) for field in payload],
@@ -247,7 +226,8 @@ class QdrantStore:
         for query in queries:
             check_query(query, dims)
         whole = sum(query.limit * _point_bytes(query.with_vectors, dims) for query in queries) <= RESPONSE_BYTES
-        requests = [self._request(query, whole) for query in queries]
+        spec, ann = self.spec(), self.capabilities.ann
+        requests = [server_request(query, spec, ann=ann, whole=whole) for query in queries]
         answers = self._call(self._client.query_batch_points, self._name, requests)
         pairs = zip(queries, answers, strict=True)
         if whole:
@@ -257,12 +237,12 @@ class QdrantStore:
     def count(self, where: Filter | None = None) -> int:
         """Count the matching points exactly."""
         self.spec()
-        return self._call(self._client.count, self._name, self._filter(where), exact=True).count
+        return self._call(self._client.count, self._name, server_filter(where, self.spec()), exact=True).count
 
     def facet(self, field: str, *, where: Filter | None = None, limit: int = 20) -> list[tuple[Scalar, int]]:
         """Count the values of an indexed field, most frequent first, ties by value."""
         check_facet(field, self.spec().indexes)
-        condition = self._filter(where)
+        condition = server_filter(where, self.spec())
         answer = self._call(self._client.facet, self._name, json_path(field), condition, limit, exact=True)
         return [(hit.value, hit.count) for hit in answer.hits]
 
@@ -293,7 +273,7 @@ class QdrantStore:
 
     def _make(self, spec: CollectionSpec) -> None:
         """Make the points' collection and, last, the spec, which says that the collection is complete."""
-        vectors = {name: _vector_params(name, dim, spec.quantization) for name, dim in spec.vectors.items()}
+        vectors = {name: vector_params(name, dim, spec.quantization) for name, dim in spec.vectors.items()}
         self._call(ensure_collection, self._client, self._name, vectors)
         self._index(spec.indexes)
         self._write_spec(spec)
@@ -301,7 +281,7 @@ class QdrantStore:
     def _index(self, indexes: Mapping[str, FieldType]) -> None:
         if self.capabilities.ann:  # the in-memory engine has no index of any kind
             for field, field_type in indexes.items():
-                self._call(self._client.create_payload_index, self._name, json_path(field), _FIELD_TYPES[field_type])
+                self._call(self._client.create_payload_index, self._name, json_path(field), FIELD_TYPES[field_type])
 
     def _write_spec(self, spec: CollectionSpec) -> None:
         self._blobs.write(SPEC, dump_spec(spec))
@@ -350,48 +330,6 @@ class QdrantStore:
             "interrupted; use another name, or index again"
         )
 
-    def _filter(self, where: Filter | None) -> models.Filter | None:
-        found: models.Filter | None = engine_filter(where, _DIALECT, self.spec().indexes)
-        return found
-
-    def _request(self, query: VectorQuery, whole: bool) -> models.QueryRequest:
-        return models.QueryRequest(
-            query=query.vector.tolist(),
-            prefetch=self._prefetch(query),
-            using=query.using,
-            limit=query.limit,
-            offset=query.offset,
-            filter=self._filter(query.where),
-            score_threshold=score_threshold(query),
-            params=self._params(query),
-            with_payload=query.with_payload and whole,
-            with_vector=list(query.with_vectors) if whole else False,
-        )
-
-    def _prefetch(self, query: VectorQuery) -> models.Prefetch | None:
-        if (among := query.among) is None:
-            return None
-        return models.Prefetch(
-            query=among.vector.tolist(),
-            prefetch=self._prefetch(among),
-            using=among.using,
-            limit=among.limit,
-            filter=self._filter(among.where),
-            score_threshold=score_threshold(among),
-            params=self._params(among),
-        )
-
-    def _params(self, query: VectorQuery) -> models.SearchParams | None:
-        if not self.capabilities.ann:  # the in-memory engine warns of parameters, which it does not need: it is exact
-            return None
-        quantization = self._quantization(query)
-        return models.SearchParams(exact=query.exact, hnsw_ef=query.hnsw_ef, quantization=quantization)
-
-    def _quantization(self, query: VectorQuery) -> models.QuantizationSearchParams | None:
-        if self.spec().quantization == "none":
-            return None
-        return models.QuantizationSearchParams(ignore=query.exact, rescore=True, oversampling=OVERSAMPLING)
-
     def _completed(self, query: VectorQuery, hits: Sequence[models.ScoredPoint]) -> ScoredPoints:
         if not query.with_vectors and not query.with_payload:
             return to_scored_points(hits, (), {})
@@ -399,16 +337,6 @@ class QdrantStore:
         found = self.fetch(list(scores), vectors=query.with_vectors, payload=query.with_payload)
         kept = np.array([scores[point_id] for point_id in found.ids], np.float32)  # without those deleted meanwhile
         return ScoredPoints(found.ids, found.payloads, found.vectors, kept)
-
-
-def _vector_params(name: str, dim: int, quantization: Quantization) -> models.VectorParams:
-    params = models.VectorParams(size=dim, distance=models.Distance.DOT)
-    if name != CLIP:  # read in passes, seldom searched: on disk, and no graph to build
-        params.on_disk, params.hnsw_config = True, models.HnswConfigDiff(m=0)
-        params.datatype = None if quantization == "none" else models.Datatype.FLOAT16
-    elif quantization != "none":
-        params.on_disk, params.quantization_config = True, _QUANTIZATION[quantization]
-    return params
 
 
 def _point_bytes(vectors: Sequence[str], dims: Mapping[str, int]) -> int:
@@ -419,18 +347,6 @@ def _point_bytes(vectors: Sequence[str], dims: Mapping[str, int]) -> int:
 def _answer_points(vectors: Sequence[str], dims: Mapping[str, int]) -> int:
     """How many points with these vectors go into one answer."""
     return max(1, RESPONSE_BYTES // _point_bytes(vectors, dims))
-
-
-def _uploads(sizes: Sequence[int]) -> Iterator[slice]:
-    """Cut rows of these sizes into slices of at most REQUEST_POINTS and, unless one row is larger, REQUEST_BYTES."""
-    start = total = 0
-    for row, size in enumerate(sizes):
-        if row > start and (total + size > REQUEST_BYTES or row - start == REQUEST_POINTS):
-            yield slice(start, row)
-            start, total = row, 0
-        total += size
-    if start < len(sizes):
-        yield slice(start, len(sizes))
 
 
 def _in_order(ids: Sequence[str], answers: Sequence[Points]) -> Points:

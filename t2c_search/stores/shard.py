@@ -27,6 +27,27 @@ _FIELD_TYPES: dict[FieldType, edge.PayloadSchemaType] = {
     "text": edge.PayloadSchemaType.Text,
     "geo": edge.PayloadSchemaType.Geo,
 }
+_INDEX_BYTES: dict[FieldType, int] = {
+    "keyword": 7 << 20,
+    "integer": 8 << 20,
+    "float": 5 << 20,
+    "bool": 4 << 20,
+    "datetime": 5 << 20,
+    "text": 35 << 20,
+    "geo": 7 << 20,
+}
+"""What an index without any value takes once it was loaded, where files have no holes: the engine makes them large."""
+_FLAGS_BYTES = 1 << 20  # of each vector; once more for all the small files together
+
+
+def index_bytes(indexes: Mapping[str, FieldType]) -> int:
+    """Return how much room indexes take at most in an empty segment."""
+    return sum(_INDEX_BYTES[field_type] for field_type in indexes.values())
+
+
+def empty_bytes(spec: CollectionSpec) -> int:
+    """Return how much room a shard without any point takes at most."""
+    return _FLAGS_BYTES * (len(spec.vectors) + 1) + index_bytes(spec.indexes)
 
 
 def create_shard(folder: Path, spec: CollectionSpec) -> None:

@@ -16,7 +16,8 @@ import pytest
 from t2c_search.errors import StoreFullError
 from t2c_search.indexing.failures import read_failures
 from t2c_search.indexing.sources import ImageInput, list_images
-from t2c_search.stores import edge, open_store
+from t2c_search.stores import open_store
+from t2c_search.stores.room import RESERVE_BYTES
 
 from .support import assert_same, assert_statistics_are_true, create, index, picture, save_pictures
 
@@ -89,7 +90,7 @@ def test_a_full_disk_ends_the_run_and_the_next_one_completes_it(small_disk: Path
     ]
     store = create(open_store(str(small_disk), "photos"), indexes={})
     free = shutil.disk_usage(small_disk).free
-    (small_disk / "ballast").write_bytes(bytes(free - edge.RESERVE_BYTES - (10 << 20)))
+    (small_disk / "ballast").write_bytes(bytes(free - RESERVE_BYTES - (10 << 20)))
     with pytest.raises(StoreFullError, match="Make room and run the same command again"):
         index(inputs, store, batch_size=2)
     kept = store.count()

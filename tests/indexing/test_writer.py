@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from t2c_search.errors import StoreError
-from t2c_search.indexing.writer import UPSERT_BYTES, UPSERT_POINTS, Writer
+from t2c_search.indexing.writer import UPSERT_POINTS, Writer
 from t2c_search.stores import open_store
+from t2c_search.stores.columns import REQUEST_BYTES
 from t2c_search.types import CLIP, Points
 
 from .support import DIM, create
@@ -46,7 +47,7 @@ def test_requests_stay_within_both_limits_and_in_order() -> None:
     assert [i for request in store.requests for i in request.ids] == many.ids + heavy.ids
     for request in store.requests:
         assert len(request) <= UPSERT_POINTS
-        assert sum(len(payload["text"]) for payload in request.payloads) <= UPSERT_BYTES
+        assert sum(len(payload["text"]) for payload in request.payloads) <= REQUEST_BYTES
     assert len(store.requests) <= 3 + 7
     stored = store.fetch(many.ids, vectors=(CLIP,))
     np.testing.assert_array_equal(stored.vectors[CLIP], many.vectors[CLIP])

@@ -14,6 +14,7 @@ from qdrant_client import QdrantClient, models
 from t2c_search import errors
 from t2c_search.filters import AllOf, AnyOf, Equals, Exists, GeoRadius, Not, OneOf, Range, TextMatch
 from t2c_search.stores import connection, list_collections, open_store, qdrant
+from t2c_search.stores.columns import REQUEST_BYTES
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.testing.filters import matches
 from t2c_search.testing.grpc_stub import GrpcStub
@@ -250,11 +251,11 @@ def test_uploads_are_bounded_in_bytes_and_points(stub: QdrantStub, store: Vector
     del stub.body_bytes[:]
     store.upsert(Points(points.ids, payloads, points.vectors))
     store.set_payload(points.ids, payloads)
-    assert max(stub.body_bytes) <= qdrant.REQUEST_BYTES
+    assert max(stub.body_bytes) <= REQUEST_BYTES
     del stub.body_bytes[:]
     store.upsert(points)
     assert len(stub.body_bytes) == 3  # of 256, 256 and 88 points
-    huge = {"notes": "x" * (qdrant.REQUEST_BYTES + 1)}
+    huge = {"notes": "x" * (REQUEST_BYTES + 1)}
     store.upsert(Points(points.ids[:2], [huge, {}], {name: rows[:2] for name, rows in points.vectors.items()}))
     assert store.fetch([make_id(0)]).payloads == [huge]
 

@@ -1,0 +1,91 @@
+"""A collection's layout, and searches in it, in the words of qdrant-client."""
+
+from __future__ import annotations
+
+from qdrant_client import models
+
+from t2c_search.filters import Filter
+from t2c_search.stores.columns import OVERSAMPLING, score_threshold
+from t2c_search.stores.conditions import Dialect, engine_filter
+from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization
+from t2c_search.types import CLIP, VectorQuery
+
+FIELD_TYPES: dict[FieldType, models.PayloadSchemaType] = {
+    "keyword": models.PayloadSchemaType.KEYWORD,
+    "integer": models.PayloadSchemaType.INTEGER,
+    "float": models.PayloadSchemaType.FLOAT,
+    "bool": models.PayloadSchemaType.BOOL,
+    "datetime": models.PayloadSchemaType.DATETIME,
+    "text": models.PayloadSchemaType.TEXT,
+    "geo": models.PayloadSchemaType.GEO,
+}
+"""The payload indexes of a server."""
+_DIALECT = Dialect(models, models.Range, models.DatetimeRange, bool)
+_QUANTIZATION: dict[Quantization, models.QuantizationConfig] = {
+    "int8": models.ScalarQuantization(
+        scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
+    ),
+    "tq4": models.TurboQuantization(
+        turbo=models.TurboQuantQuantizationConfig(bits=models.TurboQuantBitSize.BITS4, always_ram=True)
+    ),
+}
+
+
+def vector_params(name: str, dim: int, quantization: Quantization) -> models.VectorParams:
+    """Return how a server holds one of the collection's vectors: in memory or on disk, whole or quantised."""
+    params = models.VectorParams(size=dim, distance=models.Distance.DOT)
+    if name != CLIP:  # read in passes, seldom searched: on disk, and no graph to build
+        params.on_disk, params.hnsw_config = True, models.HnswConfigDiff(m=0)
+        params.datatype = None if quantization == "none" else models.Datatype.FLOAT16
+    elif quantization != "none":
+        params.on_disk, params.quantization_config = True, _QUANTIZATION[quantization]
+    return params
+
+
+def server_filter(where: Filter | None, spec: CollectionSpec) -> models.Filter | None:
+    """Return the server's filter, or None for all points."""
+    found: models.Filter | None = engine_filter(where, _DIALECT, spec.indexes)
+    return found
+
+
+def server_request(query: VectorQuery, spec: CollectionSpec, *, ann: bool, whole: bool) -> models.QueryRequest:
+    """Return the request for a search, of ids and scores alone unless the ``whole`` points are to come with them.
+
+    The in-memory engine, which has no approximate search (``ann``), warns of parameters and does not need them.
+    """
+    return models.QueryRequest(
+        query=query.vector.tolist(),
+        prefetch=_prefetch(query, spec, ann),
+        using=query.using,
+        limit=query.limit,
+        offset=query.offset,
+        filter=server_filter(query.where, spec),
+        score_threshold=score_threshold(query),
+        params=_params(query, spec) if ann else None,
+        with_payload=query.with_payload and whole,
+        with_vector=list(query.with_vectors) if whole else False,
+    )
+
+
+def _prefetch(query: VectorQuery, spec: CollectionSpec, ann: bool) -> models.Prefetch | None:
+    if (among := query.among) is None:
+        return None
+    return models.Prefetch(
+        query=among.vector.tolist(),
+        prefetch=_prefetch(among, spec, ann),
+        using=among.using,
+        limit=among.limit,
+        filter=server_filter(among.where, spec),
+        score_threshold=score_threshold(among),
+        params=_params(among, spec) if ann else None,
+    )
+
+
+def _params(query: VectorQuery, spec: CollectionSpec) -> models.SearchParams:
+    return models.SearchParams(exact=query.exact, hnsw_ef=query.hnsw_ef, quantization=_quantization(query, spec))
+
+
+def _quantization(query: VectorQuery, spec: CollectionSpec) -> models.QuantizationSearchParams | None:
+    if spec.quantization == "none":
+        return None
+    return models.QuantizationSearchParams(ignore=query.exact, rescore=True, oversampling=OVERSAMPLING)
