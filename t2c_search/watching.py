@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Event
 
 from t2c_search.errors import StoreLockedError
+from t2c_search.indexing.removal import is_gone
 from t2c_search.indexing.report import IndexReport
 from t2c_search.indexing.watch import watch
 from t2c_search.stores.protocol import VectorStore
@@ -32,7 +33,7 @@ def index_changes(
         for changes in batches:
             while not stop.is_set():
                 try:
-                    report = index([path for path in changes.touched if Path(path).exists()], changes.gone)
+                    report = index([path for path in changes.touched if not is_gone(path)], changes.gone)
                 except StoreLockedError:  # a search in another process, as a rule
                     stop.wait(_LOCKED_SECONDS)
                 else:

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from t2c_search.indexing.profile import Profile
     from t2c_search.indexing.report import IndexReport
 
-_SHOWN_FAILURES = 10
+_SHOWN = 10  # warnings, and failures
 _EXIT_ALL_FAILED = 3
+_EXIT_INTERRUPTED = 130
 
 
 @app.command()
@@ -71,7 +72,10 @@ def index(
         bool, typer.Option("--sync", help="Also delete what is gone from the folders from the collection.")
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Go on watching the folders and index what changes, until Ctrl-C.")
+        bool,
+        typer.Option(
+            "--watch", help="Go on watching the folders and index what changes, in this process, until Ctrl-C."
+        ),
     ] = False,
     profile: Annotated[
         bool, typer.Option("--profile", help="Show where the time went, and which stage is the limit.")
@@ -94,7 +98,7 @@ def index(
 
     Run it again after adding or changing images: what is unchanged is skipped. A file that cannot be read is reported and
     stops nothing (see: t2c retry). A file that was renamed keeps its vectors. Exit status: 0 when something is indexed, 3 when
-    every file failed, 2 for a wrong option.
+    every file failed, 2 for a wrong option, 130 after Ctrl-C.
 
     \b
     Examples:
@@ -109,16 +113,24 @@ def index(
     from t2c_search.indexing.allocation import keep_freed_memory, sleep_while_waiting
     from t2c_search.indexing.fields import parse_types
 
+    if watch and engine == "ray":
+        raise UsageError(
+            "--watch embeds in this process, not on Ray: run t2c index --engine ray first, then --watch without --engine"
+        )
     keep_freed_memory()
     sleep_while_waiting()
-    with open_collection(
-        collection, store, clip=clip, backbone=backbone, text=text, device=device, dtype=dtype, compile=compile
-    ) as images:
+    with (
+        _saying_what_is_kept(),
+        open_collection(
+            collection, store, clip=clip, backbone=backbone, text=text, device=device, dtype=dtype, compile=compile
+        ) as images,
+    ):
         if images.card is not None and text not in (None, made_with := images.card.text or images.card.clip.id):
             raise UsageError(
                 f"collection {collection!r} was made with the text tower of {made_with!r}, not {text!r}: leave --text out "
                 "here, and name it when searching"
             )
+        fits = images.card is None and aligner is None
         stop = Event()
         reports = (
             images.watch(sources, captions=captions, sync=sync, batch_size=batch_size, workers=workers, stop=stop)
@@ -140,9 +152,11 @@ def index(
                 workers=workers,
                 engine=engine,
                 ray_address=ray_address,
+                allow_empty=watch,
                 progress=progress,
             )
-        _show(report, images.fit_report, collection, store, profile=profile, json=json)
+        fit = images.fit_report if fits or json else None
+        _show(report, fit, collection, store, profile=profile, json=json)
         if reports is not None:
             err.print("watching; Ctrl-C ends it", style="dim")
             with _setting_on_signals(stop):
@@ -176,6 +190,7 @@ def retry(
     keep_freed_memory()
     sleep_while_waiting()
     with (
+        _saying_what_is_kept(),
         open_collection(collection, store, device=device, dtype=dtype, compile=compile) as images,
         progress_bar() as progress,
     ):
@@ -241,6 +256,16 @@ def fit(
 
 
 @contextmanager
+def _saying_what_is_kept() -> Iterator[None]:
+    """End a run that Ctrl-C interrupts with what became of it; nothing of what was written is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print("interrupted; what is indexed is kept, and the same command goes on from there", soft_wrap=True)
+        raise typer.Exit(_EXIT_INTERRUPTED) from None
+
+
+@contextmanager
 def _setting_on_signals(stop: Event) -> Iterator[None]:
     """Let the first Ctrl-C or SIGTERM set an event, so that what has begun is finished; the second one interrupts."""
 
@@ -298,17 +323,23 @@ def _show_report(report: IndexReport, fit: FitReport | None, collection: str, st
             f"{fit.centred_recall_at_1:.0%} of held-out images find their true vector first among {fit.held_out_pairs}"
         )
         out.print(f"aligned to the CLIP model on {fit.pairs} images: {found}", style="dim")
-    for warning in report.warnings:
-        err.print(f"[yellow]note[/] {escape(warning)}", soft_wrap=True)
-    for failure in report.failures[:_SHOWN_FAILURES]:
-        err.print(f"[red]failed[/] {escape(failure.path)}: {escape(failure.reason)}", soft_wrap=True)
-    if len(report.failures) > _SHOWN_FAILURES:
-        reasons = Counter(failure.reason for failure in report.failures[_SHOWN_FAILURES:])
-        err.print(f"... and {len(report.failures) - _SHOWN_FAILURES} more; all are in --json and in t2c info")
-        for reason, count in reasons.most_common(5):
-            err.print(f"    {count} x {reason}")
+    _show_notes(report)
     if not report.all_failed:
         out.print(f'search it: t2c search -c {collection} --store {store} "a dog on a beach"', style="dim")
+
+
+def _show_notes(report: IndexReport) -> None:
+    for warning in report.warnings[:_SHOWN]:
+        err.print(f"[yellow]note[/] {escape(warning)}", soft_wrap=True)
+    if len(report.warnings) > _SHOWN:
+        err.print(f"... and {len(report.warnings) - _SHOWN} more notes; all are in --json")
+    for failure in report.failures[:_SHOWN]:
+        err.print(f"[red]failed[/] {escape(failure.path)}: {escape(failure.reason)}", soft_wrap=True)
+    if len(report.failures) > _SHOWN:
+        reasons = Counter(failure.reason for failure in report.failures[_SHOWN:])
+        err.print(f"... and {len(report.failures) - _SHOWN} more; all are in --json and in t2c info")
+        for reason, count in reasons.most_common(5):
+            err.print(f"    {count} x {escape(reason)}")
 
 
 def _rounded(report: Mapping[str, Any]) -> dict[str, object]:

@@ -1,8 +1,7 @@
 """``precomputed:DIR``: vectors that somebody else's model made, looked up by the image's path or the concept's name.
 
-Two layouts. ``image_embeddings.npy`` (n, d) with ``image_names.txt``, one name a line; or clip-retrieval's parts,
-``img_emb_N.npy`` with ``metadata_N.parquet`` and its column ``image_path``, in DIR or in ``img_emb/`` and
-``metadata/``. Beside either, ``concept_embeddings.npy`` (v, d) with ``concept_names.txt`` is the text side.
+Image vectors are (n, d), in one of the layouts of ``vector_files``. Beside either, ``concept_embeddings.npy`` (v, d) with
+``concept_names.txt`` is the text side.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from torch.nn.functional import normalize
 from t2c_search.encoders.fingerprint import digest_json
 from t2c_search.encoders.loading import local_folder
 from t2c_search.encoders.placement import Placement
+from t2c_search.encoders.vector_files import NAME_COLUMN, vector_files
 from t2c_search.errors import EncoderError, UnknownVectorError
 from t2c_search.types import Fingerprint
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from t2c_search.settings import Device, Dtype
 
 _NEAREST = 3  # names in the message about an unknown one
+_MEMBER = "::"  # between a container and the image in it, in the paths that are asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class PrecomputedImages:
         self._starts = [0, *accumulate(len(part.names) for part in parts)]
         self._by_file_name: dict[str, list[int]] = defaultdict(list)
         for row, name in enumerate(name for part in parts for name in part.names):
-            self._by_file_name[PurePath(name).name].append(row)
+            self._by_file_name[_as_path(name).name].append(row)
         self.image_dim = int(parts[0].rows.shape[1])
 
     @cached_property
@@ -88,11 +89,11 @@ class PrecomputedImages:
         return self._parts[part], row - self._starts[part]
 
     def _find(self, name: str) -> int:
-        asked = PurePath(name)
+        asked = _as_path(name)
         agreeing: dict[int, list[int]] = defaultdict(list)
         for row in self._by_file_name.get(asked.name, ()):
             part, index = self._locate(row)
-            known = PurePath(part.names[index])
+            known = _as_path(part.names[index])
             common = _common_suffix(known.parts, asked.parts)
             if known.is_absolute() or common == min(len(known.parts), len(asked.parts)):
                 agreeing[common].append(row)
@@ -153,20 +154,13 @@ def load(spec: str, *, device: Device, dtype: Dtype) -> PrecomputedImages | Prec
 
 
 def _image_parts(encoder_id: str, folder: Path) -> list[_Part]:
-    if (folder / "image_embeddings.npy").is_file():
-        return [_named_rows(encoder_id, folder / "image_embeddings.npy", folder / "image_names.txt")]
-    images = folder / "img_emb" if (folder / "img_emb").is_dir() else folder
-    metadata = folder / "metadata" if (folder / "metadata").is_dir() else folder
-    files = sorted(images.glob("img_emb_*.npy"))
+    files = vector_files(folder)
     if not files:
         raise EncoderError(
             f"{encoder_id!r} holds no vectors: expected image_embeddings.npy and image_names.txt, "
             "or img_emb_N.npy and metadata_N.parquet"
         )
-    parts = [
-        _named_rows(encoder_id, file, metadata / f"metadata_{file.stem.removeprefix('img_emb_')}.parquet")
-        for file in files
-    ]
+    parts = [_named_rows(encoder_id, vectors, names) for vectors, names in files.items()]
     _check_same_dim(encoder_id, parts)
     return parts
 
@@ -190,13 +184,18 @@ def _named_rows(encoder_id: str, vectors: Path, names: Path) -> _Part:
 def _image_paths(metadata: Path) -> list[str]:
     from pyarrow import parquet
 
-    return parquet.read_table(metadata, columns=["image_path"])["image_path"].to_pylist()  # type: ignore[no-any-return]
+    return parquet.read_table(metadata, columns=[NAME_COLUMN])[NAME_COLUMN].to_pylist()  # type: ignore[no-any-return]
 
 
 def _check_same_dim(encoder_id: str, parts: Sequence[_Part]) -> None:
     dims = {part.path.name: part.rows.shape[1] for part in parts}
     if len(set(dims.values())) > 1:
         raise EncoderError(f"{encoder_id!r} mixes dimensions, so the vectors are not of one model: {dims}")
+
+
+def _as_path(name: str) -> PurePath:
+    """Take the container of an image for the folder it lies in."""
+    return PurePath(name.replace(_MEMBER, "/"))
 
 
 def _common_suffix(one: Sequence[str], other: Sequence[str]) -> int:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+import pickle
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from datetime import date, time
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from t2c_search.indexing.decode import open_local
 from t2c_search.indexing.metadata import CAPTIONS, MEASURED, MEMBER
 from t2c_search.indexing.remarks import Remarks
 from t2c_search.indexing.tables import image_column, read_rows
@@ -20,7 +26,8 @@ SIDECAR_BYTES = 256 << 10
 """Larger sidecars are passed over: a payload is no place for documents, and stores limit the size of a request."""
 SIDECAR_SUFFIXES = (".txt", ".json")
 
-_INT64 = range(-(2**63), 2**63)  # what stores can hold
+INT64 = range(-(2**63), 2**63)
+"""Integers that stores can hold."""
 _CAPTION_COLUMNS = ("caption", CAPTIONS)
 _MAX_NUMBERS = 64  # a longer list of numbers is a vector, not something to filter by
 
@@ -61,9 +68,10 @@ def read_sidecars(image: Path, neighbours: Iterable[str], remarks: Remarks) -> P
     for name in sorted(neighbours, reverse=True):  # captions of the text file come first
         path = image.with_name(name)
         try:
-            if path.stat().st_size > SIDECAR_BYTES:
+            with open_local(path) as file:
+                content = file.read(SIDECAR_BYTES + 1)
+            if len(content) > SIDECAR_BYTES:
                 raise ValueError(f"it is larger than {SIDECAR_BYTES >> 10} KiB")
-            content = path.read_bytes()
         except (OSError, ValueError) as exc:
             remarks.add(f"sidecar passed over: {getattr(exc, 'strerror', None) or exc}", str(path))
         else:
@@ -84,20 +92,31 @@ def parse_sidecar(content: bytes, path: str, remarks: Remarks) -> Payload:
     return as_fields(given, remarks, path)
 
 
-def gather(rows: Iterable[tuple[str, Payload]]) -> dict[str, Payload]:
-    """Join the rows of each image, in order: captions as a list, each once; other fields so where they differ."""
-    gathered: dict[str, Payload] = {}
-    for image, fields in rows:
-        known = gathered.setdefault(image, fields)
-        if known is fields:
-            continue
+def gather(rows: Iterable[tuple[str, Payload]]) -> Iterator[tuple[str, Payload]]:
+    """Yield each image, by its first row, with the fields of all its rows: lists of what differs, captions among them.
+
+    Until all are read they lie in a temporary database of SQLite's, of which it keeps 2 MiB in memory: tables may be long.
+    """
+    with closing(sqlite3.connect("", check_same_thread=False)) as database:
+        database.execute("CREATE TABLE rows (image, fields)")
+        database.executemany(
+            "INSERT INTO rows VALUES (?, ?)", ((_clean(image), pickle.dumps(fields)) for image, fields in rows)
+        )
+        found = database.execute("SELECT image, fields FROM rows ORDER BY min(rowid) OVER (PARTITION BY image), rowid")
+        for image, group in groupby(found, itemgetter(0)):
+            yield image, _join(pickle.loads(fields) for _, fields in group)
+
+
+def _join(rows: Iterable[Payload]) -> Payload:
+    joined: Payload = {}
+    for fields in rows:
         for field, value in fields.items():
-            if field not in known:
-                known[field] = value
-            elif known[field] != value:
-                values = _listed(known[field])
-                known[field] = values + [item for item in _listed(value) if item not in values]
-    return gathered
+            if field not in joined:
+                joined[field] = value
+            elif joined[field] != value:
+                values = _listed(joined[field])
+                joined[field] = values + [item for item in _listed(value) if item not in values]
+    return joined
 
 
 class CaptionTable:
@@ -118,7 +137,7 @@ class CaptionTable:
                 remarks.add("row without an image passed over", str(path))
             else:
                 rows.append((self._key(str(row.pop(image))), as_fields(row, remarks, str(path))))
-        self._rows = gather(rows)
+        self._rows = dict(gather(rows))
 
     def fields(self, path: str) -> Payload:
         """Return the fields of the image at an absolute posix path: captions as a list, others so when they differ."""
@@ -162,7 +181,7 @@ def _clean(value: Any) -> Any:
     """Return a value as stores can hold it: UTF-8, integers beyond 64 bits as text, finite numbers, ISO dates, no null."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
-    if isinstance(value, int) and value not in _INT64:
+    if isinstance(value, int) and value not in INT64:
         return str(value)
     if isinstance(value, Decimal):
         value = float(value)

@@ -60,7 +60,7 @@ def _is_touched(item: ImageInput, stored: Payload) -> bool:
 
 
 def _has_size(item: ImageInput, stored: Payload) -> bool:
-    return item.size in (UNKNOWN_SIZE, stored["bytes"])
+    return item.size in (UNKNOWN_SIZE, stored.get("bytes"))  # no bytes: only its embedding is known
 
 
 def hash_input(item: ImageInput) -> str:
@@ -76,7 +76,7 @@ def _compare(item: ImageInput, stored: Payload | None, new_hash: str | None) -> 
         return Change(item, State.NEW)
     described = {name: value for name, value in stored.items() if name not in MEASURED}
     fields = {**described, **item.fields}
-    same_content = _has_size(item, stored) and new_hash in (None, stored["hash"])
+    same_content = _has_size(item, stored) and new_hash in (None, stored.get("hash"))
     if not same_content:
         return Change(replace(item, fields=fields), State.CHANGED)
     payload = {**stored, **fields, "mtime_ns": item.mtime_ns}

@@ -17,13 +17,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from PIL import Image
 
-from t2c_search.errors import EncoderError, T2CError
+from t2c_search.errors import EncoderError, ImageError, T2CError
 from t2c_search.indexing.batch_size import FIRST_BATCH, measuring
 from t2c_search.indexing.decode import decode
-from t2c_search.indexing.metadata import measured_payload
+from t2c_search.indexing.metadata import location_payload, measured_payload
 from t2c_search.indexing.profile import DECODE, EMBED, READ, WAIT_DECODE, StageClock
 from t2c_search.indexing.sources import ImageInput
+from t2c_search.indexing.sources.embeddings import VECTORS_SUFFIX
+from t2c_search.indexing.sources.kinds import split_member
 from t2c_search.types import CLIP, NATIVE, Failure, Payload, Points
 
 if TYPE_CHECKING:
@@ -111,16 +114,35 @@ def _prepare(
 ) -> _Prepared | Failure:
     try:
         with clock.measure(READ):
-            content = item.read()
+            content = None if _is_embedding(item.path, decode_size) else item.read()
         with clock.measure(DECODE):
-            decoded = decode(content, decode_size)
-            payload = {**item.fields, **measured_payload(item.path, item.mtime_ns, content, decoded)}
-            tensors = tuple(encoder.prepare(decoded.pixels, item.path) for encoder in encoders)
+            pixels, measured = _look_at(item, content, decode_size)
+            tensors = tuple(encoder.prepare(pixels, item.path) for encoder in encoders)
     except T2CError as exc:
         return Failure(item.path, str(exc))
     except Exception as exc:  # one odd image must not stop a run of millions, whatever a model's preprocessing raises
         return Failure(item.path, f"cannot be prepared for the model: {type(exc).__name__}: {exc}")
-    return _Prepared(ImageRecord(item.id, payload), tensors)
+    return _Prepared(ImageRecord(item.id, {**item.fields, **measured}), tensors)
+
+
+def _is_embedding(path: str, decode_size: int | None) -> bool:
+    """Tell a row of somebody else's embeddings from an image. Raises ImageError when a model asks for its pixels."""
+    container, _ = split_member(path)
+    if not container.endswith(VECTORS_SUFFIX):
+        return False
+    if decode_size != 0:
+        raise ImageError(
+            "its image is not here, only its embedding: index the folder with the encoder precomputed:FOLDER"
+        )
+    return True
+
+
+def _look_at(item: ImageInput, content: bytes | None, decode_size: int | None) -> tuple[Image.Image, Payload]:
+    """Return the pixels of an image, and what its file says of it; for one that is elsewhere none, and its path."""
+    if content is None:
+        return Image.new("RGB", (1, 1)), location_payload(item.path, item.mtime_ns)
+    decoded = decode(content, decode_size)
+    return decoded.pixels, measured_payload(item.path, item.mtime_ns, content, decoded)
 
 
 def map_in_order(

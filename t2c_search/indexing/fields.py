@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from t2c_search.errors import UsageError
+from t2c_search.indexing.annotations import INT64
 from t2c_search.indexing.metadata import CAPTIONS, MEASURED, PAYLOAD_INDEXES
 from t2c_search.indexing.remarks import Remarks
 from t2c_search.stores.protocol import FieldType, VectorStore
 from t2c_search.types import Payload
 
 _BLOB = "fields"
-_INT64 = range(-(2**63), 2**63)
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -94,7 +94,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _integer(value: Any) -> int:
     number = int(value) if isinstance(value, str) else value
-    if isinstance(value, bool) or number != int(number) or int(number) not in _INT64:
+    if isinstance(value, bool) or number != int(number) or int(number) not in INT64:
         raise ValueError(value)
     return int(number)
 

@@ -17,9 +17,10 @@ from functools import cache
 from pathlib import Path
 from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import unquote_to_bytes
 
 from t2c_search.errors import ImageError, T2CError, UsageError
-from t2c_search.indexing.decode import MAX_BYTES, check_size, read_file
+from t2c_search.indexing.decode import MAX_BYTES, check_size, open_local, read_file
 
 if TYPE_CHECKING:
     import httpx
@@ -30,6 +31,7 @@ TIMEOUT = 30.0
 """Seconds that an http server may take to answer, or to go on answering."""
 _FETCH_SECONDS = 120.0  # for one whole file: a server that drips must not hold a thread for ever
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: C:// is a drive
+_FILE = "file://"  # addresses of local files, percent-encoded
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")  # as file systems call it
 
 
@@ -44,7 +46,7 @@ class Stat:
 
 def is_remote(address: str) -> bool:
     """Tell ``s3://bucket/a.jpg`` from a local path."""
-    return bool(_REMOTE.match(address)) and not address.startswith("file://")
+    return bool(_REMOTE.match(address)) and not address.startswith(_FILE)
 
 
 def is_http(address: str) -> bool:
@@ -64,7 +66,9 @@ def absolute(source: str, folder: str | None = None) -> str:
         return str(system.unstrip_protocol(path))
     if folder is not None and is_remote(folder):
         return f"{folder.rstrip('/')}/{source}"
-    local = Path(folder or "") / Path(source.removeprefix("file://")).expanduser()
+    if source.startswith(_FILE):
+        source = os.fsdecode(unquote_to_bytes(os.fsencode(source.removeprefix(_FILE))))
+    local = Path(folder or "") / Path(source).expanduser()
     return Path(os.path.abspath(local)).as_posix()  # noqa: PTH100 - absolute() would keep ".."
 
 
@@ -127,7 +131,7 @@ def version(address: str) -> Stat | None:
 def open_binary(address: str) -> BinaryIO:
     """Open a file for reading, with random access. Raises what its file system raises: use within ``said_of``."""
     if not is_remote(address):
-        return Path(address).open("rb")
+        return open_local(address)
     system, path = file_system(address)
     return cast("BinaryIO", system.open(path, "rb"))
 
@@ -137,7 +141,7 @@ def read_range(address: str, start: int, size: int) -> bytes:
     if is_remote(address):
         system, path = file_system(address)
         return bytes(system.cat_file(path, start=start, end=start + size))
-    with Path(address).open("rb") as file:
+    with open_local(address) as file:
         file.seek(start)
         return file.read(size)
 

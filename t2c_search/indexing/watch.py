@@ -14,6 +14,7 @@ from threading import Event
 import watchfiles
 
 from t2c_search.errors import UsageError
+from t2c_search.indexing.places import absolute
 from t2c_search.indexing.sources import SUFFIXES
 
 _QUIET_MS = 300  # a batch ends when nothing has happened for so long: files are written in several steps
@@ -35,10 +36,11 @@ def watch(folders: Iterable[str | Path], stop: Event) -> Iterator[Changes]:
     What happens between two batches is in the next one. Links to folders are followed, and paths are those that a listing
     gives; what a link to a file leads to is not watched. Raises UsageError for what is no folder, or cannot be watched.
     """
-    roots = [Path(folder).expanduser().absolute() for folder in folders]
-    for root in roots:
+    named = [absolute(str(folder)) for folder in folders]
+    roots = [Path(name) for name in named]
+    for name, root in zip(named, roots, strict=True):
         if not root.is_dir():
-            raise UsageError(f"{str(root)!r} cannot be watched: name folders of this machine")
+            raise UsageError(f"{name!r} cannot be watched: name folders of this machine")
     return _changes(roots, _begin(roots, stop), stop)
 
 
@@ -62,7 +64,15 @@ def _begin(roots: Sequence[Path], stop: Event) -> Iterator[set[Path]]:
 
 def _changes(roots: Sequence[Path], batches: Iterator[set[Path]], stop: Event) -> Iterator[Changes]:
     tree = _Tree(roots)
-    while (paths := next(batches, None)) is not None:
+    while True:
+        try:
+            paths = next(batches, None)
+        except RuntimeError:  # a name that is not UTF-8 came or went, and ended the watch: as for links
+            batches, tree = _begin(roots, stop), _Tree(roots)
+            yield Changes(_posix(roots), ())
+            continue
+        if paths is None:
+            return
         links = {path for path in paths if tree.is_link(path)}
         if links:  # the system follows those there at the beginning only: begin anew, and look everywhere once
             begun = _begin(roots, stop)
@@ -132,7 +142,8 @@ def _changes_of(paths: Iterable[Path], tree: _Tree) -> Changes:
 
 
 def _posix(paths: Iterable[Path]) -> tuple[str, ...]:
-    return tuple(sorted(path.as_posix() for path in paths))
+    names = (os.fsencode(path.as_posix()).decode("utf-8", "replace") for path in paths)  # stores take UTF-8 only
+    return tuple(sorted(names))
 
 
 def _images_beside(sidecar: Path) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import queue
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,10 +47,13 @@ def test_sync_deletes_what_is_gone_and_refuses_an_empty_folder(
     synced = t2c("index", images, *options, "--sync", "--json")
     assert (synced.json["deleted"], synced.json["renamed"], synced.json["unchanged"]) == (2, 0, 38)
     assert t2c("info", *options[:4], "--json").json["images"] == 38
-    (tmp_path / "unmounted").mkdir()
-    refused = t2c("index", images, tmp_path / "unmounted", *options, "--sync")
+    (images / "below").rename(tmp_path / "elsewhere")
+    (images / "below").mkdir()
+    refused = t2c("index", images, images / "below", *options, "--sync")
     assert refused.code == 2
     assert "is its disk mounted" in refused.err
+    (images / "below").rmdir()
+    (tmp_path / "elsewhere").rename(images / "below")
     shown = t2c("index", images, *options, "--sync")
     assert "38 unchanged" in shown.out
 
@@ -88,6 +93,59 @@ def test_retry_indexes_what_was_mended_and_forgets_what_is_gone(t2c: T2C, images
     done = t2c("retry", *options[:4])
     assert (done.code, done.out) == (0, "nothing failed\n")
     assert t2c("retry", "-c", "none", *options[2:4]).code == 1
+
+
+def test_one_path_cannot_keep_retry_from_the_others(
+    t2c: T2C, images: Path, options: list[object], tmp_path: Path
+) -> None:
+    for name in ("a.png", "cut.png", "gone.png"):
+        (tmp_path / name).write_bytes(b"")
+    for name in ("cut", "gone"):
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as archive:
+            archive.add(tmp_path / f"{name}.png", f"{name}.png")
+    sources = [tmp_path / name for name in ("a.png", "cut.tar", "gone.tar")]
+    assert t2c("index", images, *sources, *options, "--json").json["failed"] == 3
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "a.png")
+    (tmp_path / "cut.tar").write_bytes(b"no archive")
+    (tmp_path / "gone.tar").unlink()
+    retried = t2c("retry", *options[:4], "--json").json
+    assert (retried["seen"], retried["indexed"], retried["failed"]) == (2, 1, 1)
+    failures = t2c("info", *options[:4], "--json").json["failures"]
+    assert [Path(failure["path"]).name for failure in failures] == ["cut.tar::cut.png"]
+
+
+def test_a_list_on_standard_input_may_name_what_is_gone(
+    t2c: T2C, images: Path, options: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lists(*names: str) -> None:
+        lines = "\n".join(str(images / name) for name in names)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
+
+    lists("00.png", "gone.png", "02.png", "*.gif", "gone/")
+    made = t2c("index", "-", *options, "--json")
+    assert (made.code, made.json["indexed"], made.json["failed"]) == (0, 2, 0)
+    assert [warning.rpartition("(")[2] for warning in made.json["warnings"]] == [
+        f"{images / name})" for name in ("gone.png", "*.gif", "gone")
+    ]
+    lists(*(f"{number}.gone" for number in range(30)))
+    refused = t2c("index", "-", *options)
+    assert refused.code == 2
+    assert "no image in -: there is no file or folder" in refused.err
+    assert "29.gone" not in refused.err
+    lists("00.png", *(f"{number}.gone" for number in range(30)))
+    assert "and 20 more notes" in t2c("index", "-", *options).err
+    typed = t2c("index", images / "00.png", images / "gone.png", *options)
+    assert (typed.code, "gone.png" in typed.err) == (2, True)
+
+
+def test_the_fit_is_told_when_it_was_made_and_not_again(
+    t2c: T2C, world: World, images: Path, options: list[object]
+) -> None:
+    told = "aligned to the CLIP model on 40 images"
+    assert told in t2c("index", images, *options, "--backbone", world.backbone).out
+    Image.new("RGB", (40, 40), "red").save(images / "new.png")
+    assert told not in t2c("index", images, *options).out
+    assert t2c("index", images, *options, "--json").json["aligner"]["pairs"] == 40
 
 
 class Watched:
@@ -134,7 +192,7 @@ def watching(*arguments: object) -> Iterator[Watched]:
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_watch_indexes_what_comes_moves_and_goes_until_ctrl_c(t2c: T2C, images: Path, options: list[object]) -> None:
     collection = options[:4]
-    with watching(images, *options, "--sync") as watched:
+    with watching(images / ".." / images.name, *options, "--sync") as watched:
         assert watched.next_report()["indexed"] == 40
         watched.wait_for("watching")
         Image.new("RGB", (50, 40), "red").save(images / "new.png")
@@ -191,3 +249,47 @@ def test_only_folders_can_be_watched(t2c: T2C, images: Path, options: list[objec
     refused = t2c("index", images / "00.png", *options, "--watch")
     assert refused.code == 2
     assert "cannot be watched: name folders" in refused.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_an_empty_folder_of_a_collection_that_is_made_can_be_watched(
+    t2c: T2C, images: Path, options: list[object], tmp_path: Path
+) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    refused = t2c("index", inbox, *options, "--watch")
+    assert refused.code == 2
+    assert "is made with a first set of images" in refused.err
+    assert t2c("index", images, *options, "--json").json["indexed"] == 40
+    assert t2c("index", inbox, *options).code == 2
+    with watching(inbox, *options, "--sync") as watched:
+        assert watched.next_report()["seen"] == 0
+        watched.wait_for("watching")
+        Image.new("RGB", (50, 40), "red").save(inbox / "new.png")
+        watched.reports_until(lambda counts: counts["indexed"] == 1)
+        (inbox / "new.png").unlink()
+        watched.reports_until(lambda counts: counts["deleted"] == 1)
+        watched.child.send_signal(signal.SIGINT)
+        assert watched.child.wait(PATIENCE_SECONDS) == 0
+
+
+def test_watch_and_ray_are_refused_together(t2c: T2C, images: Path, options: list[object]) -> None:
+    refused = t2c("index", images, *options, "--watch", "--engine", "ray")
+    assert refused.code == 2
+    assert "--watch embeds in this process" in refused.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_ctrl_c_says_what_is_kept(t2c: T2C, images: Path, options: list[object]) -> None:
+    assert t2c("index", images, *options, "--json").json["indexed"] == 40
+    command = [sys.executable, "-m", "t2c_search", "index", "-", *map(str, options)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        assert child.stderr is not None
+        child.stdin.write(b"\n" * (1 << 20))  # more than a pipe holds: the run has begun to read its list
+        child.stdin.flush()
+        child.send_signal(signal.SIGINT)
+        told = child.stderr.read().decode()
+        assert child.wait(PATIENCE_SECONDS) == 130
+    assert told == "interrupted; what is indexed is kept, and the same command goes on from there\n"
+    assert t2c("index", images, *options, "--json").json["unchanged"] == 40

@@ -33,6 +33,10 @@ def open_folder(folder: Path, names: list[str]) -> registry.Encoder:
         (["/old/disk/a.jpg"], "/new/place/a.jpg", 0),
         (["a.jpg", "one/a.jpg"], "/photos/one/a.jpg", 1),
         (["a.jpg", "one/a.jpg"], "/photos/two/a.jpg", 0),
+        (["b.jpg", "a.jpg"], "/photos/all.tar::a.jpg", 1),
+        (["/photos/all.tar::one/a.jpg", "/photos/all.tar::two/a.jpg"], "/photos/all.tar::two/a.jpg", 1),
+        (["000017", "/old/disk/a.jpg"], "/laion/img_emb/img_emb_0.npy::/old/disk/a.jpg", 1),
+        (["000017", "/old/disk/a.jpg"], "/laion/img_emb/img_emb_0.npy::000017", 0),
     ],
 )
 def test_a_path_finds_its_vector(names: list[str], asked: str, row: int, tmp_path: Path) -> None:

@@ -81,6 +81,11 @@ def test_images_match_by_absolute_path_by_the_last_parts_of_it_or_by_name(tmp_pa
     assert captions.fields("/d/2.jpg") == {}
 
 
+def test_names_that_are_not_unicode_match_what_is_listed_of_them(tmp_path: Path, remarks: Remarks) -> None:
+    (tmp_path / "captions.jsonl").write_text('{"image": "caf\\ud83d.jpg", "caption": "x"}\n')
+    assert CaptionTable(tmp_path / "captions.jsonl", remarks).fields("/caf?.jpg") == {"captions": ["x"]}
+
+
 def test_images_without_a_file_are_counted(tmp_path: Path, remarks: Remarks) -> None:
     captions = table(tmp_path, "image,caption\na.jpg,x\nb.jpg,y\nc.jpg,z\n,w\n", remarks)
     captions.fields("/photos/b.jpg")

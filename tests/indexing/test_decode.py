@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from t2c_search.errors import ImageError
+from t2c_search.indexing import decode as decoding
 from t2c_search.indexing.decode import DecodedImage, decode, decode_file, read_file
 
 from .support import picture
@@ -40,16 +41,17 @@ def pixels(decoded: DecodedImage) -> np.ndarray:
     return np.asarray(decoded.pixels, np.int16)
 
 
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that promises so many pixels and delivers almost none of them."""
-
+def png(width: int, height: int, colour_type: int, deflated: bytes) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
-    )
+    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", deflated) + chunk(b"IEND", b"")
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that promises so many pixels and delivers almost none of them."""
+    return png(width, height, 2, zlib.compress(bytes(100)))
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,11 @@ def png_header(width: int, height: int) -> bytes:
         ("TIFF", {}),
         ("TIFF", {"compression": "tiff_lzw"}),
         ("HEIF", {"quality": -1}),
+        pytest.param(
+            "AVIF",
+            {"quality": 100, "subsampling": "4:4:4"},
+            marks=pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no codec for AVIF"),
+        ),
     ],
 )
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -130,6 +137,71 @@ def test_deep_grey_keeps_its_range() -> None:
     assert (stretched.min(), stretched.max()) == (0, 255)
     assert (np.diff(stretched.ravel()[1:]) >= 0).all()
     assert (pixels(decode(encoded(Image.fromarray(np.full((4, 4), 7, np.float32)), "TIFF"), None)) == 0).all()
+
+
+IN_EVERY_MODE = {
+    "RGB": picture(7, (300, 203)),
+    "RGBA": Image.merge("RGBA", [*picture(7, (300, 203)).split(), Image.linear_gradient("L").resize((300, 203))]),
+    "LA": Image.merge("LA", [picture(8, (300, 203)).convert("L"), Image.radial_gradient("L").resize((300, 203))]),
+    "P": picture(9, (300, 203)).quantize(200),
+    "1": picture(10, (300, 203)).convert("1"),
+    "I;16": Image.fromarray(np.arange(60_900, dtype=np.uint16).reshape(203, 300)),
+    "CMYK": picture(7, (300, 203)).convert("CMYK"),
+}
+
+
+@pytest.mark.parametrize("mode", IN_EVERY_MODE)
+@pytest.mark.parametrize(("decode_size", "factor"), [(20, 5), (None, 3)])
+def test_large_images_are_averaged_band_by_band_to_what_the_whole_would_give(
+    mode: str, decode_size: int | None, factor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"transparency": 3} if mode == "P" else {}
+    content = encoded(IN_EVERY_MODE[mode], "TIFF" if mode == "CMYK" else "PNG", **options)
+    whole = decode(content, decode_size)
+    assert whole.pixels.size == (300, 203)  # ordinary images are left as they are
+    monkeypatch.setattr(decoding, "LARGE_PIXELS", 10_000)
+    monkeypatch.setattr(decoding, "_BAND_PIXELS", 5_000)
+    small = decode(content, decode_size)
+    assert (small.width, small.height) == (300, 203)
+    np.testing.assert_array_equal(pixels(small), np.asarray(whole.pixels.reduce(factor)))
+
+
+def test_large_floats_are_averaged_before_they_are_stretched(monkeypatch: pytest.MonkeyPatch) -> None:
+    ramp = np.linspace(-5, 7, 60_000, dtype=np.float32).reshape(200, 300)
+    content = encoded(Image.fromarray(ramp), "TIFF")
+    whole = decode(content, 20).pixels
+    monkeypatch.setattr(decoding, "LARGE_PIXELS", 10_000)
+    small = decode(content, 20).pixels
+    assert small.size == (60, 40)
+    assert np.abs(np.asarray(small, np.int16) - np.asarray(whole.reduce(5))).max() <= 3
+
+
+def progressive(scans: int, size: tuple[int, int] = (96, 64)) -> bytes:
+    """A JPEG whose last scan comes again and again, and whose header promises a size."""
+    content = encoded(picture(1), "JPEG", progressive=True)
+    last = content.rindex(b"\xff\xda")
+    content = content[:-2] + content[last:-2] * (scans - content.count(b"\xff\xda")) + content[-2:]
+    frame = content.index(b"\xff\xc2") + 5
+    return content[:frame] + struct.pack(">HH", size[1], size[0]) + content[frame + 4 :]
+
+
+def test_jpegs_that_go_over_many_pixels_many_times_are_refused() -> None:
+    assert decode(progressive(200), 16).width == 96
+    assert decode(progressive(20, (16_000, 15_600)), 0).width == 16_000
+    with pytest.raises(ImageError, match="stored in more than 20 scans, the limit for a JPEG of its size"):
+        decode(progressive(21, (16_000, 15_600)), 16)
+    with_video = progressive(10, (16_000, 15_600)) + b"\xff\xda" * 1000
+    assert decode(with_video, 0).width == 16_000
+
+
+def test_formats_whose_codecs_take_more_memory_have_a_lower_limit() -> None:
+    def webp_header(width: int, height: int) -> bytes:
+        body = b"VP8L" + struct.pack("<I", 106) + b"\x2f" + struct.pack("<I", width - 1 | height - 1 << 14) + bytes(101)
+        return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+
+    assert decode(webp_header(10_000, 10_000), 0).width == 10_000
+    with pytest.raises(ImageError, match="larger than the limit of 100 megapixels"):
+        decode(webp_header(10_001, 10_000), 16)
 
 
 def test_first_of_several_frames_counts() -> None:

@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import io
 import random
+import struct
+import subprocess
+import sys
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from t2c_search.indexing import embedding
-from t2c_search.indexing.decode import DecodedImage, decode
+from t2c_search.indexing.decode import FORMATS, DecodedImage, decode
 from t2c_search.indexing.failures import read_failures
 from t2c_search.indexing.sources import list_images
 from t2c_search.stores import open_store
 
 from .support import create, index, picture
-from .test_decode import png_header
+from .test_decode import png, png_header
 
 FILES = 500
 LONGEST_SECONDS = 5.0
+SIDE = 15_500  # pixels: just within the limit for an image
+LARGEST_PEAK = 1536 << 10  # KiB, of decoding one
+PEAK = """
+import sys
+from pathlib import Path
+from t2c_search.indexing.decode import decode_file
+
+def peak():  # not getrusage: its peak is inherited from the process that started this one
+    told = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(told["VmHWM"].split()[0])
+
+before = peak()
+print(*decode_file(sys.argv[1], decode_size=224).size, peak() - before)
+"""
 SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "HEIF": "heic"}
+SUFFIXES |= {"AVIF": "avif"} if "AVIF" in FORMATS else {}
 
 
 def whole_files() -> dict[str, bytes]:
@@ -32,7 +51,7 @@ def whole_files() -> dict[str, bytes]:
         image = picture(number, (64, 48))
         exif = image.getexif()
         exif[0x0112], exif[0x010F] = 6, "A camera"
-        image.save(stream, name, **({"exif": exif} if name in ("JPEG", "PNG", "WEBP", "TIFF", "HEIF") else {}))
+        image.save(stream, name, **({"exif": exif} if name in ("JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF") else {}))
         contents[name] = stream.getvalue()
     return contents
 
@@ -128,3 +147,44 @@ def test_damaged_files_are_indexed_or_failed_and_hold_nothing_up(
     assert {path for path in indexed | failed if "swapped" in path} <= indexed
     assert 100 < len(failed) < 400
     assert max(seconds) < LONGEST_SECONDS
+
+
+def deflated(row: bytes, rows: int) -> bytes:
+    """A row many times over, deflated at little cost: all blocks but the first are the same compressed bytes."""
+    block, blocks, packer, checksum = row * 100, rows // 100, zlib.compressobj(9), 1
+    first, again = (packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    for _ in range(blocks):
+        checksum = zlib.adler32(block, checksum)
+    return first + again * (blocks - 1) + zlib.compressobj(9, wbits=-15).flush() + struct.pack(">I", checksum)
+
+
+def large_png() -> bytes:
+    """Half-transparent pixels."""
+    return png(SIDE, SIDE, 6, deflated(b"\0" + b"\xc8\x0a\x0a\x64" * SIDE, SIDE))
+
+
+def large_tiff() -> bytes:
+    """Floats, in strips of 100 rows that all lie at the same place in the file."""
+    strip, strips = deflated(struct.pack("<f", 1.5) * SIDE, 100), SIDE // 100
+    place = 8 + len(strip)
+    tags = [
+        (256, 4, 1, SIDE), (257, 4, 1, SIDE), (258, 3, 1, 32), (259, 3, 1, 8), (262, 3, 1, 1), (273, 4, strips, place),
+        (277, 3, 1, 1), (278, 4, 1, 100), (279, 4, strips, place + 4 * strips), (339, 3, 1, 3),
+    ]  # fmt: skip
+    lists = struct.pack(f"<{2 * strips}I", *[8] * strips, *[len(strip)] * strips)
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", place + len(lists)) + strip + lists + directory
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the peak of a process this way")
+@pytest.mark.parametrize("make", [large_png, large_tiff])
+def test_small_files_of_very_many_pixels_take_the_memory_of_one_copy(make: Callable[[], bytes], tmp_path: Path) -> None:
+    """The bound on time, without a clock: each copy that is not made is a second that is not spent."""
+    path = tmp_path / "bomb"
+    path.write_bytes(make())
+    assert path.stat().st_size < 2_000_000
+    child = subprocess.run([sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True)
+    width, height, peak = map(int, child.stdout.split())
+    assert (width, height) == (456, 456)  # 15,500 pixels in squares of 34
+    assert peak < LARGEST_PEAK

@@ -86,7 +86,8 @@ def test_several_encoders_share_one_reading_and_one_decoding(tmp_path: Path) -> 
     listening = True
 
     def audit(event: str, arguments: tuple[object, ...]) -> None:
-        if listening and event == "open" and str(arguments[0]).endswith(".jpg"):
+        by_name = event == "open" and arguments[1] is not None  # and not a second time, by the opener of a file object
+        if listening and by_name and str(arguments[0]).endswith(".jpg"):
             opened.append(str(arguments[0]))
 
     one, two = Watching(0, 4), Watching(1, 32)

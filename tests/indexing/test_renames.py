@@ -12,7 +12,7 @@ import pytest
 
 from t2c_search.errors import UsageError
 from t2c_search.indexing.failures import forget_gone, read_failures
-from t2c_search.indexing.removal import absolute_roots, is_gone
+from t2c_search.indexing.removal import absolute_roots, is_gone, refuse_emptied
 from t2c_search.indexing.sources import ImageInput, list_images
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
@@ -123,7 +123,7 @@ def test_every_vector_of_a_point_moves(photos: Path) -> None:
         np.testing.assert_array_equal(after.vectors[name], before.vectors[name][rows])
 
 
-@pytest.mark.parametrize("path", ["https://example.org/a.jpg", "s3://bucket/a.jpg", "/nowhere/a.tar::b.jpg"])
+@pytest.mark.parametrize("path", ["https://example.org/a.jpg", "s3://bucket/a.jpg", "s3://bucket/a.tar::b.jpg"])
 def test_images_elsewhere_are_never_taken_for_vanished_files(path: str) -> None:
     assert not is_gone(path)
 
@@ -184,29 +184,31 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        path.unlink()
-
-
 def _to_file(folder: Path) -> None:
     shutil.rmtree(folder)
     folder.touch()
 
 
-@pytest.mark.parametrize(
-    ("vanish", "said"),
-    [(_remove, "is no folder"), (_empty, "is its disk mounted"), (_to_file, "is no folder")],
-)
-def test_a_root_that_is_missing_or_empty_is_refused(
-    photos: Path, tmp_path: Path, vanish: Callable[[Path], None], said: str
+@pytest.mark.parametrize("vanish", [_remove, _to_file])
+def test_a_root_that_is_no_folder_is_refused(photos: Path, tmp_path: Path, vanish: Callable[[Path], None]) -> None:
+    vanish(photos)
+    with pytest.raises(UsageError, match="is no folder"):
+        absolute_roots([tmp_path, photos])
+    assert absolute_roots([os.path.relpath(tmp_path), photos / ".."]) == [tmp_path.as_posix()] * 2
+
+
+def test_a_root_that_is_empty_is_refused_where_images_were_below_it(
+    photos: Path, tmp_path: Path, store: VectorStore
 ) -> None:
     save_pictures(tmp_path / "other", 1)
-    vanish(photos)
-    inputs = list_images([tmp_path / "other"])
-    with pytest.raises(UsageError, match=said):
-        absolute_roots([tmp_path / "other", photos], inputs)
-    assert absolute_roots([os.path.relpath(tmp_path / "other")], inputs) == [(tmp_path / "other").as_posix()]
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    for path in photos.iterdir():
+        path.unlink()
+    roots = [path.as_posix() for path in (tmp_path / "other", inbox, photos)]
+    refuse_emptied(store, roots[:2], list_images(roots))
+    with pytest.raises(UsageError, match=r"no image in .*photos.: is its disk mounted"):
+        refuse_emptied(store, roots, list_images(roots))
 
 
 def test_failures_of_files_that_are_gone_are_forgotten(photos: Path, store: VectorStore) -> None:

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from t2c_search.errors import ImageError
-from t2c_search.indexing.sources import ImageList, list_images, read_image
+from t2c_search.errors import ImageError, UsageError
+from t2c_search.indexing.sources import ImageList, list_images, read_image, require_images
 from t2c_search.stores.protocol import VectorStore
 
 from .kinds import as_coco, as_csv, as_hugging_face, as_json_lines, as_tar, as_zip
@@ -115,6 +115,16 @@ def test_a_source_that_is_damaged_as_a_whole_is_a_warning(
     images = list_images([tmp_path / name, photos[0]])
     assert [item.path for item in images] == [str(photos[0])]
     assert re.search(message, only_warning(images))
+
+
+@pytest.mark.parametrize("make", [as_tar, as_zip])
+def test_archives_within_archives_are_remarked(make: Callable[[list[Path]], Path], tmp_path: Path) -> None:
+    inner = tmp_path / "shards" / "inner.tar.GZ"
+    inner.parent.mkdir()
+    inner.write_bytes(b"x")
+    outer = make([inner])
+    with pytest.raises(UsageError, match="archive in an archive is not opened: unpack the outer one .*inner.tar.GZ"):
+        require_images([outer])
 
 
 def test_a_parquet_table_without_images_says_so(tmp_path: Path) -> None:

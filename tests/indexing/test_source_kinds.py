@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
@@ -21,7 +22,10 @@ from PIL import Image
 
 from t2c_search.errors import ImageError
 from t2c_search.fitting import Batching, fit_on_images
+from t2c_search.indexing.remarks import Remarks
 from t2c_search.indexing.sources import UNKNOWN_SIZE, ImageList, list_images, read_image
+from t2c_search.indexing.sources.listed import Listing
+from t2c_search.indexing.sources.manifests import list_manifest
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 
@@ -172,14 +176,48 @@ def test_members_may_be_named_in_a_manifest(tmp_path: Path, photos: list[Path], 
     assert index(list_images([tmp_path / "some.csv"]), store, encoder=no_encoder).unchanged == 2
 
 
-def test_rows_of_one_image_are_joined(tmp_path: Path, photos: list[Path]) -> None:
+def test_members_below_folders_that_are_called_like_members_have_their_archives_time(photos: list[Path]) -> None:
+    as_tar(photos).rename(photos[0].parent / "a::b.tar")
+    (photos[0].parent / "some.csv").write_text("image\na::b.tar::set/0001.jpg\n")
+    (item,) = list_images([photos[0].parent / "some.csv"])
+    assert item.mtime_ns == (photos[0].parent / "a::b.tar").stat().st_mtime_ns
+
+
+def test_rows_of_one_image_are_joined_where_its_first_row_stands(tmp_path: Path) -> None:
     rows = [
-        {"image": "photos/0001.jpg", "caption": "one", "by": "Ann"},
-        {"image": "photos/0001.jpg", "caption": "two", "by": "Bo"},
+        {"image": "2.jpg", "caption": "one", "by": "Ann"},
+        {"image": "1.jpg", "caption": "other", "by": "Ann"},
+        {"image": "2.jpg", "caption": "two", "by": "Bo"},
     ]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
-    (item,) = list_images([tmp_path / "rows.json"])
-    assert item.fields == {"captions": ["one", "two"], "by": ["Ann", "Bo"]}
+    second, first = list_images([tmp_path / "rows.json"])
+    assert (first.path, second.path) == (f"{tmp_path}/1.jpg", f"{tmp_path}/2.jpg")
+    assert second.fields == {"captions": ["one", "two"], "by": ["Ann", "Bo"]}
+    assert first.fields == {"captions": ["other"], "by": "Ann"}
+
+
+def test_a_long_manifest_is_listed_in_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    with path.open("w") as file:
+        for row in range(20_000):
+            file.write(
+                json.dumps({"image": f"s3://bucket/{row % 15_000}.jpg", "caption": f"{row} " + "x" * 500}) + "\n"
+            )
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in list_manifest(str(path), Listing(Remarks()))) == 15_000
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20  # the captions alone are 10 MB
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["caf\\ud83d.jpg", "a\\u0000.jpg", "file:///a%00.jpg"])
+def test_names_in_a_manifest_that_no_file_can_have_fail_alone(name: str, tmp_path: Path, photos: list[Path]) -> None:
+    (tmp_path / "rows.jsonl").write_text(f'{{"image": "{name}"}}\n{{"image": "photos/0001.jpg"}}\n')
+    broken, whole = list_images([tmp_path / "rows.jsonl"])
+    with pytest.raises(ImageError, match="the file cannot be read"):
+        broken.read()
+    assert whole.read() == photos[1].read_bytes()
 
 
 def test_coco_annotations_describe_images_in_a_folder_elsewhere(tmp_path: Path, photos: list[Path]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from PIL import Image
 
 from t2c_search.errors import ImageError
 from t2c_search.indexing.sources import ImageList, list_images, read_image
+from t2c_search.indexing.sources import video as source
 from t2c_search.stores.protocol import VectorStore
 
 from .support import index
@@ -92,6 +95,76 @@ def test_a_video_held_upright_is_upright(tmp_path: Path) -> None:
     upright = Image.open(io.BytesIO(read_image(f"{video}::0.000.png")))
     assert (lying.size, upright.size) == ((SIDE * 2, SIDE), (SIDE, SIDE * 2))
     np.testing.assert_array_equal(np.asarray(upright), np.rot90(np.asarray(lying), -1))
+
+
+def shown(video: Path, seconds: float) -> float:
+    return grey(Image.open(io.BytesIO(read_image(f"{video}::{seconds:.3f}.png"))))
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[BinaryIO]:
+    """The files of videos that were opened."""
+    files: list[BinaryIO] = []
+    open_binary = source.open_binary
+
+    def noting(address: str) -> BinaryIO:
+        files.append(open_binary(address))
+        return files[-1]
+
+    monkeypatch.setattr(source, "open_binary", noting)
+    return files
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_frames_in_any_order_are_the_same(tmp_path: Path, codec: str, opened: list[BinaryIO]) -> None:
+    """On and back, between two pictures, within and beyond the reach of decoding on, at the end and behind it."""
+    if codec not in av.codecs_available:
+        pytest.skip(f"this PyAV cannot write {codec}")
+    video = save_video(tmp_path / "clip.mp4", 60, codec=codec)
+    times = [0, 0, 0.1, 14.9, 14.75, 12, 0.2, 11, 1, 100, 15, 14.8, 14.7, 0.25]
+    times += [random.Random(20261125).uniform(0, 16) for _ in range(60)]
+    found = [shown(video, seconds) for seconds in times]
+    np.testing.assert_allclose(found, [4 * min(int(seconds * RATE), 59) + 10 for seconds in times], atol=1.9)
+
+
+def test_a_video_is_opened_once_for_its_frames_in_order_and_closed_at_its_end(
+    video: Path, opened: list[BinaryIO]
+) -> None:
+    images = list_images([video], every=0.5)
+    listing = len(opened)
+    with ThreadPoolExecutor(1) as pool:
+        list(pool.map(read_image, [item.path for item in images]))
+    assert len(images) == 25
+    assert len(opened) == listing + 1
+    shown(video, 13)  # behind the end
+    assert len(opened) == listing + 1
+    assert all(file.closed for file in opened)
+
+
+def test_no_more_than_two_videos_stay_open(tmp_path: Path, opened: list[BinaryIO]) -> None:
+    for number in range(5):
+        shown(save_video(tmp_path / f"{number}.mp4", 50), 1)
+    assert [file.closed for file in opened] == [True, True, True, False, False]
+
+
+def test_frames_behind_damage_are_found_from_the_next_key_frame(tmp_path: Path) -> None:
+    video = save_video(tmp_path / "clip.avi", 50)
+    content = bytearray(video.read_bytes())
+    with av.open(str(video)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        places = [(packet.pos, packet.size) for packet in packets[8:12]]
+    for place, size in places:
+        content[place + 8 : place + 8 + size] = b"\xff" * size
+    video.write_bytes(content)
+    for seconds in (0, 4, 8, 12):
+        assert abs(shown(video, seconds) - (4 * seconds * RATE + 10)) < 1.9
+
+
+@pytest.mark.parametrize("member", ["nan.png", "inf.png", "x.png", ".png"])
+def test_what_is_no_time_is_a_failure(video: Path, member: str) -> None:
+    with pytest.raises(ImageError, match="no frame|the frame cannot be read"):
+        read_image(f"{video}::{member}")
+    assert abs(shown(video, 1) - 26) < 1.9
 
 
 def test_threads_read_the_same_frames(video: Path) -> None:

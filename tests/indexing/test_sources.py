@@ -1,9 +1,11 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from t2c_search.errors import UsageError
+from t2c_search.errors import ImageError, UsageError
+from t2c_search.indexing.places import read_range
 from t2c_search.indexing.sources import ImageInput, list_images
 
 
@@ -20,11 +22,22 @@ def listed(folder: Path, *paths: Path) -> list[str]:
 
 def test_folder_gives_its_images_recursively_in_order_of_name(tmp_path: Path) -> None:
     touch(
-        tmp_path, "b.JPG", "a.heic", "c/z.Tiff", "c/y.webp", "c/d/x.jpeg", "e.png", "f.gif", "g.bmp", "h.HEIF", "i.tif"
+        tmp_path,
+        "b.JPG",
+        "a.heic",
+        "c/z.Tiff",
+        "c/y.webp",
+        "c/d/x.jpeg",
+        "e.png",
+        "f.gif",
+        "g.bmp",
+        "h.HEIF",
+        "i.tif",
+        "j.Avif",
     )
     touch(tmp_path, "notes.txt", "movie.mp4", "noending", ".hidden.jpg", ".thumbnails/t.jpg", "c/._y.webp")
     assert listed(tmp_path) == [
-        "a.heic", "b.JPG", "c/d/x.jpeg", "c/y.webp", "c/z.Tiff", "e.png", "f.gif", "g.bmp", "h.HEIF", "i.tif"
+        "a.heic", "b.JPG", "c/d/x.jpeg", "c/y.webp", "c/z.Tiff", "e.png", "f.gif", "g.bmp", "h.HEIF", "i.tif", "j.Avif"
     ]  # fmt: skip
 
 
@@ -67,13 +80,60 @@ def test_dangling_and_circular_links_are_listed_so_that_they_fail_by_name(tmp_pa
     )
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def no_endless_wait(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test that makes named pipes: whoever opens one the usual way waits for ever."""
+    return pytest.mark.timeout(20)(pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")(test))
+
+
+@no_endless_wait
 def test_pipes_are_passed_over_since_reading_them_would_never_end(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     assert listed(tmp_path) == []
     assert list_images([tmp_path / "pipe.jpg"]).warnings == (
         f"'{tmp_path}/pipe.jpg' is not a file or folder ({tmp_path}/pipe.jpg)",
     )
+
+
+@no_endless_wait
+def test_pipes_beside_an_image_are_remarked(tmp_path: Path) -> None:
+    touch(tmp_path, "photo.jpg")
+    for name in ("photo.txt", "photo.json"):
+        os.mkfifo(tmp_path / name)
+    images = list_images([tmp_path])
+    assert [dict(item.fields) for item in images] == [{}]
+    assert images.warnings == (
+        f"sidecar passed over: it is a pipe or a device, not a regular file (2 times, first {tmp_path / 'photo.txt'})",
+    )
+
+
+@no_endless_wait
+def test_pipes_that_a_table_names_fail(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "image")
+    os.mkfifo(tmp_path / "x.tar")
+    (tmp_path / "table.csv").write_text("image\nimage\nx.tar::a.jpg\n")
+    named = list_images([tmp_path / "table.csv"])
+    assert [item.path for item in named] == [f"{tmp_path}/image", f"{tmp_path}/x.tar::a.jpg"]
+    for item in named:
+        with pytest.raises(ImageError, match="cannot be read: it is a pipe or a device, not a regular file"):
+            item.read()
+    with pytest.raises(OSError, match="not a regular file"):
+        read_range(str(tmp_path / "image"), 0, 1)
+
+
+@no_endless_wait
+@pytest.mark.parametrize("name", ["x.tar", "x.zip", "x.parquet", "x.csv"])
+def test_pipes_that_are_called_like_containers_are_a_warning(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    (warning,) = list_images([tmp_path / name]).warnings
+    assert f"{name}' cannot be read: it is a pipe or a device, not a regular file" in warning
+
+
+@pytest.mark.parametrize("source", ["file://{}/a%20b%C3%A9.jpg", "file://{}/*%20b%C3%A9.jpg"])
+def test_file_addresses_are_percent_encoded(tmp_path: Path, source: str) -> None:
+    touch(tmp_path, "a b\u00e9.jpg")
+    assert [item.path for item in list_images([source.format(tmp_path)])] == [f"{tmp_path}/a b\u00e9.jpg"]
+    (tmp_path / "table.csv").write_text(f"image\nfile://{tmp_path}/a%20b%C3%A9.jpg\n100%25.jpg\n")
+    assert listed(tmp_path, tmp_path / "table.csv") == ["a b\u00e9.jpg", "100%25.jpg"]  # a path is none
 
 
 def test_path_that_does_not_exist_is_named(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Tar archives (webdataset shards among them) and zip archives, read in place: nothing is unpacked to disk.
 
 Members that share a name but for the ending, ``0001.jpg``, ``0001.txt`` and ``0001.json``, are an image, its captions
-and its fields. A tar archive is read once for its headers; after that, an image is one read at a known offset.
+and its fields. A tar archive is read for its headers twice, to be listed and before its first image is read; after
+that, an image is one read at a known offset.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ from t2c_search.indexing.sources.cache import Cache
 from t2c_search.indexing.sources.listed import SUFFIXES, Listed, Listing
 from t2c_search.types import Payload
 
+TAR_SUFFIXES = (".tar",)
+COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+ZIP_SUFFIXES = (".zip",)
+
+_ARCHIVES = TAR_SUFFIXES + COMPRESSED_SUFFIXES + ZIP_SUFFIXES
 _OPEN_ARCHIVES = 8  # whose lists of members are kept; threads read from one or two at a time
 _BLOCK = 512  # bytes, the unit of tar
 
@@ -85,12 +91,14 @@ def _list(address: str, members: Iterable[_Member], listing: Listing) -> Iterato
     notes: dict[str, dict[str, Payload]] = defaultdict(dict)
     try:
         for member in members:
-            place = PurePosixPath(member.name)
+            place, path = PurePosixPath(member.name), f"{address}{MEMBER}{member.name}"
             suffix = place.suffix.lower()
             if suffix in SUFFIXES:
                 sizes[member.name] = member.size
             elif suffix in SIDECAR_SUFFIXES:
-                notes[_stem(place)][suffix] = _sidecar(member, f"{address}{MEMBER}{member.name}", listing)
+                notes[_stem(place)][suffix] = _sidecar(member, path, listing)
+            elif member.name.lower().endswith(_ARCHIVES):
+                listing.remarks.add("archive in an archive is not opened: unpack the outer one", path)
     except UsageError as exc:
         listing.remarks.add(f"{exc}; only what lies before that is listed", f"{len(sizes)} images")
     mtime_ns = (stat(address) or Stat(0, 0)).mtime_ns

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from t2c_search.indexing.metadata import MEMBER
 from t2c_search.indexing.places import is_remote, read_whole
-from t2c_search.indexing.sources import archives, manifests, parquet, video
+from t2c_search.indexing.sources import archives, embeddings, manifests, parquet, video
 from t2c_search.indexing.sources.listed import Lister
 from t2c_search.indexing.tables import TABLE_SUFFIXES
 
@@ -28,11 +28,12 @@ class Kind:
 
 
 KINDS = (
-    Kind((".tar",), archives.list_tar, archives.read_tar),
-    Kind((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"), archives.refuse_compressed),
-    Kind((".zip",), archives.list_zip, archives.read_zip),
+    Kind(archives.TAR_SUFFIXES, archives.list_tar, archives.read_tar),
+    Kind(archives.COMPRESSED_SUFFIXES, archives.refuse_compressed),
+    Kind(archives.ZIP_SUFFIXES, archives.list_zip, archives.read_zip),
     Kind((".parquet",), parquet.list_parquet, parquet.read_parquet),
     Kind(video.VIDEO_SUFFIXES, video.list_video, video.read_frame),
+    Kind((embeddings.VECTORS_SUFFIX,), embeddings.list_embeddings),
     Kind(TABLE_SUFFIXES, manifests.list_manifest),
 )
 

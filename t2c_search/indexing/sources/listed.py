@@ -10,8 +10,11 @@ from t2c_search.indexing.remarks import Remarks
 from t2c_search.types import Payload
 
 SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".hif")
-)
+    (
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff",
+        ".heic", ".heif", ".hif", ".avif",
+    )
+)  # fmt: skip
 """Endings, in lower case, by which files in folders and archives are taken for images."""
 EVERY = 5.0
 """Seconds between the frames of a video that are indexed, unless the user says otherwise."""

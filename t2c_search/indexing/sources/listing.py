@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from t2c_search.errors import T2CError, UsageError
@@ -11,12 +11,17 @@ from t2c_search.indexing.annotations import CaptionTable
 from t2c_search.indexing.fields import typed
 from t2c_search.indexing.places import UNKNOWN_SIZE, Stat, is_remote, stat
 from t2c_search.indexing.remarks import Remarks
+from t2c_search.indexing.sources.embeddings import embeddings_in, list_embeddings
+from t2c_search.indexing.sources.fiftyone import samples_in
 from t2c_search.indexing.sources.folders import list_file, list_folder, list_remote
 from t2c_search.indexing.sources.inputs import ImageInput, ImageList
 from t2c_search.indexing.sources.kinds import kind_of, split_member
 from t2c_search.indexing.sources.listed import EVERY, SUFFIXES, Listed, Listing
+from t2c_search.indexing.sources.manifests import list_manifest
 from t2c_search.indexing.sources.patterns import expand_sources
 from t2c_search.stores.protocol import FieldType
+
+_TOLD_WARNINGS = 5  # of a list in which there is no image
 
 
 def list_images(
@@ -30,7 +35,8 @@ def list_images(
 
     In folders a file is an image by its ending (``SUFFIXES``), and names that start with a dot are passed over. Links
     to folders are followed, but no folder is entered twice. The order is that of ``sources``, then the source's own.
-    Patterns are expanded, and ``-`` stands for the lines of standard input. Of videos, a frame every ``every`` seconds.
+    Patterns are expanded, and ``-`` stands for the lines of standard input, of which those that name nothing are among
+    the warnings. Of videos, a frame every ``every`` seconds.
 
     Fields for the payload come from ``photo.txt`` and ``photo.json`` beside ``photo.jpg``, from the columns of tables,
     and from the ``captions`` table, which has the last word; ``types`` says which are more than text.
@@ -39,16 +45,35 @@ def list_images(
     cannot be used.
     """
     listing = Listing(Remarks(), every)
-    table = CaptionTable(Path(captions), listing.remarks) if captions is not None else None
+    table = _caption_table(captions, listing)
 
     def found() -> Iterator[ImageInput]:
-        for path, size, mtime_ns, fields in _list_all(list(expand_sources(sources)), listing):
-            written = fields | table.fields(path) if table is not None else fields
-            yield ImageInput(path, size, mtime_ns, typed(written, types or {}, path, listing.remarks))
+        addresses = list(expand_sources(sources, listing.remarks))
+        yield from _described(_list_all(addresses, listing, listing.remarks.add), listing, table, types or {})
         if table is not None:
             table.remark_unused()
 
     return ImageList(found(), listing.remarks.lines)
+
+
+def list_known(
+    paths: Iterable[str], *, captions: str | Path | None = None, types: Mapping[str, FieldType] | None = None
+) -> ImageList:
+    """List images by the paths that a listing gave them, and folders: none is a pattern, and none is refused.
+
+    An image that is not to be found where it was is listed all the same: reading it says why it fails.
+    """
+    listing = Listing(Remarks())
+
+    def listed() -> Iterator[Listed]:
+        left = dict.fromkeys(paths)
+        for item in _list_all(list(left), listing, lambda reason, path: None):
+            left.pop(item.path, None)
+            yield item
+        yield from (Listed(path, UNKNOWN_SIZE, 0, {}) for path in left if not Path(path).is_dir())
+
+    table = _caption_table(captions, listing)
+    return ImageList(_described(listed(), listing, table, types or {}), listing.remarks.lines)
 
 
 def require_images(
@@ -62,12 +87,30 @@ def require_images(
     named = [str(source) for source in sources]
     inputs = list_images(named, captions=captions, every=every, types=types)
     if not inputs:
-        reason = "; ".join(inputs.warnings) or f"none of the files there ends in {', '.join(sorted(SUFFIXES))}"
+        told = "; ".join(inputs.warnings[:_TOLD_WARNINGS]) + "; ..." * (len(inputs.warnings) > _TOLD_WARNINGS)
+        reason = told or f"none of the files there ends in {', '.join(sorted(SUFFIXES))}"
         raise UsageError(f"no image in {', '.join(named) or 'an empty list of sources'}: {reason}")
     return inputs
 
 
-def _list_all(addresses: list[str], listing: Listing) -> Iterator[Listed]:
+def _caption_table(captions: str | Path | None, listing: Listing) -> CaptionTable | None:
+    return None if captions is None else CaptionTable(Path(captions), listing.remarks)
+
+
+def _described(
+    listed: Iterable[Listed], listing: Listing, table: CaptionTable | None, types: Mapping[str, FieldType]
+) -> Iterator[ImageInput]:
+    """Yield what is listed, with what the table of captions adds."""
+    for path, size, mtime_ns, fields in listed:
+        written = fields | table.fields(path) if table is not None else fields
+        yield ImageInput(path, size, mtime_ns, typed(written, types, path, listing.remarks))
+
+
+def _list_all(addresses: list[str], listing: Listing, refuse: Callable[[str, str], None]) -> Iterator[Listed]:
+    """List what is at the addresses; ``refuse`` is told of each that cannot be listed, and why.
+
+    The members of one container are listed together, with the first of them.
+    """
     members: dict[str, list[str]] = defaultdict(list)
     for address in addresses:
         if container := split_member(address)[0]:
@@ -80,16 +123,28 @@ def _list_all(addresses: list[str], listing: Listing) -> Iterator[Listed]:
             elif container in members:
                 yield from _list_members(container, members.pop(container), listing)
         except T2CError as exc:
-            listing.remarks.add(str(exc), address)
+            refuse(str(exc), address)
 
 
 def _list_one(address: str, listing: Listing) -> Iterator[Listed]:
     kind = kind_of(address)
     if not is_remote(address):
         if Path(address).is_dir():
-            return list_folder(address, listing)
+            return _list_local(address, listing)
         return kind.list(address, listing) if kind else list_file(address, listing)
     return kind.list(address, listing) if kind else list_remote(address, listing)
+
+
+def _list_local(folder: str, listing: Listing) -> Iterator[Listed]:
+    """List a folder: what FiftyOne's samples in it name, or else its images, or where it has none the embeddings in it."""
+    vectors = embeddings_in(folder)
+    if samples := samples_in(folder):
+        yield from list_manifest(samples, listing)
+    elif vectors and next(list_folder(folder, Listing(Remarks())), None) is None:
+        for file in vectors:
+            yield from list_embeddings(file, listing)
+    else:
+        yield from list_folder(folder, listing)
 
 
 def _list_members(container: str, wanted: list[str], listing: Listing) -> Iterator[Listed]:

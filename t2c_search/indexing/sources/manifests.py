@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from t2c_search.errors import UsageError
 from t2c_search.indexing.annotations import as_fields, gather
 from t2c_search.indexing.metadata import MEMBER
 from t2c_search.indexing.places import UNKNOWN_SIZE, Stat, absolute, is_remote, stat
+from t2c_search.indexing.sources.fiftyone import holds_samples, read_samples
 from t2c_search.indexing.sources.listed import Listed, Listing
 from t2c_search.indexing.tables import IMAGE_COLUMNS, Row, image_column, read_rows
 from t2c_search.types import Payload
 
 
 def list_manifest(address: str, listing: Listing) -> Iterator[Listed]:
-    """List the images that a CSV, JSON lines, a JSON array or COCO annotations name; all their rows are read first."""
-    return list_rows(address, read_rows(address, listing.remarks), listing)
+    """List the images that a CSV, JSON lines, a JSON array, COCO annotations or FiftyOne's samples name; all their rows are
+    read first."""
+    read = read_samples if holds_samples(address) else read_rows
+    return list_rows(address, read(address, listing.remarks), listing)
 
 
 def list_rows(address: str, rows: Iterable[Row], listing: Listing) -> Iterator[Listed]:
@@ -23,7 +27,7 @@ def list_rows(address: str, rows: Iterable[Row], listing: Listing) -> Iterator[L
 
     Nothing is fetched, and remote addresses are not looked at: they have no known size or time, and do not change.
     """
-    for path, fields in gather(_located(address, rows, listing)).items():
+    for path, fields in gather(_located(address, rows, listing)):
         found = _look_at(path)
         yield Listed(path, found.size, found.mtime_ns, fields)
 
@@ -46,6 +50,8 @@ def _located(address: str, rows: Iterable[Row], listing: Listing) -> Iterator[tu
 def _look_at(path: str) -> Stat:
     if is_remote(path):
         return Stat(UNKNOWN_SIZE, 0)
-    container, _, member = path.partition(MEMBER)
-    found = stat(path) or (stat(container) if member else None) or Stat(0, 0)
-    return Stat(UNKNOWN_SIZE, found.mtime_ns) if member and stat(path) is None else found
+    if found := stat(path):
+        return found
+    containers = (stat(path[: separator.start()]) for separator in re.finditer(MEMBER, path))
+    found = next((file for file in containers if file and not file.is_folder), None)
+    return Stat(UNKNOWN_SIZE, found.mtime_ns) if found else Stat(0, 0)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from t2c_search.errors import UsageError
 from t2c_search.indexing.places import absolute, glob_remote, is_http, is_remote, stat
+from t2c_search.indexing.remarks import Remarks
 from t2c_search.indexing.sources.kinds import split_member
 from t2c_search.indexing.sources.listed import SUFFIXES
 
@@ -20,23 +21,34 @@ _MOST_NAMES = 100_000  # from one brace pattern; more is a slip of the finger
 _RANGE = r"-?\d+\.\.-?\d+(?:\.\.-?\d+)?|[A-Za-z]\.\.[A-Za-z](?:\.\.-?\d+)?"
 
 
-def expand_sources(sources: Iterable[str | Path]) -> Iterator[str]:
+def expand_sources(sources: Iterable[str | Path], remarks: Remarks) -> Iterator[str]:
     """Yield the address of every source, in order: patterns expanded, ``-`` replaced by the lines of standard input.
 
     What a file is really called always counts before what it might mean as a pattern. Raises UsageError for what does
-    not exist, and for a pattern that nothing matches.
+    not exist, and for a pattern that nothing matches; where a line of standard input is such a one, it is a remark.
     """
     for source in map(str, sources):
-        if source == _STDIN:
-            yield from expand_sources(filter(None, (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)))
-        elif _exists(source):
-            yield absolute(source)
-        else:
-            names = list(dict.fromkeys(islice(expand_braces(source), _MOST_NAMES + 1)))
-            if len(names) > _MOST_NAMES:
-                raise UsageError(f"{source!r} stands for more than {_MOST_NAMES} names")
-            for name in names:
-                yield from _matches(name)
+        yield from _expand_lines(sys.stdin.buffer, remarks) if source == _STDIN else _expand(source)
+
+
+def _expand_lines(lines: Iterable[bytes], remarks: Remarks) -> Iterator[str]:
+    """Expand the lines of a list, which was made a while ago as a rule: files may have gone since."""
+    for name in filter(None, (line.rstrip(b"\r\n") for line in lines)):
+        try:
+            yield from _expand(os.fsdecode(name))
+        except UsageError as exc:
+            remarks.add(str(exc), name.decode("utf-8", "replace"))
+
+
+def _expand(source: str) -> Iterator[str]:
+    if _exists(source):
+        yield absolute(source)
+        return
+    names = list(dict.fromkeys(islice(expand_braces(source), _MOST_NAMES + 1)))
+    if len(names) > _MOST_NAMES:
+        raise UsageError(f"{source!r} stands for more than {_MOST_NAMES} names")
+    for name in names:
+        yield from _matches(name)
 
 
 def expand_braces(pattern: str) -> Iterator[str]:

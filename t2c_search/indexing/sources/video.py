@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import math
+from collections.abc import Generator, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from t2c_search.errors import ImageError, UsageError
 from t2c_search.indexing.metadata import MEMBER
-from t2c_search.indexing.places import UNKNOWN_SIZE, Stat, open_binary, said_of, stat
+from t2c_search.indexing.places import UNKNOWN_SIZE, Stat, open_binary, said_of, stat, version
+from t2c_search.indexing.sources.cache import Cache
 from t2c_search.indexing.sources.listed import Listed, Listing
+from t2c_search.indexing.sources.turns import Turns
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv")
 _MICROSECONDS = 1e6  # in which a container tells its duration
 _PNG = ".png"
+_OPEN = 2  # videos being decoded: threads are on both sides of a border
+_NEAR = (
+    10.0  # seconds that are decoded to go on; key frames are hardly ever further apart, so that a jump costs as much
+)
 
 
 def list_video(address: str, listing: Listing) -> Iterator[Listed]:
@@ -37,26 +44,72 @@ def list_video(address: str, listing: Listing) -> Iterator[Listed]:
 
 def read_frame(address: str, member: str) -> bytes:
     """Return the frame that shows at ``SECONDS.png``, upright, as PNG. Raises ImageError when it cannot be decoded."""
-    with said_of("the frame", ImageError), open_binary(address) as file, _av().open(file) as container:
-        picture = _frame_at(container, float(member.removesuffix(_PNG)))
+    with said_of("the frame", ImageError):
+        seconds = float(member.removesuffix(_PNG))
+        if not math.isfinite(seconds):
+            raise ImageError(f"the video has no frame at {seconds} s")
+        picture = _DECODERS[address, version(address)].picture(seconds)
         content = io.BytesIO()
-        picture.save(content, "PNG", compress_level=1)  # lossless; the time goes into decoding the video
+        picture.save(content, "PNG", compress_level=1)  # lossless; other threads decode the video meanwhile
         return content.getvalue()
 
 
-def _frame_at(container: Any, seconds: float) -> Image.Image:
-    stream = container.streams.video[0]
-    start = (stream.start_time or 0) * stream.time_base
-    container.seek(round((seconds + float(start)) / stream.time_base), stream=stream)
-    frame = None
-    for frame in container.decode(stream):
-        shown_until = frame.time - float(start) + float((frame.duration or 0) * frame.time_base)
-        if shown_until > seconds:
-            break
-    if frame is None:
-        raise ImageError(f"the video has no frame at {seconds} s")
-    picture: Image.Image = frame.to_image()
-    return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
+class _Decoder:
+    """A video that is decoded forwards, for threads that want one frame after the other; open until its end is reached."""
+
+    def __init__(self, key: tuple[str, Stat | None]) -> None:
+        self._address = key[0]
+        self._turns = Turns()
+        self._frames: Generator[tuple[Any, float], None, None] = _frames(self._address, 0)
+        self._frame: Any = None
+        self._from, self._until = math.inf, -math.inf  # the frame is the answer for the times between
+
+    def picture(self, seconds: float) -> Image.Image:
+        """Return what shows at a time, upright. Raises ImageError when the video has no frame there."""
+        with self._turns.at(seconds):
+            goes_on = self._from <= seconds < self._until + _NEAR
+            try:
+                frame = self._find(seconds) if goes_on else self._find_anew(seconds)
+            except Exception:
+                if not goes_on:
+                    raise
+                frame = self._find_anew(seconds)  # what is damaged before it may not matter to it
+            picture: Image.Image = frame.to_image()
+            return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
+
+    def _find_anew(self, seconds: float) -> Any:
+        self._frames.close()
+        self._forget()
+        self._frames, self._from = _frames(self._address, seconds), seconds
+        return self._find(seconds)
+
+    def _find(self, seconds: float) -> Any:
+        try:
+            while seconds >= self._until and (found := next(self._frames, None)):
+                self._from = max(self._from, self._until)
+                self._frame, self._until = found
+            if self._frame is None:
+                raise ImageError(f"the video has no frame at {seconds} s")
+        except Exception:
+            self._forget()
+            raise
+        if seconds >= self._until:  # the last one stays
+            self._until = math.inf
+        return self._frame
+
+    def _forget(self) -> None:
+        """Have the next frame found anew."""
+        self._frame, self._from, self._until = None, math.inf, -math.inf
+
+
+def _frames(address: str, seconds: float) -> Generator[tuple[Any, float], None, None]:
+    """Yield frames from the last key frame before a time on, each with the time until which it shows."""
+    with open_binary(address) as file, _av().open(file) as container:
+        stream = container.streams.video[0]
+        start = (stream.start_time or 0) * stream.time_base
+        container.seek(round((seconds + float(start)) / stream.time_base), stream=stream)
+        for frame in container.decode(stream):
+            yield frame, frame.time - float(start) + float((frame.duration or 0) * frame.time_base)
 
 
 def _duration(address: str) -> float:
@@ -76,3 +129,6 @@ def _av() -> Any:
     except ImportError as exc:
         raise UsageError("video files need PyAV: pip install t2c-search[video]") from exc
     return av
+
+
+_DECODERS = Cache(_Decoder, _OPEN)
