@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from t2c_search.alignment.fit import FitReport
     from t2c_search.collection import Collection, open_collection
     from t2c_search.errors import T2CError
+    from t2c_search.export.files import export_hits
     from t2c_search.fitting import fit
     from t2c_search.indexing.report import IndexReport
     from t2c_search.query.syntax import parse
@@ -36,6 +37,7 @@ _HOMES = {
     "IndexReport": "t2c_search.indexing.report",
     "SearchResult": "t2c_search.types",
     "T2CError": "t2c_search.errors",
+    "export_hits": "t2c_search.export.files",
     "fit": "t2c_search.fitting",
     "open_collection": "t2c_search.collection",
     "parse": "t2c_search.query.syntax",
@@ -52,6 +54,7 @@ __all__ = [
     "IndexReport",
     "SearchResult",
     "T2CError",
+    "export_hits",
     "fit",
     "open_collection",
     "parse",

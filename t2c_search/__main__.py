@@ -20,9 +20,6 @@ def main() -> None:
         _fail(exc, 2)
     except T2CError as exc:
         _fail(exc, 1)
-    except BrokenPipeError:  # the reader of our output went away, as in `t2c search ... | head`
-        sys.stderr.close()
-        sys.exit(141)
     except KeyboardInterrupt:
         _fail("interrupted; what was indexed so far is kept, run the same command again to go on", 130)
 

@@ -13,31 +13,34 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from t2c_search.card import CONCEPTS_BLOB, CollectionCard, read_card
-from t2c_search.errors import CollectionNotFoundError, UsageError
-from t2c_search.filters import Filter, Scalar
+from t2c_search.errors import CollectionNotFoundError, ImageError, UsageError
+from t2c_search.filters import Exists, Filter, Scalar
 from t2c_search.fitting import Batching
 from t2c_search.indexing.crew import Cluster, import_ray
 from t2c_search.indexing.failures import forget_gone, read_failures
 from t2c_search.indexing.fields import check_types, field_types, known_fields
 from t2c_search.indexing.profile import LIST, StageClock
-from t2c_search.indexing.removal import absolute_roots
+from t2c_search.indexing.removal import absolute_roots, refuse_emptied
 from t2c_search.indexing.report import IndexReport, Progress
 from t2c_search.indexing.sources import EVERY, list_images, require_images
+from t2c_search.indexing.sources.listing import list_known
 from t2c_search.indexing.statistics_state import load_statistics
 from t2c_search.making import Asked, agree, make
 from t2c_search.models import Models, ModelSelection, read_aligner
 from t2c_search.query.constraints import And, Image
 from t2c_search.query.duplicates import NEAR, Group, find_duplicates
 from t2c_search.query.engine import MAX_CANDIDATES, Engine, Expression
+from t2c_search.query.printer import unparse
+from t2c_search.query.reader import is_known, unknown_field
 from t2c_search.query.recall import read_recall
 from t2c_search.query.saved import SavedConcept, dump_concepts, fit_concept, load_concepts
-from t2c_search.query.syntax import parse, parse_filter
+from t2c_search.query.syntax import joined, parse, parse_filter
 from t2c_search.realigning import RealignReport, check_native, choose_aligner, realign
 from t2c_search.search_index import build_search_index, is_scanned
 from t2c_search.settings import Device, Dtype, load_settings
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import FieldType, Quantization, VectorStore
-from t2c_search.types import Count, Hit, SearchResult
+from t2c_search.types import Count, FloatArray, Hit, SearchResult
 from t2c_search.updating import bring_in_line, on_ray
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from t2c_search.indexing.embedding import EmbeddedBatch
 
 IndexEngine = Literal["local", "ray"]
+_COUNTED_BY_INDEX = ("keyword", "integer", "bool")  # other types' indexes tell no single values
 
 
 def open_collection(
@@ -117,6 +121,7 @@ class Collection:
         sync: bool = False,
         engine: IndexEngine = "local",
         ray_address: str | None = None,
+        allow_empty: bool = False,
         progress: Progress | None = None,
     ) -> IndexReport:
         """Index the images in files, folders, archives, tables and videos; what is there already and unchanged is skipped.
@@ -134,13 +139,16 @@ class Collection:
         Models, aligner, native vectors, quantization and types of fields stay what they are from then on: left out they are
         the collection's own, and given otherwise they raise UsageError.
 
-        A file that was renamed keeps its vectors. ``sync`` also deletes what is gone from the folders named; a folder in
-        which no image is left raises UsageError instead, as its disk may not be mounted.
+        A file that was renamed keeps its vectors. ``sync`` also deletes what is gone from the folders named, and from
+        archives, tables and videos that are gone from there; a folder in which no image is left raises UsageError instead,
+        as its disk may not be mounted.
 
         ``engine="ray"`` embeds on the Ray cluster at ``ray_address``, or else on a process for every ``workers`` processors
         of this machine; what the worker processes need is in docs/capacity.md.
 
-        A file that cannot be indexed is in the report, with the reason. Raises UsageError for sources that do not exist.
+        A file that cannot be indexed is in the report, with the reason. Raises UsageError for sources that do not exist, and
+        for sources without an image; with ``allow_empty`` only where the collection is not made yet, as a folder may be
+        watched before anything is in it.
         """
         clock = StageClock()
         batching = Batching.chosen(batch_size, workers)
@@ -155,8 +163,16 @@ class Collection:
             types = field_types(self.store)
         named = [str(source) for source in sources]
         with clock.measure(LIST):
-            inputs = require_images(named, captions=captions, every=every, types=types)
-            roots = absolute_roots(named, inputs) if sync else []
+            listed = list_images if allow_empty else require_images
+            inputs = listed(named, captions=captions, every=every, types=types)
+            roots = absolute_roots(named) if sync else []
+        if self.card is not None:
+            refuse_emptied(self.store, roots, inputs)
+        elif not inputs:
+            raise UsageError(
+                f"no image in {', '.join(named)}: collection {self.name!r} is made with a first set of images, on which an "
+                "aligner is fitted unless the backbone is the CLIP model; index some, and watch an empty folder then"
+            )
         embedded: Sequence[EmbeddedBatch] = ()
         if self.card is None:
             made = make(
@@ -193,10 +209,11 @@ class Collection:
     ) -> IndexReport:
         """Index again what failed when it was last indexed; failures whose files are gone since are forgotten."""
         self._made()
+        self.models.check_choice()
         failed = [failure.path for failure in forget_gone(self.store)]
         if not failed:
             return IndexReport.of_failures(())
-        return self.index(failed, batch_size=batch_size, workers=workers, progress=progress)
+        return self._index_known(failed, batching=Batching.chosen(batch_size, workers), progress=progress)
 
     def watch(
         self,
@@ -219,13 +236,29 @@ class Collection:
         batching, ended = Batching.chosen(batch_size, workers), stop or Event()
 
         def index(touched: Sequence[str], gone: Sequence[str]) -> IndexReport:
-            self._made()
-            inputs = list_images(touched, captions=captions, types=field_types(self.store))
-            report = bring_in_line(self.store, self.models, inputs, batching=batching, sync=gone if sync else ())
-            self._forget("engine")
-            return report
+            return self._index_known(touched, captions=captions, gone=gone if sync else (), batching=batching)
 
         return index_changes(folders, index, store=self.store, stop=ended)
+
+    def _index_known(
+        self,
+        paths: Sequence[str],
+        *,
+        batching: Batching,
+        captions: str | Path | None = None,
+        gone: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> IndexReport:
+        """Index again images that a listing gave these paths, and delete those that are gone."""
+        self._made()
+        clock = StageClock()
+        with clock.measure(LIST):
+            inputs = list_known(paths, captions=captions, types=field_types(self.store))
+        report = bring_in_line(
+            self.store, self.models, inputs, batching=batching, sync=gone, progress=progress, clock=clock
+        )
+        self._forget("engine")
+        return replace(report, seconds=clock.elapsed, warnings=inputs.warnings)
 
     def realign(
         self,
@@ -266,7 +299,7 @@ class Collection:
             self.store,
             statistics,
             embed_texts=self.models.embed_texts,
-            embed_image=self.models.embed_image,
+            embed_image=self._embed_image,
             concepts=self.concepts,
             fields=known_fields(self.store),
             free_text=card.free_text,
@@ -283,15 +316,15 @@ class Collection:
         exact: bool = False,
         diverse: bool = False,
         group_by: str | None = None,
-        max_candidates: int = MAX_CANDIDATES,
+        max_candidates: int | None = None,
         max_seconds: float | None = None,
     ) -> SearchResult:
         """Find the ``limit`` images that match best: a text, an expression, its JSON tree, an ``image``, or both.
 
         ``exact`` scans every vector instead of asking the index, as small collections always do; ``diverse`` prefers
         hits unlike each other; ``group_by`` keeps the best of each value of a field. A search that reaches
-        ``max_candidates`` or ``max_seconds`` returns what it has, uncertified. Raises ExpressionError for an expression
-        that cannot be read.
+        ``max_candidates`` (5000 when left out) or ``max_seconds`` returns what it has, uncertified. Raises ExpressionError
+        for an expression that cannot be read.
         """
         return self.engine.search(
             self._with_image(query, image),
@@ -300,7 +333,7 @@ class Collection:
             exact=exact or is_scanned(self.engine.calibration.count),
             diverse=diverse,
             group_by=group_by,
-            max_candidates=max_candidates,
+            max_candidates=MAX_CANDIDATES if max_candidates is None else max_candidates,
             max_seconds=max_seconds,
         )
 
@@ -318,11 +351,34 @@ class Collection:
     def facets(
         self, field: str, query: Expression | None = None, *, where: str | Filter | None = None, limit: int = 20
     ) -> list[tuple[Scalar, int]]:
-        """Count a payload field's values among the images that satisfy the constraints, most frequent first."""
+        """Count a payload field's values among the images that satisfy the constraints, most frequent first.
+
+        Without constraints the store's index counts where the field has one. Raises UsageError, naming the nearest ones,
+        for a field that no image has.
+        """
+        self._check_field(field)
+        if query is None and self.store.spec().indexes.get(field) not in _COUNTED_BY_INDEX:
+            query = Exists(field=field)
         if query is None:
             condition = parse_filter(where, fields=known_fields(self.store)) if isinstance(where, str) else where
             return self.store.facet(field, where=condition, limit=limit)
         return self.engine.facets(query, field, where=where, limit=limit)
+
+    def expression(
+        self,
+        query: Expression | None = None,
+        *,
+        image: str | Path | None = None,
+        where: str | Filter | None = None,
+    ) -> str:
+        """Write what is asked for as one expression, which finds the same again; it is kept with exported hits.
+
+        Raises ExpressionError as ``search`` does.
+        """
+        asked = self._with_image(query, image)
+        if isinstance(asked, str) and where is None:
+            return asked
+        return unparse(joined(asked, where, fields=known_fields(self.store)))
 
     @cached_property
     def concepts(self) -> dict[str, SavedConcept]:
@@ -350,7 +406,7 @@ class Collection:
 
         Replaces a concept of that name. Raises ImageError for a file that cannot be read, UsageError without examples.
         """
-        embed = self.models.embed_image
+        embed = self._embed_image
         dim = self._made().clip.dim
         shown, others = (np.array([embed(path) for path in paths], np.float32).reshape(-1, dim) for paths in (yes, no))
         direction = None if text is None else self.models.embed_texts([text])[0].astype(np.float64)
@@ -368,6 +424,20 @@ class Collection:
         self.store.write_blob(CONCEPTS_BLOB, dump_concepts(concepts))
         self.concepts = concepts
         self._forget("engine")
+
+    def _embed_image(self, path: str | Path) -> FloatArray:
+        """Map an image to its unit vector (d_clip,) float32. Raises ImageError that names it: it is one among several."""
+        try:
+            return self.models.embed_image(path)
+        except ImageError as exc:
+            raise ImageError(f"{path}: {exc}") from exc
+
+    def _check_field(self, field: str) -> None:
+        """Raise UsageError, naming the nearest ones, for a payload field that there is not."""
+        self._made()  # before the store is asked, which cannot say how to make the collection
+        known = known_fields(self.store)
+        if not is_known(field, known):
+            raise UsageError(unknown_field(field, known))
 
     def _with_image(self, query: Expression | None, image: str | Path | None) -> Expression:
         if image is None:

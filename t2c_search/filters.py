@@ -9,13 +9,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Scalar = bool | int | float | str
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # what engines hold
+Scalar = float | Whole | bool | str
 
 
 class _Node(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Equals(_Node):
@@ -31,7 +32,7 @@ class OneOf(_Node):
 
     kind: Literal["one_of"] = "one_of"
     field: str
-    values: tuple[str, ...] | tuple[int, ...] = Field(min_length=1)
+    values: tuple[str, ...] | tuple[Whole, ...] = Field(min_length=1)
 
 
 class Range(_Node):
@@ -46,6 +47,12 @@ class Range(_Node):
     gte: float | datetime | None = None
     lt: float | datetime | None = None
     lte: float | datetime | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Range:
+        if self.gt is None and self.gte is None and self.lt is None and self.lte is None:
+            raise ValueError("a range takes at least one of gt, gte, lt and lte; that a field is there is kind exists")
+        return self
 
 
 class Exists(_Node):

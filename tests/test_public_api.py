@@ -21,6 +21,7 @@ def test_public_names() -> None:
         "IndexReport",
         "SearchResult",
         "T2CError",
+        "export_hits",
         "fit",
         "open_collection",
         "parse",

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+import sys
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
+_READER_GONE = 141  # what a shell reports of a program that a closed pipe ended
+
+
+class _Commands(TyperGroup):
+    """Commands whose output may lose its reader, as in ``t2c search ... | head``."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command and write all that it printed, before typer ends with an exit code of its own."""
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the interpreter's last flush goes
+            raise SystemExit(_READER_GONE) from None
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
 def _show_version(wanted: bool) -> None:

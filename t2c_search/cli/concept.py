@@ -17,11 +17,11 @@ app.add_typer(concept, name="concept")
 Name = Annotated[str, typer.Argument(help="The concept's name; expressions say @NAME.")]
 
 
-@concept.command()
+@concept.command(cls=options.SeveralValues)
 def add(
     name: Name,
-    yes: Annotated[list[str], typer.Option("--yes", help="Image that shows it; give several.")],
-    no: Annotated[list[str] | None, typer.Option("--no", help="Image that does not; give several.")] = None,
+    yes: Annotated[list[str], typer.Option("--yes", help="Images that show it, one or several.")],
+    no: Annotated[list[str] | None, typer.Option("--no", help="Images that do not, one or several.")] = None,
     phrase: Annotated[str | None, typer.Option("--phrase", help="Start from this text.")] = None,
     collection: options.CollectionName = SETTINGS.collection,
     store: options.StoreLocation = SETTINGS.store,
@@ -31,7 +31,7 @@ def add(
 
     \b
     Example:
-      t2c concept add beach --phrase "a beach" --yes a.jpg --yes b.jpg --no c.jpg
+      t2c concept add beach --phrase "a beach" --yes a.jpg b.jpg --no c.jpg
       t2c mine '@beach AND NOT "a person"'
     """
     from t2c_search.collection import open_collection

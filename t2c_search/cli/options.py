@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
 from t2c_search.settings import Device, Dtype, load_settings
 
@@ -39,4 +40,30 @@ Where = Annotated[
     str | None, typer.Option("--where", help="Filter on the payload, e.g. 'width >= 1024 AND camera = \"X100\"'.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
+ExplainPlan = Annotated[bool, typer.Option("--explain-plan", help="Show how the answer was found.")]
+Format = Literal["paths", "jsonl", "csv", "parquet", "coco", "fiftyone", "links", "copies"]
+FormatName = Annotated[
+    Format | None, typer.Option("--format", help="Write the hits as this; links and copies fill the folder of -o.")
+]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="Write them here, not to standard output.")]
 OutputFile = Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")]
+
+
+class SeveralValues(TyperCommand):
+    """A command whose repeatable options also take several values at once: ``--yes a.jpg b.jpg --no c.jpg``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give each of the values that follow such an option, up to the next option, the option's name."""
+        several = {name for param in self.params if getattr(param, "multiple", False) for name in param.opts}
+        spread: list[str] = []
+        current, awaited = "", False
+        for arg in args:
+            if arg.startswith("-") and not awaited:
+                name = arg.partition("=")[0]
+                current, awaited = (name if name in several else ""), arg in several
+            elif awaited:
+                awaited = False
+            elif current:
+                spread.append(current)
+            spread.append(arg)
+        return super().parse_args(ctx, spread)

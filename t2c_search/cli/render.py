@@ -28,8 +28,17 @@ from rich.text import Text
 if TYPE_CHECKING:
     from t2c_search.types import Failure
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+
+class _Console(Console):
+    """A console that leaves a reader who went away to the application: rich itself would end with exit code 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on raising the BrokenPipeError that rich is just treating."""
+        raise
+
+
+out = _Console(highlight=False)
+err = _Console(stderr=True, highlight=False)
 
 
 def print_json(document: Mapping[str, Any]) -> None:

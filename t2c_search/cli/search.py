@@ -7,7 +7,8 @@ import sys
 from dataclasses import asdict
 from math import isinf
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -20,7 +21,11 @@ from t2c_search.cli.render import err, out, print_json
 from t2c_search.errors import UsageError
 
 if TYPE_CHECKING:
-    from t2c_search.types import SearchResult
+    from collections.abc import Iterable
+
+    from rich.console import Console
+
+    from t2c_search.types import Certificate, Hit, Plan, SearchResult
 
 Expression = Annotated[
     str, typer.Argument(help='A text, or constraints: \'"a dog" AND NOT "a person" AND width >= 1024\'.')
@@ -40,8 +45,16 @@ def search(
     group_by: Annotated[
         str | None, typer.Option("--group-by", help="The best hit of each value of this field.")
     ] = None,
-    explain_plan: Annotated[bool, typer.Option("--explain-plan", help="Show how the search was run.")] = False,
+    max_candidates: Annotated[
+        int | None, typer.Option("--max-candidates", help="Examine no more images; the hits may then be uncertified.")
+    ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option("--max-seconds", help="Search no longer; the hits may then be uncertified.")
+    ] = None,
+    explain_plan: options.ExplainPlan = False,
     paths: Annotated[bool, typer.Option("--paths", help="Print paths only, one a line, for pipes.")] = False,
+    format: options.FormatName = None,
+    output: options.Output = None,
     sheet: Annotated[Path | None, typer.Option("--sheet", help="Draw the hits into this picture.")] = None,
     json: options.Json = False,
     clip: options.ClipId = None,
@@ -50,34 +63,56 @@ def search(
     device: options.DeviceName = SETTINGS.device,
     dtype: options.DtypeName = SETTINGS.dtype,
 ) -> None:
-    """Find the images that match best.
+    """Find the images that match best: by a text, by constraints, by an image.
+
+    A text in quotes ranks. With a threshold it excludes too: "a dog" >= 2sd (standard deviations above the collection's
+    average), >= 0.27 (cosine), top 5%. like("ID") is an image of the collection, @NAME a learnt concept, A OVER B their
+    difference. The whole language is in docs/query.md.
 
     \b
     Examples:
       t2c search "a dog running through the snow" -n 8 --sheet dogs.png
       t2c search '"a dog" AND "on grass" AND NOT "a person" AND width >= 1024'
+      t2c search '("sunset" >= 2sd OR "night sky" top 1%) AND camera = "X100"'
+      t2c search '"sunny" OVER "cloudy" AND taken >= 2023-01-01' --explain-plan
+      t2c search '@beach AND NOT "a person" >= 0.25' --format csv -o beaches.csv
+      t2c search 'like("3f0c...")' --where 'width >= 1024' --max-seconds 0.5
       t2c search --image cat.jpg --where 'camera = "X100"' --paths | xargs open
     """
     from t2c_search.collection import open_collection
 
+    form = _chosen_format(format, output, json=json, paths=paths)
     with open_collection(
         collection, store, clip=clip, backbone=backbone, text=text, device=device, dtype=dtype
     ) as images:
         result = images.search(
-            query, image=image, limit=limit, where=where, exact=exact, diverse=diverse, group_by=group_by
+            query,
+            image=image,
+            limit=limit,
+            where=where,
+            exact=exact,
+            diverse=diverse,
+            group_by=group_by,
+            max_candidates=max_candidates,
+            max_seconds=max_seconds,
         )
+        expression = images.expression(query, image=image, where=where)
     if sheet is not None:
         from t2c_search.export.sheet import write_sheet
 
         write_sheet(result.hits, query or str(image), sheet)
     if json:
-        print_json(_result_json(result))
-    elif paths:
-        sys.stdout.writelines(f"{hit.path}\n" for hit in result)
+        print_json(_result_json(result, expression))
+        return
+    if form is not None:
+        _write(result, expression, form, output)
     else:
-        _show_result(result, explain_plan)
-        if sheet is not None:
-            out.print(f"[dim]contact sheet: {escape(str(sheet))}[/]")
+        _show_hits(result)
+    _show_plan(result.plan if explain_plan else None, err if form else out)
+    if form is None:
+        out.print(f"[dim]{len(result)} hits in {result.seconds:.2f} s, {_certainty(result.certificate)}[/]")
+    if sheet is not None:
+        err.print(f"[dim]contact sheet: {escape(str(sheet))}[/]")
 
 
 @app.command()
@@ -86,17 +121,13 @@ def mine(
     collection: options.CollectionName = SETTINGS.collection,
     store: options.StoreLocation = SETTINGS.store,
     where: options.Where = None,
-    format: Annotated[
-        Literal["paths", "jsonl", "csv", "parquet", "coco", "fiftyone", "links", "copies"],
-        typer.Option("--format", help="What to write; links and copies fill the folder that -o names."),
-    ] = "paths",
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write here; standard output when left out.")
-    ] = None,
+    format: options.FormatName = None,
+    output: options.Output = None,
+    json: options.Json = False,
     text: options.TextId = None,
     device: options.DeviceName = SETTINGS.device,
 ) -> None:
-    """Write every image that satisfies the constraints, however many there are.
+    """Write every image that satisfies the constraints, however many there are: paths, unless --format says otherwise.
 
     A bare text holds for what stands out from the collection; say how far with a threshold: "a dog" >= 2sd, >= 0.27 (cosine),
     top 5%. The images come in no order of relevance, streamed in constant memory.
@@ -107,20 +138,17 @@ def mine(
       t2c mine '"a beach" AND width >= 1024' --format links -o beaches/
     """
     from t2c_search.collection import open_collection
-    from t2c_search.export.files import FORMATS, write_file, write_folder
+    from t2c_search.export.files import begun, write_json
 
+    form = _chosen_format(format, output, json=json)
     with open_collection(collection, store, text=text, device=device) as images:
+        started = perf_counter()
+        expression = images.expression(query, where=where)
         hits = images.mine(query, where=where)
-        if format in ("links", "copies"):
-            if output is None:
-                raise UsageError(f"--format {format} needs -o FOLDER, the folder to fill")
-            written = write_folder(hits, query, output, copy=format == "copies")
-        elif output is not None:
-            written = write_file(hits, query, format, output)
+        if json:
+            write_json(begun(hits), expression, sys.stdout.buffer, lambda: _mined_json(started))
         else:
-            FORMATS[format](hits, query, sys.stdout.buffer)
-            return
-    err.print(f"[dim]{written} images written to {escape(str(output))}[/]")
+            _write(hits, expression, form or "paths", output)
 
 
 @app.command()
@@ -130,6 +158,7 @@ def count(
     store: options.StoreLocation = SETTINGS.store,
     where: options.Where = None,
     approx: Annotated[bool, typer.Option("--approx", help="Estimate from a sample, at once.")] = False,
+    explain_plan: options.ExplainPlan = False,
     json: options.Json = False,
     text: options.TextId = None,
     device: options.DeviceName = SETTINGS.device,
@@ -147,7 +176,9 @@ def count(
         counted = images.count(query, where=where, approx=approx)
     if json:
         print_json(asdict(counted))
-    elif counted.exact:
+        return
+    _show_plan(counted.plan if explain_plan else None, out)
+    if counted.exact:
         out.print(f"[bold]{counted.count}[/] images")
     else:
         out.print(f"about [bold]{counted.count}[/] images (95 % interval: {counted.low} to {counted.high})")
@@ -184,11 +215,38 @@ def facets(
         out.print(table)
 
 
-def _result_json(result: SearchResult) -> dict[str, Any]:
+def _chosen_format(
+    format: options.Format | None, output: Path | None, *, json: bool, paths: bool = False
+) -> options.Format | None:
+    """Return the one format asked for; None where none was. Raises UsageError for several, and what does not go together."""
+    if json + paths + (format is not None) > 1:
+        raise UsageError("--json, --paths and --format each say how hits are written: give one of them")
+    if json and output is not None:
+        raise UsageError("--json prints on standard output: write to a file with --format jsonl -o FILE")
+    if format in ("links", "copies") and output is None:
+        raise UsageError(f"--format {format} needs -o FOLDER, the folder to fill")
+    return format or ("paths" if paths or output is not None else None)
+
+
+def _write(hits: Iterable[Hit], expression: str, format: options.Format, output: Path | None) -> None:
+    """Write hits to a file or folder, or else to standard output."""
+    from t2c_search.export.files import FORMATS, begun, export_hits
+
+    if output is None:
+        FORMATS[format](begun(hits), expression, sys.stdout.buffer)
+        return
+    written = export_hits(hits, output, expression=expression, format=format)
+    for failure in written.failures:
+        err.print(f"[yellow]not written[/] {escape(failure.path)}: {escape(failure.reason)}", soft_wrap=True)
+    err.print(f"[dim]{written.count} images written to {escape(str(output))}[/]")
+
+
+def _result_json(result: SearchResult, expression: str) -> dict[str, Any]:
     certificate = asdict(result.certificate)
     if isinf(result.certificate.gap):  # JSON has no infinity
         certificate["gap"] = None
     return {
+        "expression": expression,
         "hits": [asdict(hit) for hit in result],
         "count": len(result),
         "certificate": certificate,
@@ -197,16 +255,31 @@ def _result_json(result: SearchResult) -> dict[str, Any]:
     }
 
 
-def _show_result(result: SearchResult, explain_plan: bool) -> None:
+def _mined_json(started: float) -> dict[str, Any]:
+    """What ``mine --json`` tells after the hits: they are all there are, whatever the plan."""
+    from t2c_search.types import Certificate
+
+    return {"certificate": asdict(Certificate("exact")), "seconds": round(perf_counter() - started, 4)}
+
+
+def _show_hits(result: SearchResult) -> None:
     out.print(_hit_table(result) if result else "[dim]no image matches[/]")
-    if explain_plan and result.plan:
-        out.print(escape(str(result.plan)))
-    certainty = {
+
+
+def _show_plan(plan: Plan | None, console: Console) -> None:
+    if plan is not None:
+        console.print(escape(str(plan)), soft_wrap=True)
+
+
+def _certainty(certificate: Certificate) -> str:
+    unseen = (
+        "may belong to them" if isinf(certificate.gap) else f"may score up to {certificate.gap:.2g} more than the last"
+    )
+    return {
         "exact": "certified exact",
         "ann": "certified up to the index's recall",
-        "none": f"not certified: an unseen image may score up to {result.certificate.gap:.2g} more than the last",
-    }[result.certificate.kind]
-    out.print(f"[dim]{len(result)} hits in {result.seconds:.2f} s, {certainty}[/]")
+        "none": f"not certified: an unseen image {unseen}",
+    }[certificate.kind]
 
 
 def _hit_table(result: SearchResult) -> Table:

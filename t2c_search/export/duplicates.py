@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from t2c_search.errors import UsageError
+from t2c_search.export.aside import file_aside
 from t2c_search.query.duplicates import Group
 
 COLUMNS = ("group", "action", "path", "of", "cosine", "same_bytes", "width", "height", "bytes", "id")
@@ -27,11 +28,8 @@ def write_duplicates(groups: Sequence[Group], path: Path) -> None:
         table.writerows(_rows(groups))
     else:
         lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(groups))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(lines.getvalue(), encoding="utf-8", newline="")
-    except OSError as exc:
-        raise UsageError(f"duplicates cannot be written to {path}: {exc.strerror}") from exc
+    with file_aside(path) as target:
+        target.write(lines.getvalue().encode())
 
 
 def _rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:

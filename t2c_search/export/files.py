@@ -9,17 +9,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
-from itertools import islice
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from t2c_search.errors import UsageError
+from t2c_search.errors import ImageError, UsageError
+from t2c_search.export.aside import file_aside, folder_aside
 from t2c_search.indexing.metadata import MEMBER
 from t2c_search.indexing.sources import SUFFIXES, is_file, read_image
-from t2c_search.types import Hit
+from t2c_search.types import Failure, Hit
 
 _PARQUET_ROWS = 4096  # rows a row group: a few MB with their payloads
 
@@ -27,7 +29,7 @@ Writer = Callable[[Iterable[Hit], str, BinaryIO], int]
 
 
 def row(hit: Hit, expression: str) -> dict[str, Any]:
-    """Return a hit as the JSON object that ``--json`` and JSON lines print."""
+    """Return a hit as the JSON object of a JSON line."""
     return {**asdict(hit), "contributions": [asdict(part) for part in hit.contributions], "expression": expression}
 
 
@@ -99,6 +101,15 @@ def write_fiftyone(hits: Iterable[Hit], expression: str, target: BinaryIO) -> in
     return _write_array({}, "samples", map(sample, hits), target)
 
 
+def write_json(
+    hits: Iterable[Hit], expression: str, target: BinaryIO, told: Callable[[], dict[str, Any]] = dict
+) -> int:
+    """Write one JSON object: ``expression``, ``hits``, their ``count``, and what is ``told`` at the end. Returns the count."""
+    return _write_array(
+        {"expression": expression}, "hits", map(asdict, hits), target, lambda count: {"count": count, **told()}
+    )
+
+
 FORMATS: dict[str, Writer] = {
     "paths": write_paths,
     "jsonl": write_jsonl,
@@ -108,47 +119,80 @@ FORMATS: dict[str, Writer] = {
     "fiftyone": write_fiftyone,
 }
 """Formats by name, each a function of (hits, expression, binary file) that returns the number of hits written."""
+FOLDERS = ("links", "copies")
+"""Formats that fill a folder."""
 
 
-def write_file(hits: Iterable[Hit], expression: str, format: str, path: Path) -> int:
-    """Write hits to a file in one of ``FORMATS``; it appears when it is complete. Returns the number of hits."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as target:
-            count = FORMATS[format](hits, expression, target)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return count
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """How many hits were written, and the images that could not be copied or linked, and why."""
+
+    count: int
+    failures: tuple[Failure, ...] = ()
 
 
-def write_folder(hits: Iterable[Hit], expression: str, folder: Path, *, copy: bool) -> int:
+def export_hits(hits: Iterable[Hit], path: str | Path, *, expression: str, format: str = "paths") -> Exported:
+    """Write hits to a file of one of ``FORMATS``, or fill a new folder with ``links`` to the images, or ``copies``.
+
+    ``expression`` is what found them (see ``Collection.expression``), and is kept with each. Hits are taken one by one;
+    what is written appears when it is complete. Raises UsageError for a format or a place that cannot be used.
+    """
+    check_format(format)
+    found, target = begun(hits), Path(path)
+    if format in FOLDERS:
+        failures: list[Failure] = []
+        count = write_folder(found, expression, target, copy=format == "copies", failures=failures)
+        return Exported(count, tuple(failures))
+    with file_aside(target) as file:
+        return Exported(FORMATS[format](found, expression, file))
+
+
+def check_format(format: str) -> None:
+    """Raise UsageError for the name of no format."""
+    if format not in (known := (*FORMATS, *FOLDERS)):
+        raise UsageError(f"there is no format {format!r}; formats: {', '.join(known)}")
+
+
+def begun(hits: Iterable[Hit]) -> Iterator[Hit]:
+    """Return the hits with the first one found: what is wrong with an expression shows before anything is written."""
+    remaining = iter(hits)
+    return chain(list(islice(remaining, 1)), remaining)
+
+
+def write_folder(
+    hits: Iterable[Hit], expression: str, folder: Path, *, copy: bool, failures: list[Failure] | None = None
+) -> int:
     """Fill a new or empty folder with links to the images (or copies), named by rank, and ``hits.jsonl``.
 
-    Returns the number of hits. Raises UsageError when the folder holds something already.
+    An image that cannot be had is left out and noted in ``failures``; without such a list it raises ImageError. Returns the
+    number of hits. Raises UsageError when the folder holds something already or cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise UsageError(f"folder {str(folder)!r} is not empty: name a new one, so that two results are never mixed")
 
-    def placed() -> Iterator[Hit]:
+    def placed(aside: Path) -> Iterator[Hit]:
         for hit in hits:
-            place = folder / f"{hit.rank:06d}_{Path(hit.path).name}"
-            if not is_file(hit.path):
-                _write_member(hit, place, copy)
-            elif copy:
-                shutil.copy2(hit.path, place)
+            try:
+                _place(hit, aside / f"{hit.rank:06d}_{Path(hit.path).name}", copy)
+            except ImageError as exc:
+                if failures is None:
+                    raise
+                failures.append(Failure(hit.path, str(exc)))
             else:
-                place.symlink_to(hit.path)
-            yield hit
+                yield hit
 
-    with (folder / "hits.jsonl").open("wb") as listing:
-        return write_jsonl(placed(), expression, listing)
+    with folder_aside(folder) as aside, (aside / "hits.jsonl").open("wb") as listing:
+        return write_jsonl(placed(aside), expression, listing)
 
 
-def _write_member(hit: Hit, place: Path, copy: bool) -> None:
-    """Write the bytes of an image that is no file of its own; named by its format where the path has no ending."""
+def _place(hit: Hit, place: Path, copy: bool) -> None:
+    """Link or copy an image; the bytes of one that is no file of its own, named by its format where it has no ending."""
+    if is_file(hit.path):
+        if not os.access(hit.path, os.R_OK):
+            raise ImageError("the file is gone, or cannot be read")
+        if copy:
+            shutil.copy2(hit.path, place)
+        else:
+            place.symlink_to(hit.path)
+        return
     if not copy:
         raise UsageError(f"{hit.path!r} is no file that a link can point to: use --format copies")
     suffix = "" if place.suffix.lower() in SUFFIXES else "." + str(hit.payload.get("format", "bin")).lower()
@@ -169,14 +213,21 @@ def _judgement(hit: Hit, expression: str) -> dict[str, Any]:
     return {name: value for name, value in row(hit, expression).items() if name not in ("path", "payload")}
 
 
-def _write_array(head: dict[str, Any], name: str, items: Iterable[dict[str, Any]], target: BinaryIO) -> int:
-    """Write a JSON object whose last member is an array, one item a line."""
+def _write_array(
+    head: dict[str, Any],
+    name: str,
+    items: Iterable[dict[str, Any]],
+    target: BinaryIO,
+    tail: Callable[[int], dict[str, Any]] = lambda count: {},
+) -> int:
+    """Write a JSON object: the head's members, an array with one item a line, and the tail's, made from its length."""
     opening = json.dumps(head, ensure_ascii=False)[:-1] + (", " if head else "") + f'"{name}": ['
     target.write(opening.encode())
     count = 0
     for count, item in enumerate(items, 1):
         target.write((b",\n" if count > 1 else b"\n") + json.dumps(item, ensure_ascii=False).encode())
-    target.write(b"\n]}\n")
+    members = json.dumps(tail(count), ensure_ascii=False)[1:]
+    target.write(b"\n]" + (b"" if members == "}" else b", ") + members.encode() + b"\n")
     return count
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from t2c_search.errors import T2CError, UsageError
+from t2c_search.export.aside import file_aside
 from t2c_search.indexing.decode import decode
 from t2c_search.indexing.sources import read_image
 from t2c_search.types import Hit
@@ -23,9 +24,10 @@ def write_sheet(hits: Sequence[Hit], title: str, path: Path, *, columns: int = 4
     """Write the hits' thumbnails, in order of rank under ``title``, to an image file in the format of its suffix.
 
     A hit that cannot be read any more shows an empty frame that says so. Raises UsageError for a suffix that names no image
-    format.
+    format, and for a place that cannot be written.
     """
-    if path.suffix.lower() not in Image.registered_extensions():
+    format = Image.registered_extensions().get(path.suffix.lower(), "")
+    if format not in Image.SAVE:
         raise UsageError(f"no image format is named {path.suffix!r} in {str(path)!r}; use .png, .jpg or .webp")
     columns = max(1, min(columns, len(hits)))
     rows = -(-len(hits) // columns)
@@ -41,8 +43,8 @@ def write_sheet(hits: Sequence[Hit], title: str, path: Path, *, columns: int = 4
             _TITLE + place // columns * (_TILE + _LABEL + _GAP),
         )
         _draw_hit(sheet, draw, hit, corner)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
+    with file_aside(path) as target:
+        sheet.save(target, format)
 
 
 def _draw_hit(sheet: Image.Image, draw: ImageDraw.ImageDraw, hit: Hit, corner: tuple[int, int]) -> None:

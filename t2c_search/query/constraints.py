@@ -19,6 +19,12 @@ from t2c_search.filters import Equals, Exists, Filter, GeoRadius, OneOf, Range, 
 
 ThresholdUnit = Literal["sd", "cosine", "top"]
 
+MAX_DEPTH = 100
+"""Constraints within constraints: far more than people write, and few enough to walk a tree by recursion."""
+TOO_DEEP = f"constraints lie within one another at most {MAX_DEPTH} deep: write this flatter, or ask in several queries"
+MAX_WEIGHT = MAX_SIGMAS = 1e6
+"""Far beyond what changes a ranking or a set, and small enough for single steps of arithmetic to keep their precision."""
+
 
 def _check_words(text: str) -> str:
     if not text.strip():
@@ -95,6 +101,8 @@ class Term(_Node):
     def _check(self) -> Term:
         if self.weight == 0:
             raise ValueError("a weight of 0 does nothing: leave the term out")
+        if not 1 / MAX_WEIGHT <= abs(self.weight) <= MAX_WEIGHT:
+            raise ValueError(f"a weight lies between {1 / MAX_WEIGHT:f} and {MAX_WEIGHT:.0f}, unlike {self.weight:g}")
         return self
 
 
@@ -120,6 +128,8 @@ class Threshold(_Node):
 
     @model_validator(mode="after")
     def _check(self) -> Threshold:
+        if self.unit == "sd" and abs(self.value) > MAX_SIGMAS:
+            raise ValueError(f"a threshold is at most {MAX_SIGMAS:.0f} standard deviations, not {self.value:g}")
         if self.unit == "cosine" and not -1 <= self.value <= 1:
             raise ValueError(
                 f"a cosine lies between -1 and 1, not at {self.value:g}; for standard deviations write {self.value:g}sd"
@@ -163,6 +173,8 @@ for _model in (Contrast, Difference, Term, Sum, Threshold, And, Or, Not):
     _model.model_rebuild()
 
 _ADAPTER: TypeAdapter[Constraint] = TypeAdapter(Constraint)
+_EVERYTHING = Or(parts=(Exists(field="path"), Not(part=Exists(field="path"))))
+"""What an ``AllOf`` without parts asks for."""
 
 
 def is_concept(tree: object) -> TypeGuard[Concept]:
@@ -175,12 +187,26 @@ def read_tree(content: Any) -> Constraint:
 
     Raises ExpressionError that says where the content departs from the schema.
     """
+    _check_depth(content)
     if isinstance(content, dict) and content and "kind" not in content:
         content = {"kind": "sum", "terms": [_weighted(text, weight) for text, weight in content.items()]}
     try:
         return _ADAPTER.validate_python(content)
     except ValidationError as exc:
         raise ExpressionError(f"the JSON constraint tree cannot be read: {explain_refusal(exc)}") from exc
+
+
+def _check_depth(content: Any) -> None:
+    """Walk what may be nested too deeply for recursion, a schema's too, and count the constraints on each way down."""
+    waiting = [(content, 0)]
+    while waiting:
+        part, depth = waiting.pop()
+        if isinstance(part, dict):
+            depth += "kind" in part
+        if depth > MAX_DEPTH:
+            raise ExpressionError(TOO_DEEP)
+        inner = part.values() if isinstance(part, dict) else part if isinstance(part, list | tuple) else ()
+        waiting.extend((each, depth) for each in inner)
 
 
 def write_tree(tree: Constraint) -> dict[str, Any]:
@@ -224,6 +250,22 @@ def as_filter(tree: Constraint) -> Filter | None:
             return tree
         case _:
             return None
+
+
+def as_constraint(where: Filter) -> Constraint:
+    """Turn a filter into the tree that means the same, as ``as_filter`` turns it back."""
+    match where:
+        case filters.AllOf() | filters.AnyOf():
+            parts = tuple(as_constraint(part) for part in where.parts)
+            if not parts:
+                return _EVERYTHING
+            if len(parts) == 1:
+                return parts[0]
+            return And(parts=parts) if isinstance(where, filters.AllOf) else Or(parts=parts)
+        case filters.Not():
+            return Not(part=as_constraint(where.part))
+        case _:
+            return where
 
 
 def _weighted(text: object, weight: object) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
-from t2c_search import filters
-from t2c_search.filters import AllOf, AnyOf, Equals, Exists, Filter, GeoRadius, OneOf, Range, Scalar, TextMatch
+from t2c_search.filters import Equals, Exists, Filter, GeoRadius, OneOf, Range, Scalar, TextMatch
 from t2c_search.query.constraints import (
     And,
     Condition,
@@ -21,10 +21,13 @@ from t2c_search.query.constraints import (
     Sum,
     Term,
     Threshold,
+    as_constraint,
 )
 
 _OR, _AND, _NOT, _GATE, _SUM, _RELATION, _ATOM = range(7)
 """How tightly a construct binds; an operand that binds less tightly than its place asks for gets parentheses."""
+_PLAIN_FIELD = re.compile(r"(?!(?:and|or|not|over|rather|top)\b)[^\W\d][\w.-]*", re.IGNORECASE)
+"""A field's name that needs no backticks: no keyword can begin there."""
 _BOUNDS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
@@ -35,19 +38,12 @@ def unparse(tree: Constraint) -> str:
 
 def unparse_filter(where: Filter) -> str:
     """Write a filter as an expression of the same meaning."""
-    match where:
-        case AllOf() | AnyOf():
-            joiner = " AND " if isinstance(where, AllOf) else " OR "
-            return joiner.join(_part(part) for part in where.parts) or "everything"
-        case filters.Not():
-            return f"NOT {_part(where.part)}"
-        case _:
-            return _condition(where)
+    return unparse(as_constraint(where))
 
 
-def _part(where: Filter) -> str:
-    text = unparse_filter(where)
-    return f"({text})" if isinstance(where, AllOf | AnyOf) and len(where.parts) > 1 else text
+def unparse_field(name: str) -> str:
+    """Write a payload field's name as expressions take it: as it is, or in backticks."""
+    return name if _PLAIN_FIELD.fullmatch(name) else _between(name, "`")
 
 
 def _written(tree: Constraint, place: int) -> str:
@@ -112,7 +108,7 @@ def _weighted(term: Term, always: bool = False) -> str:
 
 
 def _condition(condition: Condition) -> str:
-    field = condition.field
+    field = unparse_field(condition.field)
     match condition:
         case Equals():
             return f"{field} = {_scalar(condition.value)}"
@@ -145,5 +141,9 @@ def _number(value: float) -> str:
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return _between(text, '"')
+
+
+def _between(text: str, quote: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace(quote, f"\\{quote}")
+    return f"{quote}{escaped}{quote}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import calendar
+import math
 import re
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -14,6 +16,8 @@ from pydantic import BaseModel, ValidationError
 
 from t2c_search.filters import Equals, Exists, GeoRadius, OneOf, Range, Scalar, TextMatch
 from t2c_search.query.constraints import (
+    MAX_DEPTH,
+    TOO_DEEP,
     And,
     Concept,
     Condition,
@@ -33,9 +37,13 @@ from t2c_search.query.constraints import (
     explain_refusal,
     is_concept,
 )
+from t2c_search.query.printer import unparse_field
 
 METRES = {"m": 1.0, "km": 1000.0, "mi": 1609.344}
+NO_MEANINGS = "a filter takes payload conditions, such as width >= 1024; texts belong in the query"
 _BOUNDS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
+_TAKEN = "taken"
+"""The field of every image that holds a date: a bare year is one there."""
 _MEANINGS = {"phrase", "image", "like", "saved"}
 
 _Node = TypeVar("_Node", bound=BaseModel)
@@ -58,15 +66,19 @@ class TreeReader:
     """
 
     def __init__(self, fields: Collection[str] | None, meanings: bool) -> None:
-        self._fields = fields
-        self._meanings = meanings
+        self.fields = fields
+        self.meanings = meanings
+        self._depth = 0
 
     def read(self, tree: _Branch) -> Constraint:
         """Read a tree, each rule by the method that bears its name. Raises Misread."""
-        if tree.data in _MEANINGS and not self._meanings:
-            message = "a filter takes payload conditions, such as width >= 1024; texts belong in the query"
-            raise Misread(message, _at(tree))
+        if tree.data in _MEANINGS and not self.meanings:
+            raise Misread(NO_MEANINGS, _at(tree))
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise Misread(TOO_DEEP, _at(tree))
         node: Constraint = getattr(self, f"_{tree.data}")(tree)
+        self._depth -= 1
         return node
 
     def _any_of(self, tree: _Branch) -> Constraint:
@@ -90,13 +102,13 @@ class TreeReader:
         """``<`` is what ``>=`` is not, so that complements hold to the last image."""
         (concept,), (compare, number) = _branches(tree), _tokens(tree)
         strict = compare in (">", "<=")
-        value = _number(number.lower().rstrip("sdigmaσ "))
+        value = _number(number, number.lower().rstrip("sdigmaσ "))
         found = _built(Threshold, number, concept=self._concept(concept), value=value, unit=unit, strict=strict)
         return Not(part=found) if compare in ("<", "<=") else found
 
     def _in_top(self, tree: _Branch) -> Constraint:
         percent = _tokens(tree)[0]
-        value = _number(percent.rstrip("% "))
+        value = _number(percent, percent.rstrip("% "))
         return _built(Threshold, percent, concept=self._concept(_branches(tree)[0]), value=value, unit="top")
 
     def _signed_sum(self, tree: _Branch) -> Constraint:
@@ -128,8 +140,8 @@ class TreeReader:
 
     def _phrase(self, tree: _Branch) -> Constraint:
         token = _tokens(tree)[0]
-        if token.type == "BARE" and self._fields is not None and token in self._fields:
-            message = f"{token} is a payload field: compare it, as in {token} = ..., or quote it to mean the text"
+        if token.type == "BARE" and self.fields is not None and token in self.fields:
+            message = f"{token} is a payload field: compare it, as in {unparse_field(token)} = ..., or quote the text"
             raise Misread(message, _at(tree))
         return _built(Phrase, token, text=_unquoted(token))
 
@@ -152,21 +164,20 @@ class TreeReader:
     # Payload
 
     def _field(self, tree: _Branch) -> str:
-        field = _tokens(tree)[0]
-        if self._fields is None or any(field == known or field.startswith(f"{known}.") for known in self._fields):
-            return str(field)
-        near = get_close_matches(field, self._fields, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known fields: {', '.join(sorted(self._fields))}"
-        raise Misread(f"there is no payload field {field}; {hint}", _at(tree))
+        token = _tokens(tree)[0]
+        field = _unescaped(token) if token[0] == "`" else str(token)
+        if self.fields is not None and not is_known(field, self.fields):
+            raise Misread(unknown_field(field, self.fields), _at(tree))
+        return field
 
     def _equals(self, tree: _Branch) -> Condition:
         """An unquoted date means the whole day, month or timestamp that it names."""
         field, value = self._field(tree), _tokens(tree)[-1]
-        if value.type == "DATE":
+        if value.type == "DATE" or _is_year(field, value):
             first, after = _period(value)
             end = {"lt": after} if after > first else {"lte": first}
             return Range(field=field, gte=first, **end)
-        return Equals(field=field, value=_scalar(value))
+        return _built(Equals, value, field=field, value=_scalar(value))
 
     def _unequal(self, tree: _Branch) -> Constraint:
         return Not(part=self._equals(tree))
@@ -189,13 +200,13 @@ class TreeReader:
         return self._range(tree, [(">=", low), ("<=", high)])
 
     def _range(self, tree: _Branch, limits: list[tuple[str, Token]]) -> Range:
-        bounds: dict[str, float | datetime] = {}
+        field, bounds = self._field(tree), dict[str, float | datetime]()
         for compare, value in limits:
-            name, limit = _bound(compare, value)
+            name, limit = _bound(field, compare, value)
             if name in bounds or {type(limit)} != {type(other) for other in [limit, *bounds.values()]}:
                 raise Misread("a field takes one lower and one upper bound, both numbers or both dates", _at(value))
             bounds[name] = limit
-        return _built(Range, _tokens(tree)[0], field=self._field(tree), **bounds)
+        return _built(Range, _tokens(tree)[0], field=field, **bounds)
 
     def _exists(self, tree: _Branch) -> Constraint:
         return Exists(field=self._field(tree))
@@ -204,9 +215,23 @@ class TreeReader:
         return TextMatch(field=self._field(tree), text=_unquoted(_tokens(tree)[1]))
 
     def _within(self, tree: _Branch) -> Constraint:
-        _, distance, unit, lat, lon = _tokens(tree)
-        metres = _number(distance) * METRES[unit.lower()]
+        _, distance, lat, lon = _tokens(tree)
+        digits = distance.rstrip("kmiKMI")
+        metres = _number(distance, digits) * METRES[distance[len(digits) :].lower()]
         return _built(GeoRadius, distance, field=self._field(tree), lat=_number(lat), lon=_number(lon), metres=metres)
+
+
+def is_known(field: str, fields: Collection[str]) -> bool:
+    """Tell whether a field is among those there are, or lies within one of them, as ``gps.lat`` does."""
+    return any(field == known or field.startswith(f"{known}.") for known in fields)
+
+
+def unknown_field(field: str, fields: Collection[str]) -> str:
+    """Say that there is no such field, and which come near."""
+    near = [unparse_field(name) for name in get_close_matches(field, fields, n=3, cutoff=0.5)]
+    known = ", ".join(unparse_field(name) for name in sorted(fields))
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known fields: {known}"
+    return f"there is no payload field {unparse_field(field)}; {hint}"
 
 
 def _tokens(tree: _Branch) -> list[Token]:
@@ -233,11 +258,20 @@ def _built(kind: type[_Node], token: Token, **values: Any) -> _Node:
 def _unquoted(token: Token) -> str:
     if token.type != "STRING":
         return token.strip()
-    return token[1:-1] if token[0] == "“" else re.sub(r"\\(.)", r"\1", token[1:-1], flags=re.DOTALL)
+    return token[1:-1] if token[0] == "“" else _unescaped(token)
 
 
-def _number(digits: str) -> float:
-    return float(digits)
+def _unescaped(token: Token) -> str:
+    """What stands between quotes that can hold themselves behind a backslash."""
+    return re.sub(r"\\(.)", r"\1", token[1:-1], flags=re.DOTALL)
+
+
+def _number(token: Token, digits: str | None = None) -> float:
+    """Read a token as a number, or those of its characters that are its digits."""
+    number = float(digits or token)
+    if math.isinf(number):
+        raise Misread("this number is too large", _at(token))
+    return number
 
 
 def _scalar(token: Token) -> Scalar:
@@ -245,15 +279,21 @@ def _scalar(token: Token) -> Scalar:
         case "BOOLEAN":
             return token.lower() == "true"
         case "NUMBER":
-            return int(token) if token.lstrip("+-").isdigit() else float(token)
+            number = _number(token)
+            whole = token.lstrip("+-").isdigit() and abs(number) <= 2**63
+            return int(Decimal(token)) if whole else number  # int alone refuses thousands of leading zeros
         case _:
             return _unquoted(token)
 
 
-def _bound(compare: str, token: Token) -> tuple[str, float | datetime]:
+def _is_year(field: str, token: Token) -> bool:
+    return field == _TAKEN and token.type == "NUMBER" and re.fullmatch(r"\d{4}", token) is not None
+
+
+def _bound(field: str, compare: str, token: Token) -> tuple[str, float | datetime]:
     """One bound of a range. A date means the whole period that it names: ``<= 2023`` includes all of December."""
-    if token.type == "NUMBER":
-        return _BOUNDS[compare], float(token)
+    if token.type == "NUMBER" and not _is_year(field, token):
+        return _BOUNDS[compare], _number(token)
     first, after = _period(token)
     if compare in (">", "<=") and after > first:
         return ("gte" if compare == ">" else "lt"), after
@@ -261,13 +301,22 @@ def _bound(compare: str, token: Token) -> tuple[str, float | datetime]:
 
 
 def _period(token: Token) -> tuple[datetime, datetime]:
-    """First instant of a date, and the first one after it (the same one for a timestamp). Without a zone it is UTC."""
+    """First instant of a date, and the first one after it (the same one for a timestamp). Without a zone it is UTC.
+
+    What reaches to the end of the year 9999 ends with the last instant that there is.
+    """
     text = _unquoted(token)
     try:
-        if len(text) == len("2023-05"):
+        if len(text) == len("2023"):
+            first, days = datetime.strptime(text, "%Y"), 365 + calendar.isleap(int(text))
+        elif len(text) == len("2023-05"):
             first = datetime.strptime(text, "%Y-%m")
-            return first, first + timedelta(days=calendar.monthrange(first.year, first.month)[1])
-        first = datetime.fromisoformat(text)
+            days = calendar.monthrange(first.year, first.month)[1]
+        else:
+            first, days = datetime.fromisoformat(text), int(len(text) == len("2023-05-31"))
     except ValueError:
         raise Misread("a number or a date such as 2023-05-31 is needed here", _at(token)) from None
-    return first, first + timedelta(days=1) if len(text) == len("2023-05-31") else first
+    try:
+        return first, first + timedelta(days=days)
+    except OverflowError:
+        return first, datetime.max

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from t2c_search.errors import UsageError
-from t2c_search.export.files import FORMATS, write_folder
+from t2c_search.errors import StoreUnavailableError, UsageError
+from t2c_search.export.files import FOLDERS, FORMATS, export_hits, write_folder, write_json
 from t2c_search.types import Contribution, Hit
 
 EXPRESSION = '"a dog" AND NOT "a person"'
@@ -96,8 +98,8 @@ def test_writers_hold_no_more_than_a_group(tmp_path: Path) -> None:
             assert alive[-1] <= 8300  # two groups of parquet rows: the one written, the one being filled
             yield Counted(rank, template.id, template.path, 1.0, 0.1, {}, ())
 
-    for name in FORMATS:
-        assert FORMATS[name](stream(), EXPRESSION, io.BytesIO()) == 10_000
+    for write in (*FORMATS.values(), write_json):
+        assert write(stream(), EXPRESSION, io.BytesIO()) == 10_000
 
 
 @pytest.mark.parametrize("copy", [False, True])
@@ -112,3 +114,63 @@ def test_folder(tmp_path: Path, copy: bool) -> None:
     assert len((target / "hits.jsonl").read_text().splitlines()) == 5
     with pytest.raises(UsageError, match="not empty"):
         write_folder(found, EXPRESSION, target, copy=copy)
+
+
+def test_json_is_one_object_with_what_is_told_at_the_end(tmp_path: Path) -> None:
+    for count in (0, 3):
+        found, target = hits(tmp_path, count), io.BytesIO()
+        assert write_json(iter(found), EXPRESSION, target, lambda: {"seconds": 1.5}) == count
+        told = json.loads(target.getvalue())
+        assert (told["expression"], told["count"], told["seconds"]) == (EXPRESSION, count, 1.5)
+        assert [hit["path"] for hit in told["hits"]] == [hit.path for hit in found]
+
+
+def test_hits_are_exported_in_every_format(tmp_path: Path) -> None:
+    found = hits(tmp_path)
+    for format in (*FORMATS, *FOLDERS):
+        target = tmp_path / "out" / format
+        assert export_hits(iter(found), str(target), expression=EXPRESSION, format=format).count == 5
+        if format in FORMATS and format != "parquet":  # whose writer's version may change
+            assert target.read_bytes() == written(format, found)
+    with pytest.raises(UsageError, match="formats: paths, jsonl"):
+        export_hits(found, tmp_path / "x", expression=EXPRESSION, format="xml")
+
+
+def test_an_export_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    def stream(count: int) -> Iterator[Hit]:
+        yield from found[:count]
+        raise StoreUnavailableError("the server went away")  # an OSError too, but no fault of the file
+
+    found = hits(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "old.csv").write_text("old")
+    before = sorted(tmp_path.rglob("*"))
+    for count in (0, 3):
+        with pytest.raises(StoreUnavailableError, match="went away"):
+            export_hits(stream(count), tmp_path / "old.csv", expression=EXPRESSION, format="csv")
+        for folder in ("empty", "new"):
+            with pytest.raises(StoreUnavailableError, match="went away"):
+                export_hits(stream(count), tmp_path / folder, expression=EXPRESSION, format="copies")
+    assert (tmp_path / "old.csv").read_text() == "old"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("format", FOLDERS)
+def test_an_image_that_is_gone_is_reported_and_the_others_written(tmp_path: Path, format: str) -> None:
+    found = hits(tmp_path)
+    Path(found[1].path).unlink()
+    done = export_hits(found, tmp_path / "out", expression=EXPRESSION, format=format)
+    assert (done.count, [failure.path for failure in done.failures]) == (4, [found[1].path])
+    assert len(list((tmp_path / "out").glob("*.png"))) == 4
+    listed = [json.loads(line)["rank"] for line in (tmp_path / "out" / "hits.jsonl").read_text().splitlines()]
+    assert listed == [1, 3, 4, 5]
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe, found = tmp_path / "pipe", hits(tmp_path)
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_text)
+        export_hits(found, pipe, expression=EXPRESSION)
+        assert read.result().splitlines() == [hit.path for hit in found]
+    assert pipe.is_fifo()

@@ -24,17 +24,38 @@ from t2c_search.query.constraints import (
     Threshold,
 )
 
-FIELDS = st.sampled_from(["width", "exif.iso", "gps", "Kamera_größe", "with-hyphen", "taken"])
+KEYWORDS = [
+    "and",
+    "Or",
+    "NOT",
+    "not-x",
+    "over",
+    "rather than",
+    "top",
+    "top 5%",
+    "in",
+    "between",
+    "exists",
+    "image",
+    "true",
+]
+FIELDS = st.one_of(
+    st.sampled_from(["width", "exif.iso", "gps", "Kamera_größe", "with-hyphen", "taken", "shot type", "2nd", "a`b\\"]),
+    st.sampled_from(KEYWORDS),
+    st.text(min_size=1, max_size=6),
+)
 WORDS = st.text(min_size=1, max_size=12).filter(str.strip)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
-WEIGHTS = st.floats(-100, 100).filter(bool)
+WEIGHTS = st.one_of(st.floats(1e-6, 1e6), st.floats(-1e6, -1e-6))
 LIMITS = st.one_of(NUMBERS, st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)))
 
 
 def conditions() -> st.SearchStrategy[Constraint]:
     """Conditions on the payload."""
     scalars = st.one_of(st.booleans(), st.integers(-(10**9), 10**9), NUMBERS, st.text(max_size=8))
-    lists = st.one_of(st.lists(st.text(max_size=8), min_size=1), st.lists(st.integers(), min_size=1)).map(tuple)
+    lists = st.one_of(
+        st.lists(st.text(max_size=8), min_size=1), st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1)
+    ).map(tuple)
     return st.one_of(
         st.builds(Equals, field=FIELDS, value=scalars),
         st.builds(OneOf, field=FIELDS, values=lists),

@@ -12,6 +12,7 @@ from t2c_search.errors import ExpressionError
 from t2c_search.filters import AllOf, AnyOf, Equals, Exists, GeoRadius, OneOf, Range, TextMatch
 from t2c_search.filters import Not as NotFilter
 from t2c_search.query.constraints import (
+    MAX_DEPTH,
     And,
     Contrast,
     Difference,
@@ -24,16 +25,18 @@ from t2c_search.query.constraints import (
     Sum,
     Term,
     Threshold,
+    as_filter,
     read_tree,
     write_tree,
 )
+from t2c_search.query.normal_form import branches
 from t2c_search.query.printer import unparse
-from t2c_search.query.syntax import parse, parse_filter
+from t2c_search.query.syntax import joined, parse, parse_filter
 
 from .strategies import concepts, conditions, thresholds, trees, written_atoms
 
 DOG, CAT, SNOW = Phrase(text="dog"), Phrase(text="cat"), Phrase(text="snow")
-FIELDS = ("width", "height", "camera", "taken", "tags", "gps", "caption")
+FIELDS = ("width", "height", "camera", "taken", "tags", "gps", "caption", "shot type", "shot")
 MALFORMED = Path(__file__).with_name("malformed.txt").read_text(encoding="utf-8").splitlines()
 
 
@@ -79,10 +82,19 @@ def test_meanings(expression, tree):
         "well-known C++ book",
         "top 5 dogs",
         "dog (big)",
+        "a man between 2 cars",
+        "man between 2 cars",
+        "santa exists",
+        "people within 5 meters of the sea",
+        "people in (old) cars",
+        "top 10% of students",
+        "students in the top 10%",
+        "an image (of a dog)",
+        "rock`n roll",
     ],
 )
 def test_a_query_without_syntax_is_one_text(text):
-    assert parse(text) == Phrase(text=text)
+    assert parse(text) == parse(text, fields=FIELDS) == Phrase(text=text)
 
 
 @pytest.mark.parametrize(
@@ -90,19 +102,34 @@ def test_a_query_without_syntax_is_one_text(text):
     [
         ("width >= 1024", Range(field="width", gte=1024)),
         ("width > 3 <= 10.5", Range(field="width", gt=3, lte=10.5)),
+        ("`width` > 3", Range(field="width", gt=3)),
+        ("`shot type` = wide", Equals(field="shot type", value="wide")),
+        ("`shot type` exists", Exists(field="shot type")),
         ("width between -3 and 10", Range(field="width", gte=-3, lte=10)),
         ("camera = X100", Equals(field="camera", value="X100")),
         ('camera != "A 7"', NotFilter(part=Equals(field="camera", value="A 7"))),
         ("width = 3", Equals(field="width", value=3)),
+        ("width = " + "0" * 5000 + "7", Equals(field="width", value=7)),
+        ("width IN (9223372036854775807, -9223372036854775808)", OneOf(field="width", values=(2**63 - 1, -(2**63)))),
         ("tags = true", Equals(field="tags", value=True)),
         ("camera IN (X100, 'A7')", OneOf(field="camera", values=("X100", "A7"))),
         ("width NOT IN (1, 2)", NotFilter(part=OneOf(field="width", values=(1, 2)))),
         ("tags EXISTS", Exists(field="tags")),
         ('caption ~ "red dog"', TextMatch(field="caption", text="red dog")),
         ("gps WITHIN 5 km OF (48.1, -11.6)", GeoRadius(field="gps", lat=48.1, lon=-11.6, metres=5000)),
+        ("gps WITHIN 5km OF (48.1, -11.6)", GeoRadius(field="gps", lat=48.1, lon=-11.6, metres=5000)),
+        ("gps within .5MI of (48.1,-11.6)", GeoRadius(field="gps", lat=48.1, lon=-11.6, metres=804.672)),
         ('taken >= "2023-05-02T10:00:00"', Range(field="taken", gte=datetime(2023, 5, 2, 10))),
         ("taken <= 2023-05", Range(field="taken", lt=datetime(2023, 6, 1))),
         ("taken > 2023-12-31", Range(field="taken", gte=datetime(2024, 1, 1))),
+        ("taken <= 2024", Range(field="taken", lt=datetime(2025, 1, 1))),
+        ("taken = 2023", Range(field="taken", gte=datetime(2023, 1, 1), lt=datetime(2024, 1, 1))),
+        ("taken between 2020 and 2023-05", Range(field="taken", gte=datetime(2020, 1, 1), lt=datetime(2023, 6, 1))),
+        ('shot >= "2023"', Range(field="shot", gte=datetime(2023, 1, 1))),
+        ("width <= 2023", Range(field="width", lte=2023)),
+        ("taken <= 9999-12-31", Range(field="taken", lt=datetime.max)),
+        ("taken = 9999-12", Range(field="taken", gte=datetime(9999, 12, 1), lt=datetime.max)),
+        ("taken > 9999", Range(field="taken", gte=datetime.max)),
         ("taken = 2023-05-02", Range(field="taken", gte=datetime(2023, 5, 2), lt=datetime(2023, 5, 3))),
         (
             'taken BETWEEN "2023-01-01" AND "2023-12-31" AND (width > 3 OR NOT tags EXISTS)',
@@ -117,6 +144,13 @@ def test_a_query_without_syntax_is_one_text(text):
 )
 def test_payload_conditions(expression, condition):
     assert parse_filter(expression, fields=FIELDS) == condition
+    assert as_filter(parse(expression, fields=FIELDS)) == condition
+
+
+@pytest.mark.parametrize("expression", ["width exists", "(width in (3, 4))", "tags exists and gps exists"])
+def test_words_in_lower_case_compare_a_known_field_only(expression):
+    assert as_filter(parse(expression, fields=FIELDS)) == parse_filter(expression)
+    assert isinstance(parse(expression, fields=["size"]), Phrase)
 
 
 def test_weights_in_every_spelling_make_the_same_tree():
@@ -159,9 +193,58 @@ def test_an_unknown_field_names_the_nearest():
     assert parse("gps.lat > 3", fields=FIELDS) == Range(field="gps.lat", gt=3)
 
 
-def test_a_filter_refuses_meanings():
+def test_a_field_with_a_space_in_its_name_is_shown_in_backticks():
+    with pytest.raises(ExpressionError, match="no payload field `shot tipe`; did you mean `shot type`"):
+        parse("`shot tipe` = wide", fields=FIELDS)
+    for expression in ("shot type = wide", "shot type > 0.3"):
+        with pytest.raises(ExpressionError, match="`shot type`"):
+            parse(expression, fields=FIELDS)
+
+
+@pytest.mark.parametrize(
+    "expression", ['width >= 1024 AND "a dog"', '{"kind": "phrase", "text": "a dog"}', '{"a dog": 2}']
+)
+def test_a_filter_refuses_meanings(expression):
     with pytest.raises(ExpressionError, match="texts belong in the query"):
-        parse_filter('width >= 1024 AND "a dog"')
+        parse_filter(expression)
+
+
+@pytest.mark.parametrize("expression", ["width > 3 AND", "(", "NOT"])
+def test_a_filter_is_not_told_to_take_texts(expression):
+    with pytest.raises(ExpressionError, match="expected a payload comparison") as caught:
+        parse_filter(expression)
+    assert "quotes" not in str(caught.value)
+    with pytest.raises(ExpressionError, match="expected a text in quotes"):
+        parse_filter("camera =")
+
+
+def test_a_filter_may_be_a_json_tree():
+    condition = parse_filter("(width > 3 OR NOT tags EXISTS) AND camera = X100")
+    assert parse_filter(condition.model_dump_json(), fields=FIELDS) == condition
+    with pytest.raises(ExpressionError, match="no payload field widht; did you mean width"):
+        parse_filter(Range(field="widht", gte=3).model_dump_json(exclude_none=True), fields=FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("where", "written"),
+    [
+        (None, '"dog" OR "cat"'),
+        ("width > 3 OR tags EXISTS", '("dog" OR "cat") AND (width > 3 OR tags EXISTS)'),
+        (AllOf(parts=(Exists(field="tags"),)), '("dog" OR "cat") AND tags EXISTS'),
+        (NotFilter(part=AnyOf(parts=(Exists(field="a b"),))), '("dog" OR "cat") AND NOT `a b` EXISTS'),
+        (AllOf(parts=()), '("dog" OR "cat") AND (path EXISTS OR NOT path EXISTS)'),
+    ],
+)
+def test_an_expression_and_its_filter_join_into_one(where, written):
+    tree = joined('"dog" OR "cat"', where, fields=FIELDS)
+    assert unparse(tree) == written and parse(written) == tree == joined(parse('"dog" OR "cat"'), where)
+    assert read_tree(write_tree(tree)) == tree
+
+
+def test_both_parts_of_a_joined_expression_know_their_fields():
+    for expression, where in (("widht > 3", None), ("dog", "widht > 3")):
+        with pytest.raises(ExpressionError, match="did you mean width"):
+            joined(expression, where, fields=FIELDS)
 
 
 @pytest.mark.parametrize("expression", ["", "  ", "# nothing"])
@@ -170,7 +253,29 @@ def test_an_empty_expression_says_so(expression):
         parse(expression)
 
 
-@pytest.mark.parametrize("expression", ["NOT " * 5000 + '"a"', '{"kind":"not","part":' * 5000])
-def test_absurd_nesting_is_an_error_and_no_crash(expression):
-    with pytest.raises(ExpressionError):
-        parse(expression)
+def nested(depth: int) -> str:
+    """Conditions within one another."""
+    return "(width > 1 AND " * (depth - 1) + "width > 2" + ")" * (depth - 1)
+
+
+def test_what_may_be_written_may_be_searched_however_deep():
+    tree = parse(nested(MAX_DEPTH))
+    assert parse(unparse(tree)) == read_tree(write_tree(tree)) == tree
+    (alone,) = branches(Not(part=And(parts=(tree, DOG))), None)[:1]
+    assert alone.where is not None and as_filter(tree) == parse_filter(nested(MAX_DEPTH))
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 250, 300, 5000])
+def test_what_is_nested_too_deeply_is_refused(depth):
+    tree = {"kind": "exists", "field": "width"}
+    for _ in range(depth - 1):
+        tree = {"kind": "not", "part": tree}
+    within_json = '{"kind":"not","part":' * (depth - 1) + '{"kind":"exists","field":"width"}' + "}" * (depth - 1)
+    sums = '("a" + ' * depth + '"b"' + ")" * depth
+    for expression in (nested(depth), "NOT " * (depth - 1) + '"a"', tree, within_json, sums):
+        with pytest.raises(ExpressionError, match=f"at most {MAX_DEPTH} deep"):
+            parse(expression)
+
+
+def test_parentheses_alone_are_no_depth():
+    assert parse("(" * 10_000 + '"dog"' + ")" * 10_000) == DOG
