@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
 
 import numpy as np
 import numpy.typing as npt
 
+from t2c_search.query.tail import value_at
 from t2c_search.statistics import VectorStatistics
 from t2c_search.types import FloatArray
 
@@ -24,7 +27,9 @@ of what each noun's own best threshold gives. Rarer concepts want more, as far a
 PLANNING_ROWS = 1024
 """Rows of the sample that plans are made from: what a plan guesses, the executor verifies."""
 _LEAST_SD = 1e-6  # a collection whose images are all alike: every z is 0 rather than noise blown up
-_NORMAL_95 = 1.96
+_NO_COSINE, _MOST_COSINE = -1.001, 1.0  # below every cosine, whatever single precision makes of it
+NORMAL_95 = 1.96
+"""Standard errors on either side of an estimate that make a 95 % interval."""
 
 Array = npt.NDArray[np.float64]
 
@@ -33,7 +38,8 @@ Array = npt.NDArray[np.float64]
 class Axis:
     """A concept in one collection: unit direction (d,) float64, and mean and standard deviation of its cosines.
 
-    ``covariance`` (d,) is that of its z-score with the vectors; ``sample`` (n,) are z-scores of some of them, to plan by.
+    ``covariance`` (d,) is that of its z-score with the vectors, 0 where all cosines are alike; ``sample`` (n,) are z-scores
+    of some of them, to plan by.
     """
 
     direction: Array
@@ -76,20 +82,37 @@ class Calibration:
         covariance = np.einsum("ij,j->i", self.covariance, unit)  # small as they are, BLAS would wake all its threads
         mean, variance = float(unit @ self.mean), float(unit @ covariance)
         sd = max(variance, _LEAST_SD**2) ** 0.5
+        if variance < _LEAST_SD**2:
+            covariance = np.zeros_like(covariance)  # what rounding has left of it
         sample = (np.einsum("nd,d->n", self.planning, unit) - mean) / sd
         return Axis(unit, mean, sd, covariance / sd, sample)
 
     def top(self, axis: Axis, percent: float) -> Percentile:
-        """Find what the top ``percent`` of the collection reach: an order statistic of its sample, normal interval."""
-        size, share = len(self.sample), percent / 100
+        """Find what the top ``percent`` of the collection reach, from its sample, with a normal interval.
+
+        Exact, and at least the best image, where the sample is the whole collection. Otherwise shares below one row of the
+        sample (0.024 % of 4,096) are read off its tail, continued, and the interval has no upper end but 1. All of the
+        collection, 100 %, reaches a value below every cosine.
+        """
+        size = len(self.sample)
+        if percent >= 100:
+            return Percentile(_NO_COSINE, _NO_COSINE, _NO_COSINE)
         if not size:
-            return Percentile(axis.mean, axis.mean, axis.mean)
+            return Percentile(axis.mean, _NO_COSINE, _MOST_COSINE)
         ordered = np.sort(cosines(self.sample, [axis])[:, 0])[::-1]
-        rank = int(np.ceil(share * size))
-        unseen = 1 - size / max(self.count, size)  # a sample of everything has no error
-        spread = _NORMAL_95 * np.sqrt(share * (1 - share) * size * unseen)
-        low, high = int(np.ceil(rank + spread)), int(np.floor(rank - spread))
-        return Percentile(*(float(ordered[min(max(at, 1), size) - 1]) for at in (rank, low, high)))
+        rank = (
+            Fraction(str(percent)) * size / 100
+        )  # of the number as typed: in floating point, 7 % of 100 is more than 7
+        if size >= self.count:
+            value = float(ordered[max(ceil(rank), 1) - 1])
+            return Percentile(value, value, value)
+        spread = NORMAL_95 * float(rank * (1 - rank / size) * (1 - Fraction(size, self.count))) ** 0.5
+        above, below = floor(rank - spread), ceil(rank + spread)
+        return Percentile(
+            min(value_at(ordered, float(rank)), _MOST_COSINE),
+            float(ordered[below - 1]) if below <= size else _NO_COSINE,
+            float(ordered[above - 1]) if above >= 1 else _MOST_COSINE,
+        )
 
 
 def cosines(vectors: FloatArray, axes: Sequence[Axis]) -> Array:

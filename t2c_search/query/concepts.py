@@ -38,8 +38,9 @@ _LEAD = re.compile(
 class Concepts:
     """What concepts are made from: the models, the collection's vectors and the saved concepts.
 
-    Texts are embedded in one batch and remembered. ``free_text`` False is for text encoders of a closed vocabulary:
-    texts are embedded as typed, and never joined.
+    A text is embedded together with the other ways of putting it, and remembered. No other text is in that batch: its
+    size shows in a vector's last digits, and a text must mean the same alone and among others. ``free_text`` False is for
+    text encoders of a closed vocabulary: texts are embedded as typed, and never joined.
     """
 
     def __init__(
@@ -55,26 +56,38 @@ class Concepts:
         self.free_text = free_text
         self._embed_texts = embed_texts
         self._saved = saved
-        self._remembered: dict[str, Array] = {}
+        self._remembered: dict[tuple[str, ...], Array] = {}
         self.axes: dict[Concept | tuple[str, ...], Axis] = {}
         """Of texts and joint texts, which are asked for again and again."""
 
     def directions(
         self, calibration: Calibration, concepts: Iterable[Concept], joints: Iterable[tuple[str, ...]] = ()
     ) -> Directions:
-        """Embed every text that these concepts and joint texts need, in one batch, and return their directions."""
-        texts = [text for concept in concepts for phrase in phrases_of(concept) for text in self.prompts(phrase)]
-        texts += [text for joint in joints for text in sentences(joint)]
-        known = self._remembered if len(self._remembered) < CACHED_TEXTS else {}
-        new = [text for text in dict.fromkeys(texts) if text not in known]
-        if new:
-            known = {**known, **dict(zip(new, self._embed_texts(new).astype(np.float64), strict=True))}
-            self._remembered = known
-        return Directions(self, calibration, known)
+        """Embed every text that these concepts and joint texts need, and return their directions."""
+        batches = [tuple(self.prompts(phrase)) for concept in concepts for phrase in phrases_of(concept)]
+        return Directions(self, calibration, self._means([*batches, *map(sentences, joints)]))
+
+    def worded(self, wordings: Sequence[str]) -> Array:
+        """Unit direction (d,) float64 of one thing put in several wordings: the mean of theirs, a paraphrase ensemble."""
+        batches = [tuple(self.prompts(wording)) for wording in wordings]
+        means = self._means(batches)
+        found: Array = np.mean([means[batch] / np.linalg.norm(means[batch]) for batch in batches], axis=0)
+        unit: Array = found / np.linalg.norm(found)
+        return unit
 
     def prompts(self, text: str) -> list[str]:
         """Put a text in every way that its direction is the mean of."""
         return [prompt.format(_LEAD.sub("", text.strip())) for prompt in PROMPTS] if self.free_text else [text]
+
+    def _means(self, batches: Sequence[tuple[str, ...]]) -> Mapping[tuple[str, ...], Array]:
+        """Embed each batch of texts that is not remembered, and return the batches' means (d,)."""
+        known = self._remembered if len(self._remembered) < CACHED_TEXTS else {}
+        new = [batch for batch in dict.fromkeys(batches) if batch not in known]
+        means = [self._embed_texts(batch).astype(np.float64).mean(axis=0) for batch in new]
+        if new:
+            known = {**known, **dict(zip(new, means, strict=True))}
+            self._remembered = known
+        return known
 
     def saved(self, name: str) -> SavedConcept:
         """Return a saved concept. Raises UsageError that names the nearest ones."""
@@ -88,7 +101,7 @@ class Concepts:
 class Directions:
     """The directions of one query's concepts, whose texts are embedded already."""
 
-    def __init__(self, concepts: Concepts, calibration: Calibration, texts: Mapping[str, Array]) -> None:
+    def __init__(self, concepts: Concepts, calibration: Calibration, texts: Mapping[tuple[str, ...], Array]) -> None:
         self._concepts = concepts
         self._calibration = calibration
         self._texts = texts
@@ -96,7 +109,7 @@ class Directions:
     def axis(self, concept: Concept) -> Axis:
         """Calibrated direction of a concept. Raises UsageError when there is no such point, image or saved concept."""
         if isinstance(concept, Phrase):
-            return self._remembered(concept, self._concepts.prompts(concept.text))
+            return self._remembered(concept, tuple(self._concepts.prompts(concept.text)))
         return self._calibration.axis(self._direction(concept))
 
     def joint(self, texts: tuple[str, ...]) -> Axis:
@@ -132,11 +145,11 @@ class Directions:
             raise UsageError(f"like({point!r}): the collection has no image of that id")
         return vector.astype(np.float64)
 
-    def _remembered(self, key: Phrase | tuple[str, ...], texts: Sequence[str]) -> Axis:
-        """Axis of the mean of some texts, remembered with the concepts."""
+    def _remembered(self, key: Phrase | tuple[str, ...], batch: tuple[str, ...]) -> Axis:
+        """Axis of the mean of a batch of texts, remembered with the concepts."""
         known = self._concepts.axes
         if key not in known:
-            axis = self._calibration.axis(np.mean([self._texts[text] for text in texts], axis=0))
+            axis = self._calibration.axis(self._texts[batch])
             known = {**(known if len(known) < CACHED_AXES else {}), key: axis}
             self._concepts.axes = known
         return known[key]
@@ -157,7 +170,7 @@ def phrases_of(concept: Concept) -> list[str]:
             return []
 
 
-def sentences(texts: tuple[str, ...]) -> list[str]:
+def sentences(texts: tuple[str, ...]) -> tuple[str, ...]:
     """Put texts into one sentence each way: every joining word, every rotation of their order."""
     rotations = [texts[start:] + texts[:start] for start in range(len(texts))]
-    return [joiner.join(rotation) for joiner in JOINERS for rotation in rotations]
+    return tuple(joiner.join(rotation) for joiner in JOINERS for rotation in rotations)

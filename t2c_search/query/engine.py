@@ -11,16 +11,19 @@ from typing import Any
 import numpy as np
 
 from t2c_search.errors import UsageError
-from t2c_search.filters import Filter, Scalar
+from t2c_search.filters import Exists, Filter, Scalar
 from t2c_search.query.calibration import Calibration
 from t2c_search.query.concepts import Concepts, EmbedImage, EmbedTexts
 from t2c_search.query.constraints import Constraint
 from t2c_search.query.estimate import estimate_count
 from t2c_search.query.fronts import Found, Front
 from t2c_search.query.mining import count_by_score, matches
-from t2c_search.query.planner import Branch, plan
+from t2c_search.query.normal_form import branches as branches_of
+from t2c_search.query.planner import Branch, embed, plan
+from t2c_search.query.printer import unparse_filter
 from t2c_search.query.report import Stopwatch, contributions, describe
 from t2c_search.query.saved import SavedConcept
+from t2c_search.query.selection import POOL, best_of_groups, values_of
 from t2c_search.query.selection import diverse as most_diverse
 from t2c_search.query.syntax import parse, parse_filter
 from t2c_search.query.topk import Limits, TopK, find_top
@@ -30,7 +33,6 @@ from t2c_search.types import CLIP, Certificate, Count, FloatArray, Hit, SearchRe
 
 Expression = str | Mapping[str, Any] | Constraint
 MAX_CANDIDATES = 5000
-_POOL = 5  # times the hits asked for: what diverse ones and groups are chosen from
 _BATCH = 1000
 
 
@@ -78,24 +80,28 @@ class Engine:
         """Find the ``limit`` best images, by score in standard deviations, and say how certain they are.
 
         Thresholds exclude; bare concepts only rank. ``exact`` scans every vector instead of asking the index.
-        ``diverse`` picks unlike ones among the best, ``group_by`` the best image of each value of a field. A search
-        that reaches ``max_candidates`` or ``max_seconds`` ends with what it has, uncertified.
+        ``diverse`` picks unlike ones among the best, ``group_by`` the best image of each value of a field: the best of
+        those that share no value with a hit before it, without the images that lack the field. A search that has examined
+        ``max_candidates``, but at least twice the hits it chooses from, or that has taken ``max_seconds``, but at least
+        one round, ends with what it has, uncertified. A hit's contributions are those of the alternative (of an OR) that
+        gave its score.
         """
-        if limit < 1:
-            raise UsageError(f"limit {limit} cannot be used; expected at least 1")
+        _check_limits(limit, max_candidates, max_seconds)
+        if diverse and group_by:
+            raise UsageError("diverse and group_by both choose among the hits: ask for one of them")
+        if group_by:  # a name that is not there would leave nothing to group
+            parse_filter(unparse_filter(Exists(field=group_by)), fields=self._fields)
         watch = Stopwatch()
-        branches = self._plan(expression, where, mining=False)
-        watch.lap("plan")
-        deadline = watch.started + max_seconds if max_seconds else np.inf
-        pool = limit * _POOL if diverse or group_by else limit
-        while True:
-            limits = Limits(max(max_candidates, 2 * pool), deadline)
-            top = find_top(self.store, branches, pool, points=self.calibration.count, exact=exact, limits=limits)
-            watch.lap("search")
-            chosen = self._chosen(top.found, limit, diverse, group_by)
-            if not group_by or len(chosen) == limit or len(top.found) < pool or pool >= max_candidates:
-                break
-            pool *= _POOL
+        branches = self._plan(expression, where, mining=False, watch=watch)
+        pool = limit * POOL if diverse or group_by else limit
+        deadline = np.inf if max_seconds is None else watch.started + max_seconds
+        limits, points = Limits(max(max_candidates, 2 * pool), deadline), self.calibration.count
+        if group_by:
+            top = best_of_groups(self.store, branches, group_by, limit, points=points, exact=exact, limits=limits)
+        else:
+            top = find_top(self.store, branches, pool, points=points, exact=exact, limits=limits)
+        watch.lap("search")
+        chosen = self._diverse(top.found, limit) if diverse and top.found else top.found
         hits = tuple(self._hits(chosen, branches))
         watch.lap("payload")
         return SearchResult(hits, watch.total, self._certificate(top, exact), describe(top.fronts, watch.laps))
@@ -115,10 +121,9 @@ class Engine:
     def count(self, expression: Expression, *, where: str | Filter | None = None, approximate: bool = False) -> Count:
         """Count the images that ``mine`` finds, or estimate their number from a sample, with its interval."""
         watch = Stopwatch()
-        branches = self._plan(expression, where, mining=True)
-        watch.lap("plan")
+        branches = self._plan(expression, where, mining=True, watch=watch)
         if approximate:
-            estimate, low, high = estimate_count(self.store, branches, self.calibration)
+            estimate, low, high = estimate_count(self.store, branches, self.calibration) if branches else (0, 0, 0)
             watch.lap("sample")
             return Count(estimate, low == high, low, high, watch.total)
         fronts = _fronts(branches)
@@ -142,29 +147,27 @@ class Engine:
         counts: Counter[Scalar] = Counter()
         while batch := list(islice(found, _BATCH)):
             for payload in self.store.fetch([each.id for each in batch]).payloads:
-                counts.update(set(_values(payload, field)))
+                counts.update(set(values_of(payload, field)))
         return sorted(counts.items(), key=lambda entry: (-entry[1], str(entry[0])))[:limit]
 
-    def _plan(self, expression: Expression, where: str | Filter | None, *, mining: bool) -> tuple[Branch, ...]:
+    def _plan(
+        self, expression: Expression, where: str | Filter | None, *, mining: bool, watch: Stopwatch | None = None
+    ) -> tuple[Branch, ...]:
+        watch = watch or Stopwatch()
         tree = parse(expression, fields=self._fields) if isinstance(expression, str | Mapping) else expression
         condition = parse_filter(where, fields=self._fields) if isinstance(where, str) else where
-        return plan(tree, condition, self.calibration, self.concepts, mining=mining)
+        conjunctions = branches_of(tree, condition)
+        watch.lap("plan")
+        question = embed(conjunctions, self.calibration, self.concepts)
+        watch.lap("embed")  # apart: the first question of all loads the models
+        branches = plan(question, self.calibration, self.concepts, mining=mining)
+        watch.lap("plan")
+        return branches
 
-    def _chosen(self, found: list[Found], limit: int, diverse: bool, group_by: str | None) -> list[Found]:
-        if diverse and group_by:
-            raise UsageError("diverse and group_by both choose among the hits: ask for one of them")
-        if diverse and found:
-            rows = self.store.fetch([each.id for each in found], vectors=(CLIP,), payload=False).vectors[CLIP]
-            scores = np.array([each.score for each in found])
-            return [found[at] for at in most_diverse(rows, scores, self.calibration.mean, limit)]
-        if group_by:
-            payloads = self.store.fetch([each.id for each in found]).payloads
-            first: dict[Scalar, Found] = {}
-            for each, payload in zip(found, payloads, strict=True):
-                for value in _values(payload, group_by)[:1]:
-                    first.setdefault(value, each)
-            return list(first.values())[:limit]
-        return found[:limit]
+    def _diverse(self, found: list[Found], limit: int) -> list[Found]:
+        rows = self.store.fetch([each.id for each in found], vectors=(CLIP,), payload=False).vectors[CLIP]
+        scores = np.array([each.score for each in found])
+        return [found[at] for at in most_diverse(rows, scores, self.calibration.mean, limit)]
 
     def _hits(self, found: list[Found], branches: tuple[Branch, ...], rank: int = 1) -> Iterator[Hit]:
         payloads = self.store.fetch([each.id for each in found]).payloads if found else []
@@ -194,10 +197,9 @@ def _fronts(branches: tuple[Branch, ...]) -> list[Front]:
     return [Front(number, branch) for number, branch in enumerate(branches)]
 
 
-def _values(payload: Mapping[str, Any], field: str) -> list[Scalar]:
-    """Read a field, dotted where it is nested: one value, or those of a list."""
-    value: Any = payload
-    for step in field.split("."):
-        value = value.get(step) if isinstance(value, Mapping) else None
-    values = value if isinstance(value, list) else [value]
-    return [each for each in values if isinstance(each, bool | int | float | str)]
+def _check_limits(limit: int, max_candidates: int, max_seconds: float | None) -> None:
+    for name, given in (("limit", limit), ("max_candidates", max_candidates)):
+        if given < 1:
+            raise UsageError(f"{name} {given} cannot be used; expected at least 1")
+    if max_seconds is not None and not max_seconds >= 0:
+        raise UsageError(f"max_seconds {max_seconds} cannot be used; expected 0 or more, or none for no limit")

@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from t2c_search.filters import AnyOf, Filter
-from t2c_search.query.calibration import Calibration, cosines
+from t2c_search.query.calibration import NORMAL_95, Calibration, cosines
 from t2c_search.query.planner import Branch
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import CLIP, FloatArray
 
 SAMPLED_POINTS = 4096
 """Points drawn when there is a filter; the standard error of a share of one half is then 0.8 points."""
-_NORMAL_95 = 1.96
 _BATCH = 1024
 
 
@@ -27,7 +26,7 @@ def estimate_count(store: VectorStore, branches: Sequence[Branch], calibration: 
         passed = _pass_any(rows, branches, [np.ones(len(rows), bool)] * len(branches))
     else:
         rows, total, matching = _filtered_sample(store, [branch.where for branch in branches])
-        passed = _pass_any(rows, branches, matching)
+        passed = _pass_any(rows, branches, matching) if len(rows) else np.zeros(0, bool)
     return _wilson(int(passed.sum()), len(rows), total)
 
 
@@ -44,10 +43,12 @@ def _filtered_sample(
         store.scan(where=union, vectors=(CLIP,), payload=False, batch_size=_BATCH), SAMPLED_POINTS // _BATCH
     )
     drawn = list(batches)
+    if not drawn:
+        return np.empty((0, 0), np.float32), store.count(union), []
     ids = [point for batch in drawn for point in batch.ids]
     matching = {condition: _matching(store, condition, ids) for condition in set(filters) - {union}}
     everything = np.ones(len(ids), bool)
-    rows = np.concatenate([batch.vectors[CLIP] for batch in drawn]) if drawn else np.empty((0, 0), np.float32)
+    rows = np.concatenate([batch.vectors[CLIP] for batch in drawn])
     return rows, store.count(union), [matching.get(condition, everything) for condition in filters]
 
 
@@ -72,10 +73,14 @@ def _pass_any(
 
 
 def _wilson(hits: int, size: int, total: int) -> tuple[int, int, int]:
-    """Scale a share of a sample to the whole; a sample of the whole is exact."""
+    """Scale a share of a sample to the whole; a sample of the whole is exact, and one of nothing says nothing."""
     if size >= total:
         return hits, hits, hits
-    share, square = hits / size, _NORMAL_95**2
+    if not size:
+        return 0, 0, total
+    share, square = hits / size, NORMAL_95**2
     centre = (share + square / (2 * size)) / (1 + square / size)
-    reach = _NORMAL_95 / (1 + square / size) * np.sqrt(share * (1 - share) / size + square / (4 * size * size))
-    return round(share * total), int(np.floor((centre - reach) * total)), int(np.ceil((centre + reach) * total))
+    reach = NORMAL_95 / (1 + square / size) * np.sqrt(share * (1 - share) / size + square / (4 * size * size))
+    low, high = int(np.floor((centre - reach) * total)), int(np.ceil((centre + reach) * total))
+    misses = size - hits  # what was seen is certain
+    return round(share * total), max(low, hits), min(high, total - misses)

@@ -22,6 +22,7 @@ Gates = tuple[Array, Array]
 _CUTS = 8
 _TOLERANCE = 0.1  # standard deviations: a closer fit takes longer than the few images that it excludes
 _RIDGE = 1e-9  # equal concepts make the correlation singular
+_LEAST_SHARE = 1e-6  # of a row's square, in place of a variance so small that its rounding would exceed the ridge
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ def enclose_best(gates: Gates, correlation: Array, ranking: Ranking, score: floa
 
 def _weights(rows: Array, values: Array, correlation: Array) -> Array:
     """Maximise l.values - l'Gl / 2 over l >= 0, G being the rows' Gram matrix under the correlation."""
-    squares: Array = np.maximum(np.einsum("im,mn,in->i", rows, correlation, rows), 1e-30)
+    squares = np.einsum("im,mn,in->i", rows, correlation, rows)
+    squares = np.maximum(squares, _LEAST_SHARE * np.einsum("im,im->i", rows, rows) + 1e-30)
     if len(values) <= 1:
         alone: Array = np.maximum(values, 0) / squares
         return alone

@@ -13,6 +13,7 @@ from operator import attrgetter
 
 import numpy as np
 
+from t2c_search.filters import Filter
 from t2c_search.query.fronts import Found, Front, scored
 from t2c_search.query.halfspace import HalfSpace, enclose_passing
 from t2c_search.query.probe import Probe, aim
@@ -34,7 +35,17 @@ def matches(store: VectorStore, fronts: Sequence[Front], *, points: int) -> Iter
 
     Memory is constant, whatever the number of matches; ``points`` is the collection's size.
     """
-    streams = [_matches_of(store, front, points, SEARCH_LIMIT // len(fronts)) for front in fronts]
+    most = SEARCH_LIMIT // max(len(fronts), 1)
+    streams: list[Iterator[Found]] = []
+    scanned: dict[Filter | None, list[Front]] = {}
+    for front in fronts:
+        front.rounds += 1
+        batches = _enclosed(store, front, points, most)
+        if batches is None:
+            scanned.setdefault(front.branch.where, []).append(front)
+        else:
+            streams.append(_matches_of(batches, [front]))
+    streams += [_matches_of(_scanned(store, where, same), same) for where, same in scanned.items()]
     for _, same in groupby(merge(*streams, key=attrgetter("id")), key=attrgetter("id")):
         yield max(same, key=attrgetter("score"))
 
@@ -44,10 +55,12 @@ def count_by_score(store: VectorStore, fronts: Sequence[Front], *, points: int) 
 
     Vectors are read only of those so near to a threshold that single precision does not tell.
     """
-    front = fronts[0]
-    probe = _probe(front, points, SCORES_LIMIT) if len(fronts) == 1 else None
-    if probe is None:
+    if len(fronts) != 1:
         return None
+    (front,) = fronts
+    probe = _probe(front, points, SCORES_LIMIT)
+    if probe is None:
+        return _count_of_the_rest(store, front, points)
     limit = _limit(probe, points, SCORES_LIMIT)
     one = len(front.branch.gates[1]) == 1
     if not one and probe.share() * points < min(_FEW_SHARE * points, SEARCH_LIMIT):
@@ -60,6 +73,21 @@ def count_by_score(store: VectorStore, fronts: Sequence[Front], *, points: int) 
     batches = (near[start : start + _BATCH] for start in range(0, len(near), _BATCH))
     verified = (scored(store.fetch(batch, vectors=(CLIP,), payload=False), front) for batch in batches)
     return certain + sum(map(len, verified))
+
+
+def _count_of_the_rest(store: VectorStore, front: Front, points: int) -> int | None:
+    """Count what passes one threshold as all less what fails it, where those are the fewer."""
+    branch = front.branch
+    rows, values = branch.gates
+    if len(values) != 1:
+        return None
+    literals = tuple(replace(literal, wanted=not literal.wanted) for literal in branch.literals if literal.gates)
+    failing = Front(front.number, replace(branch, literals=literals, gates=(-rows, -values)))
+    if _probe(failing, points, SCORES_LIMIT) is None:
+        return None
+    failed = count_by_score(store, [failing], points=points)
+    front.rounds, front.candidates = failing.rounds, failing.candidates
+    return None if failed is None else store.count(branch.where) - failed
 
 
 def _told_by_one(store: VectorStore, probe: Probe, limit: int) -> tuple[int, list[str]] | None:
@@ -91,17 +119,20 @@ def _scores_only(probe: Probe, limit: int) -> VectorQuery:
     return replace(probe.query(limit, enclosed=True, exact=True), with_vectors=())
 
 
-def _matches_of(store: VectorStore, front: Front, points: int, most: int) -> Iterator[Found]:
-    front.rounds += 1
-    for batch in _enclosed(store, front, points, most) or _scanned(store, front):
-        front.candidates += len(batch)
-        yield from scored(batch, front)
+def _matches_of(batches: Iterator[Points], fronts: Sequence[Front]) -> Iterator[Found]:
+    """Score each batch by every front; an image that several find comes as often, one after the other."""
+    for batch in batches:
+        for front in fronts:
+            front.candidates += len(batch)
+        yield from merge(*(scored(batch, front) for front in fronts), key=attrgetter("id"))
 
 
-def _scanned(store: VectorStore, front: Front) -> Iterator[Points]:
-    front.path = "scan"
-    vectors = (CLIP,) if front.branch.axes else ()
-    return store.scan(where=front.branch.where, vectors=vectors, payload=False, batch_size=_BATCH)
+def _scanned(store: VectorStore, where: Filter | None, fronts: Sequence[Front]) -> Iterator[Points]:
+    """Read all that match a filter, once for all the branches that have it."""
+    for front in fronts:
+        front.path = "scan"
+    vectors = (CLIP,) if any(front.branch.axes for front in fronts) else ()
+    return store.scan(where=where, vectors=vectors, payload=False, batch_size=_BATCH)
 
 
 def _enclosed(store: VectorStore, front: Front, points: int, most: int) -> Iterator[Points] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import log10, prod
 
 from t2c_search.errors import ExpressionError
 from t2c_search.filters import AllOf, Filter
@@ -43,7 +43,7 @@ def branches(tree: Constraint, where: Filter | None = None) -> list[Conjunction]
     number = _size(tree, True)
     if number > MAX_BRANCHES:
         raise ExpressionError(
-            f"the expression multiplies out to {number} alternatives, and at most {MAX_BRANCHES} are searched: "
+            f"the expression multiplies out to {_written(number)} alternatives, and at most {MAX_BRANCHES} are searched: "
             "move the OR into fewer places, or ask in several queries"
         )
     found = [_conjunction(atoms, where) for atoms in _expanded(tree, True)]
@@ -62,6 +62,11 @@ _Atom = Conjunct | Filter
 def _conjunction(atoms: tuple[_Atom, ...], where: Filter | None) -> Conjunction:
     literals = tuple(dict.fromkeys(atom for atom in atoms if isinstance(atom, Conjunct)))
     return Conjunction(literals, combined(*(atom for atom in atoms if not isinstance(atom, Conjunct)), where))
+
+
+def _written(number: int) -> str:
+    """Python refuses to write numbers of thousands of digits, and nobody would read them."""
+    return str(number) if number < 10**15 else f"more than 10^{int(log10(number))}"
 
 
 def _size(tree: Constraint, wanted: bool) -> int:

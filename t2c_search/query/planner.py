@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from t2c_search.filters import Filter
 from t2c_search.query.calibration import DEFAULT_SD, Array, Axis, Calibration
-from t2c_search.query.concepts import Concepts, Directions
-from t2c_search.query.constraints import Concept, Constraint, Not, Phrase, Saved, Sum, Threshold
+from t2c_search.query.concepts import Concepts
+from t2c_search.query.constraints import Concept, Not, Phrase, Saved, Sum, Threshold
 from t2c_search.query.halfspace import Gates
-from t2c_search.query.normal_form import Conjunct, Conjunction, branches
+from t2c_search.query.normal_form import Conjunct, Conjunction
 from t2c_search.query.printer import unparse
 from t2c_search.query.ranking import SOFT_THRESHOLD, Ranking, Term
 
@@ -42,6 +42,12 @@ class Literal:
         """Tell which cosines satisfy it; not wanted is the exact complement of wanted."""
         reached = cosine > self.bound if self.strict else cosine >= self.bound
         return reached == self.wanted
+
+    def excludes(self, unwanted: Literal) -> bool:
+        """Tell whether no cosine satisfies both this, which is wanted, and another, which is not."""
+        if self.bound == unwanted.bound:
+            return self.strict or not unwanted.strict  # the bound itself passes only >= together with not >
+        return self.bound > unwanted.bound
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,20 +82,44 @@ class Branch:
                 passed &= literal.holds(cosine[:, literal.axis])
         return passed
 
+    @property
+    def contradicts_itself(self) -> bool:
+        """Whether two gates on one direction leave no cosine that passes both."""
+        gates = [literal for literal in self.literals if literal.gates]
+        return any(
+            least.excludes(most) and np.array_equal(self.axes[least.axis].direction, self.axes[most.axis].direction)
+            for least in gates
+            if least.wanted
+            for most in gates
+            if not most.wanted
+        )
 
-def plan(
-    tree: Constraint, where: Filter | None, calibration: Calibration, concepts: Concepts, *, mining: bool
-) -> tuple[Branch, ...]:
-    """Plan a tree's branches among the points that match ``where``.
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An expression in normal form, and the axes of its concepts and joint texts: what needs models is done."""
+
+    conjunctions: tuple[Conjunction, ...]
+    axes: Mapping[Concept | tuple[str, ...], Axis]
+
+
+def embed(conjunctions: Sequence[Conjunction], calibration: Calibration, concepts: Concepts) -> Question:
+    """Make every axis of some branches, once. Raises UsageError for concepts that are not there."""
+    joints = dict.fromkeys(joint for each in conjunctions if (joint := _joint_texts(each, concepts)))
+    wanted = dict.fromkeys(conjunct.concept for each in conjunctions for conjunct in each.conjuncts)
+    directions = concepts.directions(calibration, wanted, joints)
+    axes: dict[Concept | tuple[str, ...], Axis] = {concept: directions.axis(concept) for concept in wanted}
+    return Question(tuple(conjunctions), axes | {joint: directions.joint(joint) for joint in joints})
+
+
+def plan(question: Question, calibration: Calibration, concepts: Concepts, *, mining: bool) -> tuple[Branch, ...]:
+    """Plan a question's branches.
 
     In a search, thresholds exclude and bare concepts only rank; when ``mining``, a bare concept has its default
-    threshold. Raises ExpressionError for too many branches and UsageError for concepts that are not there.
+    threshold. Branches whose thresholds on one concept exclude each other are left out.
     """
-    conjunctions = branches(tree, where)
-    joints = {joint for each in conjunctions if (joint := _joint_texts(each, concepts))}
-    wanted = [conjunct.concept for each in conjunctions for conjunct in each.conjuncts]
-    directions = concepts.directions(calibration, wanted, joints)
-    return tuple(_Compiler(each, calibration, concepts, directions, mining).branch() for each in conjunctions)
+    made = (_Compiler(each, calibration, concepts, question.axes, mining).branch() for each in question.conjunctions)
+    return tuple(branch for branch in made if not branch.contradicts_itself)
 
 
 def _joint_texts(conjunction: Conjunction, concepts: Concepts) -> tuple[str, ...]:
@@ -102,20 +132,20 @@ def _joint_texts(conjunction: Conjunction, concepts: Concepts) -> tuple[str, ...
 
 
 class _Compiler:
-    """Makes one branch, each of its axes once."""
+    """Makes one branch, each of its axes once, from those ``known``."""
 
     def __init__(
         self,
         conjunction: Conjunction,
         calibration: Calibration,
         concepts: Concepts,
-        directions: Directions,
+        known: Mapping[Concept | tuple[str, ...], Axis],
         mining: bool,
     ) -> None:
         self._conjunction = conjunction
         self._calibration = calibration
         self._concepts = concepts
-        self._directions = directions
+        self._known = known
         self._mining = mining
         self._axes: dict[str, Axis] = {}
 
@@ -127,8 +157,6 @@ class _Compiler:
         terms += [Term(axis, -1.0, weight, -SOFT_THRESHOLD) for axis, weight in unwanted.items()]
         axes = tuple(self._axes.values())
         sample = np.array([axis.sample for axis in axes]).T.reshape(len(self._calibration.planning), len(axes))
-        correlation = np.array([[one.covariance @ other.direction / other.sd for other in axes] for one in axes])
-        correlation = correlation.reshape(len(axes), len(axes))
         ranking, gates = Ranking(tuple(terms)).standardised(sample), _gates(literals, axes)
         return Branch(
             literals,
@@ -137,7 +165,7 @@ class _Compiler:
             tuple(self._axes),
             ranking,
             gates,
-            correlation,
+            _correlation(axes),
             sample,
             *_foremost(sample, gates, ranking),
         )
@@ -172,16 +200,13 @@ class _Compiler:
                 return self._calibration.top(axis, threshold.value).value
 
     def _axis(self, concept: Concept) -> int:
-        return self._added(unparse(concept), lambda: self._directions.axis(concept))
+        return self._added(unparse(concept), self._known[concept])
 
     def _joint(self, texts: tuple[str, ...]) -> int:
-        return self._added(
-            " + ".join(unparse(Phrase(text=text)) for text in texts), lambda: self._directions.joint(texts)
-        )
+        return self._added(" + ".join(unparse(Phrase(text=text)) for text in texts), self._known[texts])
 
-    def _added(self, name: str, make: Callable[[], Axis]) -> int:
-        if name not in self._axes:
-            self._axes[name] = make()
+    def _added(self, name: str, axis: Axis) -> int:
+        self._axes.setdefault(name, axis)
         return list(self._axes).index(name)
 
 
@@ -193,6 +218,16 @@ def _gates(literals: Sequence[Literal], axes: Sequence[Axis]) -> Gates:
     rows[np.arange(len(gates)), [literal.axis for literal in gates]] = signs
     at = [(literal.bound - axes[literal.axis].mean) / axes[literal.axis].sd for literal in gates]
     return rows, signs * np.array(at)
+
+
+def _correlation(axes: Sequence[Axis]) -> Array:
+    """Correlation (m, m) of axes; where a collection is so small that rounding shows, the nearest one that may be."""
+    found = np.array([[one.covariance @ other.direction / other.sd for other in axes] for one in axes])
+    found = found.reshape(len(axes), len(axes))
+    np.fill_diagonal(found, 1.0)  # so it is, but for rounding, unless all images are alike
+    values, vectors = np.linalg.eigh((found + found.T) / 2)
+    sound: Array = (vectors * np.maximum(values, 0)) @ vectors.T
+    return sound
 
 
 def _foremost(sample: Array, gates: Gates, ranking: Ranking) -> tuple[Array, Array]:

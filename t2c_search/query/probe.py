@@ -52,7 +52,9 @@ class Probe:
         if len(answer) >= limit:
             seen = float(answer.scores[-1]) + self.slack
         elif enclosed:
-            seen = self.floor + self.slack
+            seen = (
+                min(self.floor, 1.0) + self.slack
+            )  # all are unit vectors: a score out of their reach has a bound, too
         else:
             return -np.inf
         return self.half.best_below(seen * self.length - self.constant)

@@ -35,15 +35,21 @@ def fit_concept(
 ) -> SavedConcept:
     """Learn a concept from unit rows (n, d) that show it and (m, d) that do not, and optionally its text's (d,).
 
-    Its direction lies between the text's and that of the positives' mean less the collection's. Raises UsageError
-    without anything to learn from, or for a name that cannot be used.
+    The text's direction may be that of several wordings, ``Concepts.worded``. The concept's lies between it and that of
+    the positives' mean less the collection's; a text alone is its own direction, with the default threshold. Raises
+    UsageError without anything to learn from, or for a name that cannot be used.
+
+    A user marks hits: a few at the top, and every so many further down to where nothing shows it any more
+    (``benchmarks.constraints`` marks 20, evenly down to the middle of the ranking). Images picked from anywhere do too.
     """
     try:
         check_name(name)
     except ValueError as exc:
         raise UsageError(str(exc)) from exc
-    if not len(yes) and (text is None or not len(no)):
-        raise UsageError(f"concept {name!r} needs an example that shows it, or its text and examples that do not")
+    if not len(yes) and text is None:
+        raise UsageError(f"concept {name!r} needs an example that shows it, or its text")
+    if text is not None and not len(yes) and not len(no):
+        return SavedConcept(name, calibration.axis(text).direction)
     rows = yes.astype(np.float64)
     axis = _between(text, rows, calibration)
     alone = text is None and len(rows) == 1

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from t2c_search.query.calibration import Array
+Array = npt.NDArray[np.float64]
 
 _FEW = 4  # rows or fewer say little about a share: the fitted tail says more
 _FITTED = 16
 
 
 def value_at(ordered: Array, rank: float) -> float:
-    """Value that ``rank`` rows of a sample reach, given in descending order; a rank below 1 is beyond the best row."""
+    """Value that ``rank`` rows of a sample reach, given in descending order, between two rows for a fraction.
+
+    A rank below 1 is beyond the best row.
+    """
     if rank >= 1 or len(ordered) < _FITTED:
-        return float(ordered[min(max(int(np.ceil(rank)), 1), len(ordered)) - 1])
+        return float(np.interp(rank, np.arange(1, len(ordered) + 1), ordered))
     return float(ordered[0] - _slope(ordered) * np.log(rank))
 
 

@@ -18,7 +18,7 @@ from t2c_search.query.planner import Branch
 from t2c_search.query.probe import Probe, aim
 from t2c_search.query.tail import value_at
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import VectorQuery
+from t2c_search.types import ScoredPoints, VectorQuery
 
 FIRST_CANDIDATES = 2000
 """At most this many in a branch's first search: past it the engine's time grows faster than certainty."""
@@ -78,7 +78,8 @@ def find_top(
     store: VectorStore, branches: Sequence[Branch], k: int, *, points: int, exact: bool, limits: Limits
 ) -> TopK:
     """Find the k best of a collection of ``points`` images, until they are certain or a limit is reached."""
-    top = TopK(k, [Front(number, branch) for number, branch in enumerate(branches)])
+    # no score asked of a branch may exceed its ceiling: half-spaces for such scores lie beyond all precision
+    top = TopK(k, [Front(number, branch, bound=branch.ranking.ceiling) for number, branch in enumerate(branches)])
     for front in top.fronts:
         if not front.branch.axes:
             top.add(_first_matching(store, front, k))
@@ -88,13 +89,22 @@ def find_top(
             break
         searches = [_next_search(front, top.worst, k, points, allowance) for front in waiting]
         answers = store.search([each.query(exact) for each in searches])
-        for front, each, answer in zip(waiting, searches, answers, strict=True):
-            front.rounds += 1
-            front.candidates += len(answer)
-            front.wanted = each.limit
-            front.bound = min(front.bound, each.probe.bound(answer, each.limit, enclosed=each.enclosed))
-            top.add(scored(answer, front, k))
+        brought = [_take(top, *each) for each in zip(waiting, searches, answers, strict=True)]
+        if not any(brought):
+            break  # rounding has eaten the half-spaces' slack: asking again would answer the same
     return top
+
+
+def _take(top: TopK, front: Front, search: _Search, answer: ScoredPoints) -> bool:
+    """Take in an answer, and tell whether it brought anything: candidates, or a lower bound."""
+    front.rounds += 1
+    front.candidates += len(answer)
+    front.wanted = search.limit
+    bound = search.probe.bound(answer, search.limit, enclosed=search.enclosed)
+    lowered = bound < front.bound
+    front.bound = min(front.bound, bound)
+    top.add(scored(answer, front, top.k))
+    return lowered or len(answer) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +126,10 @@ def _next_search(front: Front, worst: float, k: int, points: int, allowance: int
         half = enclose_passing(branch.gates, branch.correlation)
         if half.normal.any():
             return _Search(aim(branch, half), min(_WIDENING * front.wanted, allowance), True)
-    known = worst > -np.inf
     caution = 1 if branch.ranking.ceiling == np.inf else _CAUTION
-    score = worst if known else _likely(branch, caution * k / max(points, 1))
+    hoped = -np.inf if front.rounds and worst > -np.inf else _likely(branch, caution * k / max(points, 1))
+    known = worst >= hoped
+    score = max(worst, hoped)  # what matches a condition alone scores 0, and others may do much better
     probe = aim(branch, enclose_best(branch.gates, branch.correlation, branch.ranking, score, branch.peak))
     if not front.rounds and branch.ranking.linear and not len(branch.gates[1]):
         return _Search(probe, min(k + _SPARE, allowance), known)
@@ -130,7 +141,7 @@ def _next_search(front: Front, worst: float, k: int, points: int, allowance: int
 def _likely(branch: Branch, share: float) -> float:
     """Guess the score that a share of the collection reaches, from its sample."""
     if not len(branch.best):
-        return 0.0
+        return min(0.0, branch.ranking.ceiling - 1)
     likely = value_at(branch.best, share * len(branch.sample))
     return min(likely, (float(branch.best[0]) + branch.ranking.ceiling) / 2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from itertools import product
 from typing import Any
 
@@ -85,10 +86,22 @@ class Oracle:
             taught = self.saved[literal.name][1] if isinstance(literal, Saved) else None
             return z >= (DEFAULT_SD if taught is None else taught)
         if literal.unit == "top":
-            wanted = int(np.ceil(literal.value / 100 * len(self.sample)))
-            return cosine >= np.sort(self.dot(self.sample, direction))[-wanted]
+            return cosine >= self.reached_by(Decimal(str(literal.value)), self.dot(self.sample, direction))
         values = z if literal.unit == "sd" else cosine
         return values > literal.value if literal.strict else values >= literal.value
+
+    def reached_by(self, percent: Decimal, sampled: Vector) -> float:
+        """The cosine that such a part of the collection reaches, as docs/query.md tells it."""
+        if percent == 100:
+            return -np.inf
+        best_first = sorted(sampled.tolist(), reverse=True)
+        shares = [Decimal(100) * (at + 1) / len(best_first) for at in range(len(best_first))]  # in percent
+        if len(best_first) == len(self.rows):
+            return next(value for value, share in zip(best_first, shares, strict=True) if share >= percent)
+        assert percent >= shares[0], "beyond the best of the sample, tests/query/test_calibration.py judges"
+        at = max(at for at, share in enumerate(shares) if share <= percent)
+        part = float((percent - shares[at]) / (shares[at + 1] - shares[at]))
+        return best_first[at] + part * (best_first[at + 1] - best_first[at])
 
     # Ranking
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
+
 import numpy as np
+import pytest
 
 from t2c_search.query.calibration import Calibration, cosines
+from t2c_search.query.constraints import Phrase
 from t2c_search.query.tail import rank_at, value_at
 from t2c_search.statistics import VectorStatistics
+from t2c_search.stores import open_store
 
-from .worlds import ClusteredWords, point_id
+from .worlds import ClusteredWords, clustered, point_id
 
 
 def made(count: int, sample: int) -> tuple[np.ndarray, Calibration, np.ndarray]:
@@ -62,3 +67,66 @@ def test_the_tail_of_a_sample_foretells_what_a_larger_one_reaches():
     assert np.isclose(rank_at(sample, value_at(sample, 0.05)), 0.05)
     assert rank_at(sample, float(sample[99])) == 100
     assert value_at(sample, 100) == sample[99]
+
+
+def sampled_anew(rng: np.random.Generator, rows: np.ndarray, size: int) -> Calibration:
+    """A collection of these rows under other ids, so that another sample of it is kept."""
+    statistics = VectorStatistics(rows.shape[1], size)
+    statistics.add([str(uuid.UUID(bytes=rng.bytes(16))) for _ in rows], rows)
+    return Calibration(statistics)
+
+
+@pytest.mark.parametrize("percent", [0.02, 0.1, 0.5, 1, 5, 30, 90])
+def test_the_interval_of_a_percentile_covers_the_truth_as_often_as_it_says(percent):
+    rng = np.random.default_rng(3)
+    rows = ClusteredWords(8).images(2000)
+    text, covered, found = ClusteredWords(8).embed("dog"), [], []
+    for _ in range(200):
+        calibration = sampled_anew(rng, rows, 250)
+        axis = calibration.axis(text)
+        ordered = np.sort(cosines(rows, [axis])[:, 0])[::-1]
+        top = calibration.top(axis, percent)
+        truth = ordered[max(round(percent * 20), 1) - 1]
+        covered.append(top.low <= truth <= top.high)
+        found.append(np.count_nonzero(ordered >= top.value))
+        assert top.low <= top.value <= top.high
+    assert np.mean(covered) >= 0.93
+    if percent >= 5:  # in the tail, where ranks are few, the interval errs on the safe side
+        assert np.mean(covered) <= 0.99
+    assert abs(np.mean(found) - percent * 20) < max(0.15 * percent * 20, 1.5)
+
+
+def test_the_ends_of_the_percentiles():
+    rows, calibration, text = made(6000, 500)
+    axis = calibration.axis(text)
+    scanned = cosines(rows, [axis])[:, 0]
+    everything = calibration.top(axis, 100)
+    assert (scanned >= everything.value).all() and everything.low == everything.high == everything.value
+    assert calibration.top(axis, 0.001).value > scanned.max()  # a twentieth of an image
+    assert calibration.top(axis, 0.001).high == 1  # and the sample does not tell how far beyond
+    whole = Calibration(VectorStatistics(32))
+    assert whole.top(axis, 5).low < whole.top(axis, 5).high  # of nothing, nothing is known
+
+
+@pytest.mark.parametrize("percent", [7, 0.07, 0.7, 14, 28, 29, 55, 56, 57, 58])
+def test_a_percentage_of_a_whole_sample_is_of_the_number_as_typed(percent):
+    """7 / 100 * 100 is 7.000000000000001 in floating point."""
+    rows, calibration, text = made(10_000, 10_000)
+    axis = calibration.axis(text)
+    ordered = np.sort(cosines(rows, [axis])[:, 0])[::-1]
+    assert calibration.top(axis, percent).value == ordered[round(percent * 100) - 1]
+
+
+def test_an_engine_tells_the_interval_of_any_text():
+    engine = clustered(open_store(":memory:", "interval"), 3000).engine
+    phrase = Phrase(text="snow")
+    axis = engine.concepts.directions(engine.calibration, [phrase]).axis(phrase)
+    top = engine.calibration.top(axis, 5)
+    most, least = (engine.count(f'"snow" >= {bound!r}').count for bound in (top.low, top.high))
+    assert least < engine.count('"snow" top 5%').count < most
+    assert least <= 150 <= most
+
+
+def test_between_two_rows_a_value_lies_between_theirs():
+    ordered = np.array([8.0, 6.0, 5.0])
+    assert [value_at(ordered, rank) for rank in (0.5, 1, 1.5, 2.5, 3)] == [8, 8, 7, 5.5, 5]

@@ -59,11 +59,6 @@ def test_too_few_candidates_give_an_honest_answer(world):
     assert max(unseen, default=-np.inf) <= (found[-1] if len(found) == 3 else np.inf) + result.certificate.gap
 
 
-def test_a_search_out_of_time_still_answers(world):
-    result = world.engine.search(QUERIES[3], 20, max_seconds=1e-9)
-    assert result.plan.rounds == 1
-
-
 def test_more_hits_than_candidates_may_be_asked_for(world):
     assert len(world.engine.search("dog", 5500, max_candidates=10)) == 5500
     assert len(world.engine.search("dog", SIZE + 10)) == SIZE

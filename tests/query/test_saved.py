@@ -9,8 +9,9 @@ from t2c_search.errors import CollectionFormatError, UsageError
 from t2c_search.query.calibration import Calibration
 from t2c_search.query.saved import SavedConcept, dump_concepts, fit_concept, load_concepts
 from t2c_search.statistics import VectorStatistics
+from t2c_search.stores import open_store
 
-from .worlds import point_id, unit
+from .worlds import clustered, point_id, unit
 
 DIM = 48
 
@@ -61,12 +62,21 @@ def test_examples_alone_make_a_concept(shown):
 
 def test_nothing_to_learn_from_or_a_name_that_cannot_be_typed_is_refused(shown):
     rows, _, calibration, text = shown
-    for no, known in ((rows[:3], None), (rows[:0], text)):
-        with pytest.raises(UsageError, match="needs an example that shows it"):
-            fit_concept("it", rows[:0], no, calibration, known)
+    for no in (rows[:3], rows[:0]):
+        with pytest.raises(UsageError, match="needs an example that shows it, or its text"):
+            fit_concept("it", rows[:0], no, calibration)
     assert np.isclose(fit_concept("it", rows[:0], rows[:3], calibration, text).direction @ text, 1)
     with pytest.raises(UsageError, match="letters, digits"):
         fit_concept("night sky", rows[:1], rows[:3], calibration, text)
+
+
+def test_wordings_alone_make_a_concept_with_the_default_threshold():
+    world = clustered(open_store(":memory:", "wordings"), 500)
+    wordings = ["dog", "the hound", "some dog or other"]
+    direction = world.engine.concepts.worded(wordings)
+    concept = fit_concept("it", np.empty((0, 32)), np.empty((0, 32)), world.engine.calibration, direction)
+    assert concept.threshold is None and np.isclose(concept.direction @ direction, 1)
+    assert load_concepts(dump_concepts({"it": concept}))["it"].threshold is None
 
 
 def test_concepts_survive_storage():
