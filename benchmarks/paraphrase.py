@@ -1,16 +1,25 @@
-"""Does it matter how one puts it? Overlap of the top 10 between paraphrases, with and without prompt sets.
+"""Does it matter how one puts it? Overlap of the top 10 between paraphrases: as typed, with prompt sets, with ensembles.
 
     python -m benchmarks.paraphrase [--quick] [--json]
 
-Three kinds of paraphrases on the photographs of the captions' test split: ways to ask for a noun, ways to ask for a scene,
-and the captions that five people wrote of one photo. Without prompt sets the text is embedded as typed. Quality is told
-beside stability: mean average precision over the ways to ask for a noun, and recall@10 of a caption's own photo.
+On the photographs of the captions' test split, by kind of paraphrase:
+
+- ways that a prompt set takes to be one: "a photo of a dog" is asked as "dog" is, so most of their overlap with prompt sets
+  is so by construction and proves only that; how many differ is told, and no ensemble is made of them;
+- frames: eight ways to ask for a noun that the prompt set leaves as they are;
+- synonyms: other words for a noun, written for this benchmark;
+- scenes: whole sentences, each put in six ways, written for this benchmark;
+- captions: what five people wrote of one photo. They saw it, and may not speak of the same things.
+
+An ensemble is the mean direction of several wordings, as ``t2c concept add`` saves it. Its overlap is that of one half of a
+thing's wordings with the other half, over all ways to halve them: no wording is on both sides. Quality is told beside
+stability: mean average precision over the wordings for a noun, and recall@10 of a caption's own photo.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -18,104 +27,151 @@ from numpy.typing import NDArray
 
 from benchmarks._captions import Photos, average_precision, load_photos
 from benchmarks._common import Bar, finish, options, table
-from t2c_search.query.calibration import Calibration
+from benchmarks._wordings import FRAMES, SCENES, SYNONYMS, WAYS
 from t2c_search.query.concepts import Concepts
-from t2c_search.query.constraints import Phrase
-from t2c_search.statistics import VectorStatistics
 
 TOP = 10
 LEAST_SHOWN = 18
-WAYS = (
-    "{}",
-    "a {}",
-    "the {}",
-    "a photo of a {}",
-    "there is a {}",
-    "a picture with a {}",
-    "one {} in the picture",
-    "an image showing a {}",
-)
-SCENES = (
-    "man in a red shirt",
-    "dog running through the snow",
-    "child in a swimming pool",
-    "girl jumping on the beach",
-    "boy with a ball",
-    "woman wearing a hat",
-    "climber on a rock",
-    "crowd of people outside",
-    "cyclist on a dirt road",
-    "street with people",
-)
+TYPED, PROMPTS, ENSEMBLE = COLUMNS = ("as typed", "prompt sets", "ensembles")
+ONE_BY_CONSTRUCTION, CAPTIONS = "ways that prompt sets take to be one", "five people's captions"
+
+Wordings = Sequence[str]
+Order = NDArray[np.int64]
 
 
 class Reader:
-    """Texts to rankings of the photos, with prompt sets or as typed."""
+    """Wordings to rankings of the photos, with prompt sets or as typed."""
 
     def __init__(self, photos: Photos, prompts: bool) -> None:
-        statistics = VectorStatistics(photos.rows.shape[1])
-        statistics.add([f"{at:032x}" for at in range(len(photos.rows))], photos.rows)
-        self.calibration = Calibration(statistics)
-        self.photos = photos
+        self.rows = photos.rows.astype(np.float64)
         self.concepts = Concepts(photos.embed_texts, _nothing, _nothing, {}, free_text=prompts)
 
-    def orders(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Rank the photos for each text."""
-        phrases = [Phrase(text=text) for text in texts]
-        directions = self.concepts.directions(self.calibration, phrases)
-        rows = np.array([directions.axis(phrase).direction for phrase in phrases])
-        return list(np.argsort(-(rows @ self.photos.rows.T.astype(np.float64)), axis=1, kind="stable"))
+    def order(self, wordings: Wordings) -> Order:
+        """Rank the photos for the mean of some wordings."""
+        return np.argsort(-(self.rows @ self.concepts.worded(wordings)), kind="stable")
 
-    def overlap(self, paraphrases: Sequence[str]) -> float:
-        """Mean share that two paraphrases' top 10 have in common."""
-        tops = [set(order[:TOP].tolist()) for order in self.orders(paraphrases)]
-        return float(np.mean([len(one & other) / TOP for one, other in combinations(tops, 2)]))
+    def overlap(self, pairs: Iterable[tuple[Wordings, Wordings]]) -> float:
+        """Mean share that the top 10 of the two sides have in common."""
+        tops = [[set(self.order(side)[:TOP].tolist()) for side in pair] for pair in pairs]
+        return _mean(len(one & other) / TOP for one, other in tops)
 
 
 def _nothing(name: str) -> None:
     raise AssertionError(f"no paraphrase asks for {name}")
 
 
-def measure(photos: Photos, quick: bool) -> dict[str, dict[str, float]]:
-    """The figures by kind, without and with prompt sets."""
+def single(wordings: Wordings) -> list[tuple[Wordings, Wordings]]:
+    """Every two wordings, each by itself."""
+    return [((one,), (other,)) for one, other in combinations(wordings, 2)]
+
+
+def halves(wordings: Wordings) -> list[tuple[Wordings, Wordings]]:
+    """Every way to part wordings into two halves, the first of which has the odd one less."""
+    places = range(len(wordings))
+    parted = [set(chosen) for chosen in combinations(places, len(wordings) // 2)]
+    sides = [
+        ([w for at, w in enumerate(wordings) if (at in one) == inside] for inside in (True, False)) for one in parted
+    ]
+    both = [(first, second) for first, second in sides]
+    return both[: len(both) // 2] if len(wordings) % 2 == 0 else both  # the rest are the same pairs, turned
+
+
+def things(photos: Photos, quick: bool) -> dict[str, list[Wordings]]:
+    """Kinds of paraphrases to the things asked for, each in its wordings."""
     nouns = photos.frequent(LEAST_SHOWN)
     written = [[caption.rstrip(" .") for caption in photos.captions[name]] for name in photos.names]
-    sampled = list(range(0, len(written), 10 if quick else 2))
+    return {
+        ONE_BY_CONSTRUCTION: [[way.format(noun) for way in WAYS] for noun in nouns],
+        "frames for a noun": [[frame.format(noun) for frame in FRAMES] for noun in nouns],
+        "synonyms of a noun": list(SYNONYMS.values()),
+        "scenes put in six ways": list(SCENES),
+        CAPTIONS: written[:: 10 if quick else 2],
+    }
+
+
+def stability(readers: tuple[Reader, Reader], asked: Mapping[str, list[Wordings]]) -> dict[str, dict[str, float]]:
+    """Mean overlap by kind of paraphrase and column, and how many of a thing's wordings differ to prompt sets."""
+    typed, prompted = readers
     found: dict[str, dict[str, float]] = {}
-    for name, prompts in (("as typed", False), ("prompt sets", True)):
-        reader = Reader(photos, prompts)
-        ranked = {noun: reader.orders(_ways(noun)) for noun in nouns}
-        ranks = [place in order[:TOP] for place in sampled for order in reader.orders(written[place])]
-        found[name] = {
-            f"overlap@{TOP}, ways to ask for a noun": _mean(reader.overlap(_ways(noun)) for noun in nouns),
-            f"overlap@{TOP}, ways to ask for a scene": _mean(reader.overlap(_ways(scene)) for scene in SCENES),
-            f"overlap@{TOP}, five people's captions": _mean(reader.overlap(written[place]) for place in sampled),
-            "mean average precision, nouns": _mean(
-                average_precision(order, photos.shows(noun)) for noun, orders in ranked.items() for order in orders
-            ),
-            f"recall@{TOP} of a caption's photo": _mean(ranks),
+    for kind, each in asked.items():
+        found[kind] = {
+            "things": len(each),
+            "wordings": _mean(len(wordings) for wordings in each),
+            "of which differ": _mean(len({tuple(prompted.concepts.prompts(w)) for w in ws}) for ws in each),
+            TYPED: _mean(typed.overlap(single(wordings)) for wordings in each),
+            PROMPTS: _mean(prompted.overlap(single(wordings)) for wordings in each),
         }
+        if kind != ONE_BY_CONSTRUCTION:
+            found[kind][ENSEMBLE] = _mean(prompted.overlap(halves(wordings)) for wordings in each)
     return found
 
 
-def _ways(thing: str) -> list[str]:
-    return [way.format(thing) for way in WAYS]
+def quality(
+    readers: tuple[Reader, Reader], photos: Photos, asked: Mapping[str, list[Wordings]], quick: bool
+) -> dict[str, dict[str, float]]:
+    """What the rankings are worth; an ensemble is of one half of the wordings here too, so that none knows more."""
+    relevant = [photos.shows(noun) for noun in photos.frequent(LEAST_SHOWN)]
+    places = range(0, len(photos.names), 10 if quick else 2)
+    synonymous = [photos.shows(noun) for noun in SYNONYMS]
+
+    def precision(kind: str, shown: Sequence[NDArray[np.bool_]]) -> Callable[[Reader, bool], float]:
+        return lambda reader, joined: _mean(
+            average_precision(reader.order(side), shows)
+            for wordings, shows in zip(asked[kind], shown, strict=True)
+            for side in _sides(wordings, joined)
+        )
+
+    def recall(reader: Reader, joined: bool) -> float:
+        return _mean(
+            place in reader.order(side)[:TOP]
+            for place, wordings in zip(places, asked[CAPTIONS], strict=True)
+            for side in _sides(wordings, joined)
+        )
+
+    judged = {
+        "mean average precision, frames": precision("frames for a noun", relevant),
+        "mean average precision, synonyms": precision("synonyms of a noun", synonymous),
+        f"recall@{TOP} of a caption's photo": recall,
+    }
+    typed, prompted = readers
+    return {
+        name: {TYPED: judge(typed, False), PROMPTS: judge(prompted, False), ENSEMBLE: judge(prompted, True)}
+        for name, judge in judged.items()
+    }
+
+
+def _sides(wordings: Wordings, joined: bool) -> list[Wordings]:
+    return [side for pair in halves(wordings) for side in pair] if joined else [[wording] for wording in wordings]
 
 
 def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
+def bars(stable: Mapping[str, Mapping[str, float]], worth: Mapping[str, Mapping[str, float]]) -> list[Bar]:
+    """Prompt sets do no harm to what was typed, nor ensembles to prompt sets; what is so by construction is not judged."""
+    figures = {f"overlap@{TOP}, {kind}": row for kind, row in stable.items() if kind != ONE_BY_CONSTRUCTION} | dict(
+        worth
+    )
+    return [
+        Bar(f"{name}: {better}, against {than}", row[better], row[than])
+        for name, row in figures.items()
+        for better, than in ((PROMPTS, TYPED), (ENSEMBLE, PROMPTS))
+    ]
+
+
 def main() -> int:
     chosen = options("paraphrase", __doc__)
     photos = load_photos(quick=chosen.quick)
-    figures = measure(photos, chosen.quick)
-    by_figure = {row: {name: column[row] for name, column in figures.items()} for row in figures["as typed"]}
-    bars = [
-        Bar(f"{row}, against as typed", cells["prompt sets"], cells["as typed"]) for row, cells in by_figure.items()
+    asked = things(photos, chosen.quick)
+    readers = Reader(photos, False), Reader(photos, True)
+    stable, worth = stability(readers, asked), quality(readers, photos, asked, chosen.quick)
+    columns = ("things", "wordings", "of which differ", *COLUMNS)
+    shown = [
+        table(f"Overlap@{TOP} of paraphrases, {len(photos.names)} photos", stable, columns),
+        table("Quality", worth, COLUMNS),
     ]
-    shown = table(f"{len(photos.names)} photos, {len(WAYS)} ways to ask", by_figure, list(figures))
-    return finish("paraphrase", chosen, {"figures": figures}, [shown], bars)
+    return finish("paraphrase", chosen, {"overlap": stable, "quality": worth}, shown, bars(stable, worth))
 
 
 if __name__ == "__main__":

@@ -20,24 +20,27 @@ Name = Annotated[str, typer.Argument(help="The concept's name; expressions say @
 @concept.command(cls=options.SeveralValues)
 def add(
     name: Name,
-    yes: Annotated[list[str], typer.Option("--yes", help="Images that show it, one or several.")],
+    yes: Annotated[list[str] | None, typer.Option("--yes", help="Images that show it, one or several.")] = None,
     no: Annotated[list[str] | None, typer.Option("--no", help="Images that do not, one or several.")] = None,
-    phrase: Annotated[str | None, typer.Option("--phrase", help="Start from this text.")] = None,
+    phrase: Annotated[
+        list[str] | None, typer.Option("--phrase", help="A text that names it; several are averaged.")
+    ] = None,
     collection: options.CollectionName = SETTINGS.collection,
     store: options.StoreLocation = SETTINGS.store,
     device: options.DeviceName = SETTINGS.device,
 ) -> None:
-    """Learn a concept, and the threshold that suits it, from images that show it and images that do not.
+    """Learn a concept from images that show it and images that do not, with the threshold that suits it, or from texts.
 
     \b
     Example:
       t2c concept add beach --phrase "a beach" --yes a.jpg b.jpg --no c.jpg
+      t2c concept add bike --phrase "a bicycle" --phrase "somebody cycling" --phrase "a bike"
       t2c mine '@beach AND NOT "a person"'
     """
     from t2c_search.collection import open_collection
 
     with open_collection(collection, store, device=device) as images:
-        saved = images.add_concept(name, yes, no or [], text=phrase)
+        saved = images.add_concept(name, yes or [], no or [], texts=phrase or [])
     bound = "the default threshold" if saved.threshold is None else f"a threshold of {saved.threshold:.2f} sd"
     out.print(f"saved [bold]@{name}[/] with {bound}")
 

@@ -41,6 +41,7 @@ def fit_concept(
 
     A user marks hits: a few at the top, and every so many further down to where nothing shows it any more
     (``benchmarks.constraints`` marks 20, evenly down to the middle of the ranking). Images picked from anywhere do too.
+    The first hits alone, when all of them show it, do not: the threshold is then taken to lie near them, and too high.
     """
     try:
         check_name(name)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from math import inf
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import typer
@@ -275,3 +276,15 @@ def test_every_malformed_expression_is_one_message_and_exit_code_2(t2c: T2C, sce
         outcome = t2c("search", *scenes, "--", expression)
         assert (outcome.code, outcome.out) == (2, ""), expression
         assert outcome.err.startswith("t2c: ") and outcome.err.count("\n") in (1, 3), expression  # the line, the caret
+
+
+def test_a_concept_may_be_several_texts_for_one_thing(t2c: T2C, scenes: list[object]) -> None:
+    phrases = ["a star", "a starry shape", "something with five points"]
+    added = t2c("concept", "add", *scenes, "pointed", *(f"--phrase={phrase}" for phrase in phrases))
+    assert (added.code, added.out.strip()) == (0, "saved @pointed with the default threshold")
+    with open_collection("scenes", str(scenes[-1])) as images:
+        worded = images.engine.concepts.worded(phrases)
+        np.testing.assert_allclose(images.concepts["pointed"].direction, worded, atol=1e-6)
+    assert t2c("search", *scenes, "@pointed", "-n", 5, "--json").json["count"] == 5
+    nothing = t2c("concept", "add", *scenes, "x")
+    assert (nothing.code, "needs an example that shows it, or its text" in nothing.err) == (2, True)
