@@ -128,10 +128,10 @@ def test_images_that_stayed_files_are_found_by_their_path(
 def test_an_image_that_stayed_at_a_remote_address_is_fetched(photos: list[Path]) -> None:
     import fsspec
 
-    with fsspec.open("memory://bucket/far/a.jpg", "wb") as file:
+    with fsspec.open("memory://parquet/far/a.jpg", "wb") as file:
         file.write(photos[0].read_bytes())
-    rows = [{"bytes": None, "path": "memory://bucket/far/a.jpg"}, {"bytes": None, "path": "far/a.jpg"}]
-    with fsspec.open("memory://bucket/a.parquet", "wb") as file:
+    rows = [{"bytes": None, "path": "memory://parquet/far/a.jpg"}, {"bytes": None, "path": "far/a.jpg"}]
+    with fsspec.open("memory://parquet/a.parquet", "wb") as file:
         pq.write_table(pa.table({"image": pa.array(rows, HUGGING_FACE)}), file)
-    images = list_images(["memory://bucket/a.parquet"])
+    images = list_images(["memory://parquet/a.parquet"])
     assert [item.read() for item in images] == [photos[0].read_bytes()] * 2

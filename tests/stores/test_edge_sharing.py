@@ -80,9 +80,10 @@ def test_a_collection_that_may_only_be_read_is_refused_with_a_remedy(disk: Path)
     code = """if True:
         import os, sys
         from t2c_search.errors import StoreAccessError
-        from t2c_search.stores import edge, open_store  # the engine too, before what it lies in may become unreadable
+        from t2c_search.stores import edge, open_store  # all that is needed, before it may become unreadable
         from t2c_search.testing.points import SPEC, make_points, unit
         from t2c_search.types import VectorQuery
+        points, query = make_points(), VectorQuery(unit(1), 1)
         if os.geteuid() == 0:  # whom permissions do not bind
             os.setgroups([])
             os.setgid(65534)
@@ -92,8 +93,8 @@ def test_a_collection_that_may_only_be_read_is_refused_with_a_remedy(disk: Path)
         for call in (
             store.count,
             store.flush,
-            lambda: store.search([VectorQuery(unit(1), 1)]),
-            lambda: store.upsert(make_points()),
+            lambda: store.search([query]),
+            lambda: store.upsert(points),
             lambda: store.write_blob("card", b""),
             lambda: open_store(sys.argv[1], "another").create(SPEC),
         ):
