@@ -133,8 +133,8 @@ class Collection:
         The first call makes the collection: it fits an aligner on ``fit_pairs`` of the images, unless a fitted one is given
         or the backbone is the CLIP model. ``keep_native`` also stores the backbone's own vectors, so that a later aligner can
         re-project them without the images. ``quantization`` says how vectors are held in memory: whole (``none``), or in a
-        quarter (``int8``) or an eighth (``tq4``) of it, with the whole ones on disk to score by. The store's search index is
-        built at the end where it needs one.
+        quarter (``int8``) or an eighth (``tq4``) of it, with the whole ones on disk to score by; left out, whole up to a
+        million images and ``int8`` beyond. The store's search index is built at the end where it needs one.
 
         Models, aligner, native vectors, quantization and types of fields stay what they are from then on: left out they are
         the collection's own, and given otherwise they raise UsageError.

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from t2c_search.indexing.embedding import EmbeddedBatch
     from t2c_search.indexing.sources import ImageInput
 
+HELD_WHOLE = 1_000_000
+"""Images in a collection's first run up to which its vectors are held whole, unless the user says otherwise.
+
+A million at 512-d take 2.9 GiB of memory so, and 1.7 GiB as int8, found as well (``benchmarks.quantization``).
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -99,7 +105,8 @@ def make(
         _drop_unfinished(store)
     vectors = {CLIP: card.clip.dim} | ({NATIVE: card.backbone.dim} if card.native else {})
     try:
-        store.create(CollectionSpec(vectors, {**PAYLOAD_INDEXES, **asked.fields}, asked.quantization or "none"))
+        quantization = asked.quantization or ("int8" if len(inputs) > HELD_WHOLE else "none")
+        store.create(CollectionSpec(vectors, {**PAYLOAD_INDEXES, **asked.fields}, quantization))
     except StoreError:
         if not store.exists() or (made := _made_meanwhile(store, choice, asked)) is None:
             raise

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from t2c_search import making
 from t2c_search.collection import Collection, open_collection
 from t2c_search.errors import CollectionFormatError, CollectionNotFoundError, UsageError
 from t2c_search.fitting import fit
@@ -223,3 +224,14 @@ def test_a_collection_that_another_made_meanwhile_is_taken(
     monkeypatch.setattr(type(late.store), method, overtaken)
     with late:
         assert late.index([folder / "images"]).unchanged == IMAGES
+
+
+@pytest.mark.parametrize(("limit", "chosen"), [(IMAGES, "none"), (IMAGES - 1, "int8")])
+def test_vectors_of_many_images_are_quantised_unless_said_otherwise(
+    folder: Path, ids: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, chosen: str
+) -> None:
+    monkeypatch.setattr(making, "HELD_WHOLE", limit)
+    for name, asked in (("left-out", None), ("said", "none")):
+        with open_collection(name, str(tmp_path / "q.t2c"), **ids) as images:
+            images.index([folder / "images"], quantization=asked)
+            assert images.store.spec().quantization == (asked or chosen)

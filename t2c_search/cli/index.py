@@ -65,7 +65,9 @@ def index(
     quantization: Annotated[
         Literal["none", "int8", "tq4"] | None,
         typer.Option(
-            "--quantization", help="Hold vectors in memory in a quarter (int8) or an eighth (tq4) of the room."
+            "--quantization",
+            help="Hold vectors in memory whole (none), or in a quarter (int8) or an eighth (tq4) of the room; left out, "
+            "by the number of images: whole up to a million.",
         ),
     ] = None,
     sync: Annotated[
