@@ -149,26 +149,29 @@ def test_the_fit_is_told_when_it_was_made_and_not_again(
 
 
 class Watched:
-    """A ``t2c index --watch`` in a process of its own, and what it prints, line by line."""
+    """A ``t2c index --watch`` in a process of its own: its reports, and what it says beside them, line by line."""
 
     def __init__(self, child: subprocess.Popen[str]) -> None:
         self.child = child
-        self._lines: queue.Queue[str] = queue.Queue()
-        for stream in (child.stdout, child.stderr):
-            threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+        self._reports, self._notes = (self._lines_of(stream) for stream in (child.stdout, child.stderr))
 
-    def _read(self, stream: Any) -> None:
-        for line in stream:
-            self._lines.put(line)
+    @staticmethod
+    def _lines_of(stream: Any) -> queue.Queue[str]:
+        lines: queue.Queue[str] = queue.Queue()  # one of each stream: which of two lines came first cannot be told
+
+        def read() -> None:
+            for line in stream:
+                lines.put(line)
+
+        threading.Thread(target=read, daemon=True).start()
+        return lines
 
     def wait_for(self, words: str) -> None:
-        while words not in self._lines.get(timeout=PATIENCE_SECONDS):
+        while words not in self._notes.get(timeout=PATIENCE_SECONDS):
             pass
 
     def next_report(self) -> dict[str, Any]:
-        while not (line := self._lines.get(timeout=PATIENCE_SECONDS)).startswith("{"):
-            pass
-        return json.loads(line)
+        return json.loads(self._reports.get(timeout=PATIENCE_SECONDS))
 
     def reports_until(self, done: Callable[[dict[str, int]], bool]) -> dict[str, int]:
         """Add up reports, as one change may come in two batches."""
