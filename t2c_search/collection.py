@@ -16,7 +16,7 @@ from t2c_search.card import CONCEPTS_BLOB, CollectionCard, read_card
 from t2c_search.errors import CollectionNotFoundError, ImageError, UsageError
 from t2c_search.filters import Exists, Filter, Scalar
 from t2c_search.fitting import Batching
-from t2c_search.indexing.crew import Cluster, import_ray
+from t2c_search.indexing.cluster import Cluster, import_ray
 from t2c_search.indexing.failures import forget_gone, read_failures
 from t2c_search.indexing.fields import check_types, field_types, known_fields
 from t2c_search.indexing.profile import LIST, StageClock

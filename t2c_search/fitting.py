@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from heapq import nsmallest
-from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Self
 from t2c_search.alignment.vocabulary import concept_vocabulary
 from t2c_search.encoders.protocols import TextEncoder
 from t2c_search.errors import AlignmentError, UsageError
-from t2c_search.indexing.embedding import EmbeddedBatch, decode_size, embed
+from t2c_search.indexing.embedding import EmbeddedBatch, decode_size
+from t2c_search.indexing.pairs import PairModels, SummedPairs, sum_pairs
 from t2c_search.indexing.report import NoProgress, Progress
 from t2c_search.indexing.sources import require_images
 from t2c_search.models import ModelSelection, encoder_ref
@@ -120,53 +121,49 @@ def fit_on_images(
     pairs: int,
     criterion: str,
     batching: Batching,
-    elsewhere: Callable[[Sequence[ImageInput], Callable[[Failure], None]], Iterator[EmbeddedBatch]] | None = None,
+    elsewhere: Callable[[Sequence[ImageInput], bool], Generator[SummedPairs, None, None]] | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
     """Embed a sample of the images with both models, decoding each once, and fit the map (n, d_backbone) -> (n, d_clip).
 
     The sample is uniform and the same every time: the ``pairs`` images with the lowest ids, which are hashes. It is read
     in the order of the inputs, archives from front to back. ``elsewhere``, where given, embeds it with the backbone and
-    the CLIP model, in this order, and no image goes through them here; the aligner does not depend on it.
-    Raises AlignmentError when some, but too few, of the images can be read.
+    the CLIP model, and no image goes through them here; it is told whether the backbone's rows are to be kept. The
+    aligner does not depend on it. Raises AlignmentError when some, but too few, of the images can be read.
     """
-    from t2c_search.alignment.fit import fit_aligner
+    from t2c_search.alignment.fit import choose_criterion, fit_split
+    from t2c_search.alignment.held_out import PairSplit
 
+    started = time.perf_counter()
+    refs = (encoder_ref(backbone), encoder_ref(clip))
+    choose_criterion(criterion, has_texts=isinstance(clip, TextEncoder), clip=refs[1])  # before what takes long
     chosen = nsmallest(pairs, ((item.id, place, item) for place, item in enumerate(inputs)))
     sample = [item for _, _, item in sorted(chosen, key=itemgetter(1))]
     shown = progress or NoProgress()
     shown.start(len(sample), "fitting the aligner")
-    failures: list[Failure] = []
-    kept: list[EmbeddedBatch] = []
     keep = 4 * len(sample) * backbone.image_dim <= _KEPT_BYTES and _looks_alone(backbone, clip)
-
-    def fail(failure: Failure) -> None:
-        failures.append(failure)
-        shown.fail(failure)
-        shown.advance(1)
-
-    def embed_here() -> Iterator[EmbeddedBatch]:
-        models = (backbone, clip)
-        return embed(sample, models, on_failure=fail, batch_size=batching.batch_size, workers=batching.workers)
-
-    def embedded() -> Generator[tuple[list[str], torch.Tensor, torch.Tensor], None, None]:
-        for batch in elsewhere(sample, fail) if elsewhere else embed_here():
-            shown.advance(len(batch.records))
-            if keep:
-                kept.append(EmbeddedBatch(batch.records, (batch.vectors[0].to(backbone.device),)))
-            yield [record.id for record in batch.records], batch.vectors[0], batch.vectors[1]
-
-    with closing(embedded()) as batches:
-        if (first := next(batches, None)) is None:
-            return Fitted(None, tuple(failures))
-        aligner, _ = fit_aligner(
-            chain((first,), batches),
-            backbone=encoder_ref(backbone),
-            clip=encoder_ref(clip),
-            criterion=criterion,
-            concepts=_concept_vectors(clip),
-        )
-    return Fitted(aligner, tuple(failures), kept)
+    if elsewhere is not None:
+        parts = elsewhere(sample, keep)
+    else:
+        parts = sum_pairs(sample, PairModels((backbone, clip), refs), among=len(sample), keep=keep, **asdict(batching))
+    summed = SummedPairs(PairSplit(len(sample)))
+    with closing(parts):
+        for part in parts:
+            summed.merge(part, backbone.device)
+            for failure in part.failures:
+                shown.fail(failure)
+            shown.advance(part.split.count + len(part.failures))
+    if not summed.split.count:
+        return Fitted(None, tuple(summed.failures))
+    aligner, _ = fit_split(
+        summed.split,
+        backbone=refs[0],
+        clip=refs[1],
+        criterion=criterion,
+        concepts=_concept_vectors(clip),
+        started=started,
+    )
+    return Fitted(aligner, tuple(summed.failures), summed.kept)
 
 
 def _looks_alone(backbone: ImageEncoder, clip: ImageEncoder) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from t2c_search.card import ALIGNER_BLOB, CollectionCard, read_card, write_card
 from t2c_search.errors import CollectionFormatError, StoreError, UsageError
 from t2c_search.fitting import Batching, Fitted, fit_on_images
-from t2c_search.indexing.crew import Cluster
+from t2c_search.indexing.cluster import Cluster
 from t2c_search.indexing.distributed import embed_pairs_on_ray
 from t2c_search.indexing.metadata import PAYLOAD_INDEXES
 from t2c_search.indexing.profile import FIT, LOAD, StageClock
@@ -20,12 +20,12 @@ from t2c_search.indexing.report import Progress
 from t2c_search.models import Models, ModelSelection, encoder_ref, read_aligner
 from t2c_search.settings import Settings, load_settings
 from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization, VectorStore
-from t2c_search.types import CLIP, NATIVE, Failure
+from t2c_search.types import CLIP, NATIVE
 
 if TYPE_CHECKING:
     from t2c_search.alignment.aligner import Aligner
     from t2c_search.encoders.protocols import ImageEncoder
-    from t2c_search.indexing.embedding import EmbeddedBatch
+    from t2c_search.indexing.pairs import SummedPairs
     from t2c_search.indexing.sources import ImageInput
 
 HELD_WHOLE = 1_000_000
@@ -94,7 +94,7 @@ def make(
                 pairs=pairs,
                 criterion="auto",
                 batching=batching,
-                elsewhere=None if cluster is None else _pairs_on_ray(named, batching, cluster),
+                elsewhere=None if cluster is None else _pairs_on_ray(named, card, batching, cluster),
                 progress=progress,
             )
         if fitted.all_failed:
@@ -129,11 +129,16 @@ def _made_meanwhile(store: VectorStore, choice: ModelSelection, asked: Asked) ->
 
 
 def _pairs_on_ray(
-    choice: ModelSelection, batching: Batching, cluster: Cluster
-) -> Callable[[Sequence[ImageInput], Callable[[Failure], None]], Iterator[EmbeddedBatch]]:
+    choice: ModelSelection, card: CollectionCard, batching: Batching, cluster: Cluster
+) -> Callable[[Sequence[ImageInput], bool], Generator[SummedPairs, None, None]]:
     """Return what embeds a sample on Ray, whose workers load both models for themselves."""
-    load_models = partial(_load_backbone_and_clip, choice, load_settings())
-    return partial(embed_pairs_on_ray, load_models=load_models, cluster=cluster, batch_size=batching.batch_size)
+    return partial(
+        embed_pairs_on_ray,
+        load_models=partial(_load_backbone_and_clip, choice, load_settings()),
+        refs=(card.backbone, card.clip),
+        cluster=cluster,
+        batch_size=batching.batch_size,
+    )
 
 
 def _load_backbone_and_clip(choice: ModelSelection, settings: Settings) -> tuple[ImageEncoder, ImageEncoder]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import uuid
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -93,6 +93,10 @@ class VectorStatistics:
             sample_size=np.int64(self._sample_size),
         )
         return stream.getvalue()
+
+    def __reduce__(self) -> tuple[Callable[[bytes], VectorStatistics], tuple[bytes]]:
+        """Pickle what is held, not the room for more."""
+        return VectorStatistics.from_bytes, (self.to_bytes(),)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> VectorStatistics:

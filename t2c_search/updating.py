@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from t2c_search.fitting import Batching
-from t2c_search.indexing.crew import Cluster
+from t2c_search.indexing.cluster import Cluster
 from t2c_search.indexing.distributed import embed_on_ray
 from t2c_search.indexing.fields import remember_fields
 from t2c_search.indexing.pipeline import index_images

@@ -12,13 +12,24 @@ from torch.nn.functional import normalize
 
 from t2c_search.alignment.aligner import TRANSFORMS, Aligner, Transform, place_on_sphere
 from t2c_search.alignment.evaluation import centred, concept_fidelity, mean_cosine, r2_per_dimension, recall
-from t2c_search.alignment.held_out import split
+from t2c_search.alignment.held_out import PairSplit
 from t2c_search.alignment.report import FitReport
 from t2c_search.alignment.ridge import RidgeSpectrum
 from t2c_search.errors import AlignmentError, UsageError
 from t2c_search.types import EncoderRef
 
-__all__ = ["CRITERIA", "DEFAULT_METHOD", "METHODS", "FitReport", "Method", "Trial", "fit_aligner"]
+__all__ = [
+    "CRITERIA",
+    "DEFAULT_METHOD",
+    "METHODS",
+    "FitReport",
+    "Method",
+    "Trial",
+    "add_pairs",
+    "choose_criterion",
+    "fit_aligner",
+    "fit_split",
+]
 
 MIN_PAIRS = 20  # fewer leave less than four to choose by
 STRENGTHS = tuple(10 ** (power / 2) for power in range(4, -9, -1))  # strongest first: of equals the stronger is chosen
@@ -106,15 +117,54 @@ def fit_aligner(
     an unknown method or criterion.
     """
     started = time.perf_counter()
-    recipe = _choose(METHODS, method, "method")
-    criterion, score = _criterion(criterion, concepts, clip)
+    _choose(METHODS, method, "method")
+    choose_criterion(criterion, has_texts=concepts is not None, clip=clip)  # before what takes long
+    split = PairSplit()
+    add_pairs(split, pairs, backbone=backbone, clip=clip, method=method)
+    return fit_split(
+        split, backbone=backbone, clip=clip, criterion=criterion, concepts=concepts, method=method, started=started
+    )
 
-    moments, x, y = split(_features(pairs, recipe.transform, backbone, clip))
-    seen = len(x) + (moments.count if moments else 0)
-    if moments is None or seen < MIN_PAIRS:
-        raise AlignmentError(f"{seen} images went through both models, a fit takes at least {MIN_PAIRS}: give it more")
+
+def add_pairs(
+    split: PairSplit, pairs: Pairs, *, backbone: EncoderRef, clip: EncoderRef, method: str = DEFAULT_METHOD
+) -> None:
+    """Add batches of ids, backbone rows and CLIP rows to the pairs that a fit by this method is made of.
+
+    Splits that were filled in several places are merged before the fit. Raises AlignmentError on rows that do not fit
+    the models or are not finite, UsageError on an unknown method.
+    """
+    recipe = _choose(METHODS, method, "method")
+    for ids, x, y in _features(pairs, recipe.transform, backbone, clip):
+        split.add(ids, x, y)
+
+
+def fit_split(
+    split: PairSplit,
+    *,
+    backbone: EncoderRef,
+    clip: EncoderRef,
+    criterion: str = "auto",
+    concepts: Tensor | None = None,
+    method: str = DEFAULT_METHOD,
+    started: float,
+) -> tuple[Aligner, FitReport]:
+    """Fit as ``fit_aligner`` does, on pairs that ``add_pairs`` took in; nothing can be added to them afterwards.
+
+    ``started``, by ``time.perf_counter``, is when the fit began, for its report. Raises AlignmentError on fewer than 20
+    pairs, UsageError on an unknown method or criterion.
+    """
+    recipe = _choose(METHODS, method, "method")
+    criterion = choose_criterion(criterion, has_texts=concepts is not None, clip=clip)
+    if split.count < MIN_PAIRS:
+        raise AlignmentError(
+            f"{split.count} images went through both models, a fit takes at least {MIN_PAIRS}: give it more"
+        )
+    moments, x, y = split.finish()
+    assert moments is not None
     spectrum = RidgeSpectrum(moments)
-    best = max(_trials(spectrum, _axis(moments.mean_y, recipe), recipe, x, y, concepts), key=score)
+    trials = _trials(spectrum, _axis(moments.mean_y, recipe), recipe, x, y, concepts)
+    best = max(trials, key=CRITERIA[criterion])
     training_r2 = spectrum.pooled_r2(best.strength, best.restoration)
 
     moments.add(x, y)
@@ -124,21 +174,25 @@ def fit_aligner(
     return Aligner(backbone, clip, recipe.transform, weight, bias, axis, report), report
 
 
+def choose_criterion(name: str, *, has_texts: bool, clip: EncoderRef) -> str:
+    """Return the criterion that ``auto`` stands for, or the one named.
+
+    Raises UsageError on an unknown one, and on one that needs texts where the CLIP model has no text side.
+    """
+    if name == "auto":
+        name = "concept-fidelity" if has_texts else "retrieval"
+    _choose(CRITERIA, name, "criterion")
+    if name == "concept-fidelity" and not has_texts:
+        raise UsageError(
+            f"criterion {name!r} needs texts, and {clip.id!r} has no text side: choose 'retrieval' or 'r2'"
+        )
+    return name
+
+
 def _choose(known: Mapping[str, _T], name: str, what: str) -> _T:
     if name not in known:
         raise UsageError(f"there is no {what} {name!r} to fit an aligner; known: {', '.join(known)}")
     return known[name]
-
-
-def _criterion(name: str, concepts: Tensor | None, clip: EncoderRef) -> tuple[str, Callable[[Trial], float]]:
-    if name == "auto":
-        name = "retrieval" if concepts is None else "concept-fidelity"
-    score = _choose(CRITERIA, name, "criterion")
-    if name == "concept-fidelity" and concepts is None:
-        raise UsageError(
-            f"criterion {name!r} needs texts, and {clip.id!r} has no text side: choose 'retrieval' or 'r2'"
-        )
-    return name, score
 
 
 def _features(

@@ -13,7 +13,8 @@ FIRST_BATCH = 16
 """Images of the first batch, by which the size of the others is chosen."""
 LARGEST_BATCH = 64
 """Images on a CPU or an Apple GPU, which more than these make no faster."""
-_LARGEST_ON_CUDA = 256  # keeps a GPU busy with a ViT-B, at 38 MiB of prepared images of 224 x 224 in main memory
+LARGEST_ON_CUDA = 256
+"""Images on a CUDA GPU: a ViT-B keeps it busy, at 38 MiB of prepared images of 224 x 224 in main memory."""
 _ANY_MACHINE = 4 << 30  # bytes
 _SAFE_SHARE = 0.5  # of the free memory: the next batch comes before the last one has gone, and allocators waste some
 _ACTIVATIONS = 32  # times an image's float32 pixels; seen on a CPU: 7 (ViT-B/32), 21 (MobileNetV2), 30 (ConvNeXt-B)
@@ -42,7 +43,7 @@ def measuring(device: torch.device, image: Sequence[torch.Tensor]) -> Callable[[
     def chosen(images: int) -> int:
         taken = torch.cuda.max_memory_allocated(device) - before
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return images_that_fit(torch.cuda.mem_get_info(device)[0] + cached, taken // images, _LARGEST_ON_CUDA)
+        return images_that_fit(torch.cuda.mem_get_info(device)[0] + cached, taken // images, LARGEST_ON_CUDA)
 
     return chosen
 

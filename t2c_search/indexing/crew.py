@@ -1,255 +1,207 @@
-"""Worker processes on Ray: images are given out in parts, and none is lost, whichever worker dies.
+"""Worker processes on Ray Data: images are given out in parts, and none is lost, whichever worker dies.
 
-A worker that dies is replaced, and its images go to others in halves: one that kills its workers ends up alone, and is
-reported.
+The dataset that Ray Data maps is of tickets. Its actors take a part of the images for each, from the ledger, which the
+caller's process fills as the outcomes of earlier parts arrive: a few parts for each worker are under way, whatever the
+number of images.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, redirect_stdout
-from dataclasses import dataclass, field, replace
-from functools import partial
+import pickle
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Generic, Protocol, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Protocol, TypeVar
 
-from t2c_search.errors import EncoderError, UsageError
+from t2c_search.errors import EncoderError, T2CError
+from t2c_search.indexing.cluster import Cluster, Placement, connected, place, quiet
+from t2c_search.indexing.ledger import Assignment, Ledger
 from t2c_search.indexing.sources import ImageInput
 from t2c_search.types import Failure, Points
 
-_CALLS = 2  # of one worker at once: it decodes for one while the other one's images are in the model
-_CONNECT_SECONDS = 5.0
-_DEATHS = 5  # of each worker without one call completed: it is not the images
-
-Outcome = TypeVar("Outcome")
-Outcome_co = TypeVar("Outcome_co", covariant=True)
+_AHEAD = 2  # parts under way for each worker: one that it works on, and one that is ready
+_DEATHS = 5  # of each worker without one part completed: it is not the images
+_CHECKED = 64  # images after which a worker asks whether it is still wanted
+_COLUMNS = ("ticket", "number", "outcome")
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """A Ray cluster, this machine's processors when ``address`` is None, and what each worker takes of it.
+class Outcome(Protocol):
+    """What became of a part: the images that failed, and whatever else the worker tells."""
 
-    That is a GPU with its share of the processors, or ``threads`` processors (one when None) where there are no GPUs or
-    ``use_gpus`` is not set.
-    """
-
-    address: str | None = None
-    threads: int | None = None
-    use_gpus: bool = False
+    @property
+    def failures(self) -> list[Failure]:
+        """Images that failed."""
+        ...
 
 
-class Worker(Protocol[Outcome_co]):
-    """What is held by each process of a crew, made from the crew's job, which must be picklable."""
+OutcomeT = TypeVar("OutcomeT", bound=Outcome)
+
+
+class Worker(Protocol[OutcomeT]):
+    """What each process holds, made from the crew's job, which must be picklable."""
 
     def __init__(self, job: Any) -> None: ...
 
-    def start(self) -> None:
-        """Get ready, before anything else; not in ``__init__``, whose errors Ray hides."""
+    def begin(self) -> OutcomeT:
+        """Return the outcome of no images."""
         ...
 
-    def work(self, inputs: list[ImageInput]) -> Outcome_co:
-        """Do the crew's work on some images; may run in several threads at once."""
+    def work(self, inputs: Iterable[ImageInput], outcome: OutcomeT) -> None:
+        """Work on some images, and add to the outcome what became of them."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Images for one call, the vectors that the store holds of those that changed, and whether a worker died of it."""
+    """Images for one call, and the vectors that the store holds of those that changed."""
 
     inputs: list[ImageInput]
     former: Points = field(default_factory=lambda: Points([], [], {}))
-    suspect: bool = False
 
 
-def import_ray() -> ModuleType:
-    """Return Ray, told to report nothing to its makers. Raises UsageError when it is not installed."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError as exc:
-        raise UsageError("engine 'ray' needs Ray, which is not installed: pip install t2c-search[ray]") from exc
-    return ray
+def work_on(
+    plan: Callable[[Placement], tuple[Any, Iterator[Part]]], worker: type[Worker[OutcomeT]], cluster: Cluster
+) -> Generator[tuple[Part, OutcomeT], None, None]:
+    """Yield parts with their outcomes, in the order of their completion, from as many workers as the cluster has room for.
 
-
-@contextmanager
-def hired(worker: type[Worker[Outcome]], job: Callable[[int], Any], cluster: Cluster) -> Iterator[Crew[Outcome]]:
-    """Hire as many workers as the cluster has room for; ``job`` makes theirs from the processors that each has.
-
-    Raises UsageError when Ray or the cluster cannot be used.
+    The ``plan`` for that many is the workers' job and the parts, which are taken as they are needed. Raises UsageError
+    when Ray or the cluster cannot be used, EncoderError when workers keep dying, and what a worker raised.
     """
-    with redirect_stdout(sys.stderr), connected(cluster.address) as ray:  # Ray tells there of workers that died
+    with connected(cluster.address) as ray, quiet():
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         placement = place(nodes, cluster.threads, cluster.use_gpus)
-        with closing(Crew(ray, worker, job(placement.cpus), placement)) as crew:
-            yield crew
-
-
-@contextmanager
-def connected(address: str | None) -> Iterator[ModuleType]:
-    """Connect to a cluster, or start Ray on this machine; a connection that is there already is used and kept.
-
-    Raises UsageError when no cluster answers.
-    """
-    ray = import_ray()
-    if ray.is_initialized():
-        yield ray
-        return
-    if address is not None:
-        check_address(address)
-    else:
-        os.environ.setdefault("RAY_worker_niceness", "0")  # as without Ray; by default its workers yield to all
-    try:
-        ray.init(
-            address or "local",
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level="error",
-        )
-    except (ConnectionError, RuntimeError, ValueError) as exc:
-        raise UsageError(f"no Ray cluster can be used at {address or 'this machine'!r}: {exc}") from exc
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def check_address(address: str) -> None:
-    """Raise UsageError when nothing listens there; Ray itself would try for minutes. ``auto`` names no place to look."""
-    try:
-        place = urlsplit(address if "://" in address else f"//{address}")
-        if place.port is not None:
-            socket.create_connection((place.hostname or "", place.port), _CONNECT_SECONDS).close()
-    except (OSError, ValueError) as exc:
-        raise UsageError(
-            f"no Ray cluster answers at {address!r} ({exc}): name its head as host:port, usually port 6379, or auto on a "
-            "machine of the cluster"
-        ) from exc
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """How many workers there is room for, and the processors and GPUs that each takes."""
-
-    workers: int
-    cpus: int
-    gpus: int
-
-
-def place(nodes: Sequence[Mapping[str, float]], threads: int | None, use_gpus: bool) -> Placement:
-    """Share out the machines' resources: a worker for each GPU, or else for each ``threads`` processors (one when None).
-
-    Raises UsageError when there is room for none.
-    """
-    rooms = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
-    gpus = sum(gpus for _, gpus in rooms) if use_gpus else 0
-    if gpus:
-        rooms = [(cpus, gpus) for cpus, gpus in rooms if gpus]
-        each = threads or max(1, min(cpus // gpus for cpus, gpus in rooms))
-        workers = sum(min(cpus // each, gpus) for cpus, gpus in rooms)
-    else:
-        each = threads or 1
-        workers = sum(cpus // each for cpus, _ in rooms)
-    if not workers:
-        raise UsageError(f"no machine of the Ray cluster has {each} processors for a worker: name fewer with --workers")
-    return Placement(workers, each, min(gpus, 1))
-
-
-class Crew(Generic[Outcome]):
-    """The workers, each with at most ``_CALLS`` parts in hand; one that dies is replaced, and its parts are halved."""
-
-    def __init__(self, ray: ModuleType, worker: type[Worker[Outcome]], job: Any, placement: Placement) -> None:
-        self._ray = ray
-        actor = ray.remote(num_cpus=placement.cpus, num_gpus=placement.gpus, max_concurrency=_CALLS)(worker)
-        self._hire = partial(actor.remote, ray.put(job))
-        self._size = placement.workers
-        self._calls: dict[Any, tuple[Any, Part | None]] = {}  # answer to come -> worker and part; None: it starts
-        self._workers: set[Any] = set()
-        self._free: deque[Any] = deque()  # a worker once for every further call that it may get
-        self._lost: deque[Part] = deque()
-        self._suspects: deque[Part] = deque()  # single images whose worker died, of them or of what it had beside them
-        self._deaths = 0
-        for _ in range(self._size):
-            self._start_one()
-
-    def close(self) -> None:
-        """End the workers."""
-        for worker in self._workers:
-            self._ray.kill(worker)
-
-    def run(self, parts: Iterator[Part], on_failure: Callable[[Failure], None]) -> Iterator[tuple[Part, Outcome]]:
-        """Yield every part, whole or in pieces, with its outcome, in the order of their completion.
-
-        Raises EncoderError when workers keep dying, and what a worker raised.
-        """
-        upcoming = next(parts, None)
-        while upcoming or self._lost or self._suspects or self._is_busy():
-            if self._free and self._lost:
-                self._give(self._lost.popleft())
-            elif self._free and upcoming:
-                self._give(upcoming)
-                upcoming = next(parts, None)
-            elif self._free and self._suspects and not self._is_busy():
-                self._give(self._suspects.popleft())  # alone, so that its worker can die of nothing else
-            elif answer := self._wait(on_failure):
-                yield answer
-
-    def _start_one(self) -> None:
-        worker = self._hire()
-        self._workers.add(worker)
-        self._calls[worker.start.remote()] = worker, None
-
-    def _is_busy(self) -> bool:
-        return any(part for _, part in self._calls.values())
-
-    def _give(self, part: Part) -> None:
-        worker = self._free.popleft()
-        self._calls[worker.work.remote(part.inputs)] = worker, part
-
-    def _wait(self, on_failure: Callable[[Failure], None]) -> tuple[Part, Outcome] | None:
-        """Wait for one call to end; return its part and outcome unless it was a start, or its worker died."""
-        (call,), _ = self._ray.wait(list(self._calls))
-        worker, part = self._calls.pop(call)
+        job, parts = plan(placement)
+        ledger = _start_ledger(ray, placement)
         try:
-            outcome = self._ray.get(call)
-        except self._ray.exceptions.RayTaskError as exc:
-            raise exc.cause from exc
-        except self._ray.exceptions.RayError as exc:
-            self._replace(worker, str(exc))
-            if part is not None:
-                self._halve(part, on_failure)
-            return None
-        if part is None:
-            self._free.extend([worker] * _CALLS)
-            return None
-        self._free.append(worker)
-        self._deaths = 0
-        return part, outcome
+            with closing(_outcomes(ray, (worker, job, ledger), placement)) as outcomes:
+                yield from _work_on(parts, ledger, outcomes, _AHEAD * placement.workers)
+        finally:
+            for actor in ray.get(ledger.workers.remote()):
+                ray.kill(actor)  # Ray Data lets go of them, but not of all that it started anew
+            ray.kill(ledger)
 
-    def _replace(self, worker: Any, reason: str) -> None:
-        if worker not in self._workers:
-            return  # another call of its told so before
-        self._ray.kill(worker)  # it may only be out of reach
-        self._workers.remove(worker)
-        self._free = deque(other for other in self._free if other != worker)
-        self._deaths += 1
-        if self._deaths > _DEATHS * self._size:
-            raise EncoderError(
-                f"the worker processes die, {self._deaths} in a row, for lack of memory perhaps: try a smaller "
-                f"--batch-size, or fewer processes with more threads each (--workers). The last one: {reason}"
-            )
-        self._start_one()
 
-    def _halve(self, part: Part, on_failure: Callable[[Failure], None]) -> None:
-        """Give a part out anew in two pieces, a single image once more at the end; then it is a failure."""
-        middle = len(part.inputs) // 2
-        if middle:
-            self._lost += (replace(part, inputs=part.inputs[:middle]), replace(part, inputs=part.inputs[middle:]))
-        elif not part.suspect:
-            self._suspects.append(replace(part, suspect=True))
-        else:
-            on_failure(Failure(part.inputs[0].path, "the process that worked on it died, twice"))
+def _work_on(
+    parts: Iterator[Part], ledger: Any, outcomes: Iterator[tuple[int, int, OutcomeT]], most: int
+) -> Iterator[tuple[Part, OutcomeT]]:
+    """Yield parts with their outcomes; at most so many are under way."""
+    numbered = enumerate(parts)
+    under_way: dict[int, Part] = {}
+    while True:
+        while len(under_way) < most and (upcoming := next(numbered, None)) is not None:
+            number, under_way[number] = upcoming
+            ledger.put.remote(number, under_way[number].inputs)
+        if not under_way:
+            return
+        ticket, number, outcome = next(outcomes)
+        ledger.finish.remote(ticket, number)
+        if (part := under_way.pop(number, None)) is not None:  # None: its first worker was taken for dead, and was not
+            yield part, outcome
+
+
+def _start_ledger(ray: ModuleType, placement: Placement) -> Any:
+    """Start the ledger on the caller's machine, where it is safe as long as the run is."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    calls = 1000 + _AHEAD * placement.workers  # at once; those of the workers may have to wait
+    actor = ray.remote(num_cpus=0, max_concurrency=calls, scheduling_strategy=here)(Ledger)
+    return actor.remote(_DEATHS * placement.workers)
+
+
+def _outcomes(
+    ray: ModuleType, arguments: tuple[Any, ...], placement: Placement
+) -> Generator[tuple[int, int, Any], None, None]:
+    """Yield the ticket, the part's number and the outcome of each call that had one; there is no end."""
+    from ray.data import ActorPoolStrategy, DataContext
+
+    from t2c_search.indexing.tickets import Tickets
+
+    context = DataContext()  # not the user's own, which is for other things
+    context.enable_progress_bars = False
+    context.target_max_block_size = 1  # byte: so each ticket is a block of its own, and so a call
+    with DataContext.current(context):
+        tickets = ray.data.read_datasource(Tickets(), num_cpus=0, override_num_blocks=1)
+        called = tickets.map_batches(
+            Caller,
+            fn_constructor_args=arguments,
+            batch_size=1,
+            compute=ActorPoolStrategy(size=placement.workers, max_tasks_in_flight_per_actor=2),
+            num_cpus=placement.cpus,
+            num_gpus=placement.gpus,
+        )
+    try:
+        for bundle in called.iter_internal_ref_bundles():
+            for block in ray.get(bundle.block_refs):
+                yield from _read(block)
+    except ray.exceptions.UserCodeException:  # a fault of ours
+        raise
+    except ray.exceptions.RayError as exc:
+        raise EncoderError(f"Ray cannot keep the worker processes running: {exc}") from exc
+
+
+def _read(rows: Any) -> Iterator[tuple[int, int, Any]]:
+    """Yield what calls returned, an Arrow table. Raises the error that a worker raised."""
+    for ticket, number, packed in zip(*(rows[name] for name in _COLUMNS), strict=True):
+        if packed.is_valid:
+            outcome = pickle.loads(packed.as_buffer())
+            if isinstance(outcome, T2CError):
+                raise outcome
+            yield ticket.as_py(), number.as_py(), outcome
+
+
+class Caller:
+    """What each of Ray Data's actors holds: a worker, which is made when the first part is here."""
+
+    def __init__(self, worker: type[Worker[Any]], job: Any, ledger: Any) -> None:
+        self._make = worker, job
+        self._worker: Worker[Any] | None = None
+        self._ledger = ledger
+
+    def __call__(self, tickets: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """Take the ticket's part and work on it; errors that the caller is to know come back as an outcome."""
+        (ticket,) = tickets["ticket"].tolist()
+        number, packed = -1, None
+        try:
+            if (part := self._ask("take", ticket, self._me())) is not None:
+                number, packed = part.number, pickle.dumps(self._work_on(part, ticket))
+        except T2CError as exc:
+            packed = pickle.dumps(exc)
+        return dict(zip(_COLUMNS, ([ticket], [number], [packed]), strict=True))
+
+    def _work_on(self, part: Assignment, ticket: int) -> Outcome:
+        if self._worker is None:  # not before there is a part, so that the ledger counts processes that die of it
+            worker, job = self._make
+            self._worker = worker(job)
+        outcome: Outcome = self._worker.begin()
+        for item in part.deadly:
+            outcome.failures.append(Failure(item.path, "the process that worked on it died, twice"))
+        if not part.singly:
+            self._worker.work(self._while_wanted(part.inputs), outcome)
+            return outcome
+        for item in part.inputs:
+            self._ask("enter", ticket, item.id)
+            self._worker.work([item], outcome)
+        self._ask("enter", ticket, None)
+        return outcome
+
+    def _while_wanted(self, inputs: list[ImageInput]) -> Iterator[ImageInput]:
+        """Yield the inputs; raise when the caller's run has ended meanwhile."""
+        for number, item in enumerate(inputs):
+            if number % _CHECKED == 0:
+                self._ask("check")
+            yield item
+
+    def _me(self) -> Any:
+        import ray
+
+        return ray.get_runtime_context().current_actor
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        import ray
+
+        try:
+            return ray.get(getattr(self._ledger, method).remote(*arguments))
+        except ray.exceptions.RayTaskError as exc:
+            raise exc.cause from None

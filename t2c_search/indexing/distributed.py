@@ -3,37 +3,44 @@
 Workers write to a server themselves, the same point again if need be; an embedded store belongs to the caller's
 process, which then writes what they return.
 
-A new collection's sample goes through both models on Ray as well. Its rows come back, and the caller's process adds them
-up for the fit: the moments of a part would be larger than its rows, unless a part had more images than a row has numbers.
+A new collection's sample goes through both models on Ray as well. Each call sums up its pairs for the fit, and the caller's
+process merges the sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain, count, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from t2c_search.indexing.batch_size import LARGEST_BATCH
-from t2c_search.indexing.crew import Cluster, Part, hired
-from t2c_search.indexing.embedding import EmbeddedBatch, align, embed
+from t2c_search.indexing.batch_size import LARGEST_BATCH, LARGEST_ON_CUDA
+from t2c_search.indexing.cluster import Cluster, Placement
+from t2c_search.indexing.crew import Part, work_on
+from t2c_search.indexing.embedding import align, embed
+from t2c_search.indexing.pairs import PairModels, SummedPairs, sum_pairs
 from t2c_search.indexing.pipeline import Run
 from t2c_search.indexing.profile import EMBED
 from t2c_search.indexing.sources import ImageInput
 from t2c_search.indexing.writer import Writer
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import CLIP, Failure, Points
+from t2c_search.types import CLIP, EncoderRef, Failure, Points
 
 if TYPE_CHECKING:
     from t2c_search.encoders.protocols import ImageEncoder
     from t2c_search.indexing.embedding import Projection
 
-_BATCHES = 16  # in one call, whose answer carries 8 d^2 bytes of statistics, and a sample of the vectors
-_SAMPLE_BATCHES = 2  # in one call, whose answer carries the rows of both models
+_BATCHES = (
+    16  # in one call: its first one is decoded while the model has nothing to do, and its answer carries statistics
+)
+_PAIRS = (
+    4_096  # in one call at most: their moments are then no more than their rows, 44 and 42 MB at 2,048 + 512 dimensions
+)
+_SHARES = 2  # of the sample for each worker: one may be slower
 
 
 def embed_on_ray(
@@ -62,12 +69,11 @@ def embed_on_ray(
     opens = open_store if store.capabilities.concurrent else None
     dim = store.spec().vectors[CLIP]
 
-    def job(threads: int) -> _IndexJob:
-        return _IndexJob(load_model, opens, dim, batch_size, threads, keep_native)
+    def plan(placement: Placement) -> tuple[_IndexJob, Iterator[Part]]:
+        job = _IndexJob(load_model, opens, dim, batch_size, placement.cpus, keep_native)
+        return job, _parts(chain((first,), inputs), _sizes(placement, batch_size), store, run)
 
-    with hired(_Indexer, job, cluster) as crew:
-        parts = _parts(chain((first,), inputs), _BATCHES * (batch_size or LARGEST_BATCH), store, run)
-        outcomes = crew.run(parts, run.fail)
+    with closing(work_on(plan, _Indexer, cluster)) as outcomes:
         while answer := _timed(outcomes, run):
             part, outcome = answer
             for points in outcome.unwritten:
@@ -78,27 +84,28 @@ def embed_on_ray(
 
 def embed_pairs_on_ray(
     inputs: Sequence[ImageInput],
-    on_failure: Callable[[Failure], None],
+    keep: bool,
     *,
     load_models: Callable[[], tuple[ImageEncoder, ImageEncoder]],
+    refs: tuple[EncoderRef, EncoderRef],
     cluster: Cluster,
     batch_size: int | None = None,
-) -> Iterator[EmbeddedBatch]:
-    """Embed images with two models on Ray, decoding each once; the batches come on the CPU, in any order.
+) -> Generator[SummedPairs, None, None]:
+    """Embed images with two models on Ray, decoding each once, and sum the pairs up for a fit, in any order.
 
-    ``load_models`` is called in the worker processes. Raises as ``embed_on_ray`` does.
+    ``keep`` asks for the first model's rows too. ``load_models`` is called in the worker processes; ``refs`` are the two.
+    Raises as ``embed_on_ray`` does, and AlignmentError on rows that are not what the models should give.
     """
-    size = _SAMPLE_BATCHES * (batch_size or LARGEST_BATCH)
-    parts = (Part(list(inputs[start : start + size])) for start in range(0, len(inputs), size))
 
-    def job(threads: int) -> _PairJob:
-        return _PairJob(load_models, batch_size, threads)
+    def plan(placement: Placement) -> tuple[_PairJob, Iterator[Part]]:
+        share = -(-len(inputs) // (_SHARES * placement.workers))
+        size = min(max(share, batch_size or LARGEST_BATCH), _PAIRS)
+        parts = (Part(list(inputs[start : start + size])) for start in range(0, len(inputs), size))
+        return _PairJob(load_models, refs, len(inputs), keep, batch_size, placement.cpus), parts
 
-    with hired(_PairEmbedder, job, cluster) as crew:
-        for _, outcome in crew.run(parts, on_failure):
-            for failure in outcome.failures:
-                on_failure(failure)
-            yield from outcome.batches
+    with closing(work_on(plan, _PairEmbedder, cluster)) as outcomes:
+        for _, outcome in outcomes:
+            yield outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +125,8 @@ class _Indexed:
     """What became of a part: ids written and the statistics of their vectors, failures, points left to be written."""
 
     statistics: VectorStatistics
-    written: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
     unwritten: list[Points] = field(default_factory=list)
 
 
@@ -128,15 +135,15 @@ class _Indexer:
 
     def __init__(self, job: _IndexJob) -> None:
         self._job = job
+        self._encoder, self._projection = job.load_model()
+        self._store = job.open_store() if job.open_store else None
 
-    def start(self) -> None:
-        """Load the model and reach for the store."""
-        self._encoder, self._projection = self._job.load_model()
-        self._store = self._job.open_store() if self._job.open_store else None
+    def begin(self) -> _Indexed:
+        """Return the outcome of no images."""
+        return _Indexed(VectorStatistics(self._job.dim))
 
-    def work(self, inputs: list[ImageInput]) -> _Indexed:
+    def work(self, inputs: Iterable[ImageInput], outcome: _Indexed) -> None:
         """Index some images."""
-        outcome = _Indexed(VectorStatistics(self._job.dim))
         batches = embed(
             inputs,
             (self._encoder,),
@@ -154,52 +161,56 @@ class _Indexer:
                     self._store.upsert(points)
                     outcome.written.extend(points.ids)
                     outcome.statistics.add(points.ids, points.vectors[CLIP])
-        return outcome
 
 
 @dataclass(frozen=True, slots=True)
 class _PairJob:
-    """What an embedder of pairs needs."""
+    """What an embedder of pairs needs; ``among`` is how many images there are in all."""
 
     load_models: Callable[[], tuple[ImageEncoder, ImageEncoder]]
+    refs: tuple[EncoderRef, EncoderRef]
+    among: int
+    keep: bool
     batch_size: int | None
     threads: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    """What became of a part: batches of both models' rows, and failures."""
-
-    batches: list[EmbeddedBatch] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-
-
 class _PairEmbedder:
-    """Embeds images with two models."""
+    """Embeds images with two models, and sums the pairs up."""
 
     def __init__(self, job: _PairJob) -> None:
         self._job = job
+        self._models = PairModels(job.load_models(), job.refs)
 
-    def start(self) -> None:
-        """Load the models."""
-        self._encoders = self._job.load_models()
+    def begin(self) -> SummedPairs:
+        """Return the outcome of no images, on the CPU: the caller's process may have no GPU."""
+        import torch
 
-    def work(self, inputs: list[ImageInput]) -> _Pairs:
+        from t2c_search.alignment.held_out import PairSplit
+
+        return SummedPairs(PairSplit(self._job.among, torch.device("cpu")))
+
+    def work(self, inputs: Iterable[ImageInput], outcome: SummedPairs) -> None:
         """Embed some images."""
-        outcome = _Pairs()
-        for batch in embed(
-            inputs,
-            self._encoders,
-            batch_size=self._job.batch_size,
-            on_failure=outcome.failures.append,
-            workers=self._job.threads,
-        ):
-            outcome.batches.append(EmbeddedBatch(batch.records, tuple(rows.cpu() for rows in batch.vectors)))
-        return outcome
+        import torch
+
+        job = self._job
+        summed = sum_pairs(
+            inputs, self._models, among=job.among, keep=job.keep, batch_size=job.batch_size, workers=job.threads
+        )
+        with closing(summed):
+            for part in summed:
+                outcome.merge(part, torch.device("cpu"))
 
 
-def _parts(inputs: Iterator[ImageInput], size: int, store: VectorStore, run: Run) -> Iterator[Part]:
-    while chunk := list(islice(inputs, size)):
+def _sizes(placement: Placement, batch_size: int | None) -> Iterator[int]:
+    """Yield the sizes of parts, growing, so that few images are spread over all workers too."""
+    batch = batch_size or (LARGEST_ON_CUDA if placement.gpus else LARGEST_BATCH)
+    return (batch * min(1 + number // placement.workers, _BATCHES) for number in count())
+
+
+def _parts(inputs: Iterator[ImageInput], sizes: Iterator[int], store: VectorStore, run: Run) -> Iterator[Part]:
+    while chunk := list(islice(inputs, next(sizes))):
         replaced = list(run.replaced(item.id for item in chunk))
         yield Part(chunk, store.fetch(replaced, vectors=(CLIP,), payload=False))
 

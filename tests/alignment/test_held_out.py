@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t2c_search.alignment import held_out
-from t2c_search.alignment.held_out import split
+from t2c_search.alignment.held_out import PairSplit
+from t2c_search.alignment.moments import PairedMoments
 
 
 def batches(order: list[int], size: int) -> list[tuple[list[str], torch.Tensor, torch.Tensor]]:
@@ -19,6 +20,15 @@ def batches(order: list[int], size: int) -> list[tuple[list[str], torch.Tensor, 
         ([f"photo-{i}" for i in part], torch.tensor(part)[:, None] * 1.0, -torch.tensor(part)[:, None] * 1.0)
         for part in parts
     ]
+
+
+def split(
+    batches: list[tuple[list[str], torch.Tensor, torch.Tensor]], among: int | None = None
+) -> tuple[PairedMoments | None, torch.Tensor, torch.Tensor]:
+    pairs = PairSplit(among)
+    for batch in batches:
+        pairs.add(*batch)
+    return pairs.finish()
 
 
 @given(st.integers(1, 80), st.integers(1, 30), st.randoms(use_true_random=False), st.sampled_from([5, 1000]))

@@ -17,7 +17,7 @@ from t2c_search.encoders import registry
 from t2c_search.errors import EncoderError, UnknownEncoderError, UsageError
 from t2c_search.fitting import Batching, fit_on_images
 from t2c_search.indexing import crew, distributed
-from t2c_search.indexing.crew import Cluster, Placement, check_address, place
+from t2c_search.indexing.cluster import Cluster, Placement, check_address, place
 from t2c_search.indexing.distributed import embed_on_ray, embed_pairs_on_ray
 from t2c_search.indexing.failures import read_failures
 from t2c_search.indexing.pipeline import index_images
@@ -26,6 +26,7 @@ from t2c_search.indexing.sources import ImageInput, list_images
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.testing.qdrant_stub import QdrantStub
+from t2c_search.types import EncoderRef
 
 from .on_ray import Deadly, load_pair, load_tiny
 from .support import TinyEncoder, assert_same, create, index, picture, save_pictures
@@ -107,7 +108,6 @@ def with_deadly(photos: Path, name: str, marker: str = "") -> list[ImageInput]:
 
 @on_server
 def test_workers_make_the_same_collection(photos: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributed, "_BATCHES", 2)  # several calls for each worker
     report = on_ray(list_images([photos]), store)
     assert (report.seen, report.indexed, report.unchanged, report.failed) == (21, 20, 0, 1)
     assert_same(store, in_this_process(photos))
@@ -217,13 +217,14 @@ class NeverRun(TinyEncoder):
 def test_aligner_is_the_same_and_no_image_goes_through_a_model_here(
     photos: Path, tmp_path: Path, cluster: None, deadly: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributed, "_SAMPLE_BATCHES", 2)  # several calls for each worker
+    monkeypatch.setattr(distributed, "_SHARES", 4)  # several calls for each worker
     save_pictures(photos, 40, first=20)
     options = {"pairs": 50, "criterion": "r2", "batching": Batching(4, 1)}
     here = fit_on_images(list_images([photos]), *load_pair(), **options)
     sampled = here.embedded[3].records[1].payload["name"]  # ids, and so the sample, depend on where the images lie
     inputs = with_deadly(photos, sampled, str(tmp_path / "marker")) if deadly else list_images([photos])
-    elsewhere = partial(embed_pairs_on_ray, load_models=load_pair, cluster=Cluster(), batch_size=4)
+    refs = tuple(EncoderRef(encoder.id, encoder.image_dim, encoder.fingerprint) for encoder in load_pair())
+    elsewhere = partial(embed_pairs_on_ray, load_models=load_pair, refs=refs, cluster=Cluster(), batch_size=4)
     there = fit_on_images(inputs, NeverRun(), NeverRun(1), elsewhere=elsewhere, **options)
     assert (tmp_path / "marker").exists() == deadly
     assert here.aligner is not None

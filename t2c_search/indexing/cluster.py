@@ -1,0 +1,145 @@
+"""Ray and its clusters: reach one, keep it quiet, and share its machines out among worker processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TextIO, cast
+from urllib.parse import urlsplit
+
+from t2c_search.errors import UsageError
+
+_CONNECT_SECONDS = 5.0
+_LISTENER = "ray_listen_error_messages"  # Ray's thread that prints, for each worker that died, what that may mean
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A Ray cluster, this machine's processors when ``address`` is None, and what each worker takes of it.
+
+    That is a GPU with its share of the processors, or ``threads`` processors (one when None) where there are no GPUs or
+    ``use_gpus`` is not set.
+    """
+
+    address: str | None = None
+    threads: int | None = None
+    use_gpus: bool = False
+
+
+def import_ray() -> ModuleType:
+    """Return Ray with Ray Data, told to report nothing to its makers. Raises UsageError when that is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        import ray.data  # needs pandas too, which Ray alone does not bring along
+    except ImportError as exc:
+        raise UsageError(
+            f"engine 'ray' needs Ray Data, which is not installed ({exc}): pip install t2c-search[ray]"
+        ) from exc
+    return ray
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[ModuleType]:
+    """Connect to a cluster, or start Ray on this machine; a connection that is there already is used and kept.
+
+    Raises UsageError when no cluster answers.
+    """
+    ray = import_ray()
+    if ray.is_initialized():
+        yield ray
+        return
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray Data's actors alone are worth it an error
+    if address is not None:
+        check_address(address)
+    else:
+        os.environ.setdefault("RAY_worker_niceness", "0")  # as without Ray; by default its workers yield to all
+    try:
+        ray.init(
+            address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level="error",
+        )
+    except (ConnectionError, RuntimeError, ValueError) as exc:
+        raise UsageError(f"no Ray cluster can be used at {address or 'this machine'!r}: {exc}") from exc
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep off the terminal what Ray has to say while it works; its log files have it all."""
+    consoles = [item for item in logging.getLogger("ray.data").handlers if isinstance(item, logging.StreamHandler)]
+    levels = [console.level for console in consoles]
+    for console in consoles:
+        console.setLevel(logging.CRITICAL + 1)
+    try:
+        with redirect_stdout(cast(TextIO, _WithoutListener(sys.stdout))):
+            yield
+    finally:
+        for console, level in zip(consoles, levels, strict=True):
+            console.setLevel(level)
+
+
+class _WithoutListener:
+    """A text stream that drops what Ray's thread writes to it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.current_thread().name == _LISTENER else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+def check_address(address: str) -> None:
+    """Raise UsageError when nothing listens there; Ray itself would try for minutes. ``auto`` names no place to look."""
+    try:
+        place = urlsplit(address if "://" in address else f"//{address}")
+        if place.port is not None:
+            socket.create_connection((place.hostname or "", place.port), _CONNECT_SECONDS).close()
+    except (OSError, ValueError) as exc:
+        raise UsageError(
+            f"no Ray cluster answers at {address!r} ({exc}): name its head as host:port, usually port 6379, or auto on a "
+            "machine of the cluster"
+        ) from exc
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How many workers there is room for, and the processors and GPUs that each takes."""
+
+    workers: int
+    cpus: int
+    gpus: int
+
+
+def place(nodes: Sequence[Mapping[str, float]], threads: int | None, use_gpus: bool) -> Placement:
+    """Share out the machines' resources: a worker for each GPU, or else for each ``threads`` processors (one when None).
+
+    Raises UsageError when there is room for none.
+    """
+    rooms = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
+    gpus = sum(gpus for _, gpus in rooms) if use_gpus else 0
+    if gpus:
+        rooms = [(cpus, gpus) for cpus, gpus in rooms if gpus]
+        each = threads or max(1, min(cpus // gpus for cpus, gpus in rooms))
+        workers = sum(min(cpus // each, gpus) for cpus, gpus in rooms)
+    else:
+        each = threads or 1
+        workers = sum(cpus // each for cpus, _ in rooms)
+    if not workers:
+        raise UsageError(f"no machine of the Ray cluster has {each} processors for a worker: name fewer with --workers")
+    return Placement(workers, each, min(gpus, 1))
