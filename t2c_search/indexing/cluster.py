@@ -36,6 +36,7 @@ class Cluster:
 def import_ray() -> ModuleType:
     """Return Ray with Ray Data, told to report nothing to its makers. Raises UsageError when that is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # or else it keeps some to print at the end, from another thread
     try:
         import ray
         import ray.data  # needs pandas too, which Ray alone does not bring along
@@ -47,38 +48,9 @@ def import_ray() -> ModuleType:
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[ModuleType]:
-    """Connect to a cluster, or start Ray on this machine; a connection that is there already is used and kept.
-
-    Raises UsageError when no cluster answers.
-    """
-    ray = import_ray()
-    if ray.is_initialized():
-        yield ray
-        return
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray Data's actors alone are worth it an error
-    if address is not None:
-        check_address(address)
-    else:
-        os.environ.setdefault("RAY_worker_niceness", "0")  # as without Ray; by default its workers yield to all
-    try:
-        ray.init(
-            address or "local",
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level="error",
-        )
-    except (ConnectionError, RuntimeError, ValueError) as exc:
-        raise UsageError(f"no Ray cluster can be used at {address or 'this machine'!r}: {exc}") from exc
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-@contextmanager
 def quiet() -> Iterator[None]:
-    """Keep off the terminal what Ray has to say while it works; its log files have it all."""
+    """Keep off the terminal what Ray has to say, from its start to its end; its log files have it all."""
+    import_ray()
     consoles = [item for item in logging.getLogger("ray.data").handlers if isinstance(item, logging.StreamHandler)]
     levels = [console.level for console in consoles]
     for console in consoles:
@@ -102,6 +74,60 @@ class _WithoutListener:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[ModuleType]:
+    """Connect to a cluster, or start Ray on this machine; a connection that is there already is used and kept.
+
+    Raises UsageError when no cluster answers.
+    """
+    ray = import_ray()
+    if ray.is_initialized():
+        _hear_out(ray)
+        yield ray
+        return
+    if address is not None:
+        check_address(address)
+    else:
+        os.environ.setdefault("RAY_worker_niceness", "0")  # as without Ray; by default its workers yield to all
+    try:
+        ray.init(
+            address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level="error",
+        )
+    except (ConnectionError, RuntimeError, ValueError) as exc:
+        raise UsageError(f"no Ray cluster can be used at {address or 'this machine'!r}: {exc}") from exc
+    try:
+        _hear_out(ray)
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _hear_out(ray: ModuleType) -> None:
+    """Make Ray say, while nobody listens, what it says once of actors that can start anew, as Ray Data's do.
+
+    That is an error on the bare stream, which no setting silences.
+    """
+    actor = ray.remote(num_cpus=0, max_restarts=1)(_Nobody)
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        nobody = actor.remote(ray.put(None))
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+    ray.kill(nobody)
+
+
+class _Nobody:
+    """An actor that is given an object, and does nothing."""
+
+    def __init__(self, _: None) -> None: ...
 
 
 def check_address(address: str) -> None:

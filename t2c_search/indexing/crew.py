@@ -68,7 +68,7 @@ def work_on(
     The ``plan`` for that many is the workers' job and the parts, which are taken as they are needed. Raises UsageError
     when Ray or the cluster cannot be used, EncoderError when workers keep dying, and what a worker raised.
     """
-    with connected(cluster.address) as ray, quiet():
+    with quiet(), connected(cluster.address) as ray:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         placement = place(nodes, cluster.threads, cluster.use_gpus)
         job, parts = plan(placement)
@@ -114,23 +114,18 @@ def _outcomes(
     ray: ModuleType, arguments: tuple[Any, ...], placement: Placement
 ) -> Generator[tuple[int, int, Any], None, None]:
     """Yield the ticket, the part's number and the outcome of each call that had one; there is no end."""
-    from ray.data import ActorPoolStrategy, DataContext
+    from t2c_search.indexing.tickets import endless_tickets
 
-    from t2c_search.indexing.tickets import Tickets
-
-    context = DataContext()  # not the user's own, which is for other things
-    context.enable_progress_bars = False
-    context.target_max_block_size = 1  # byte: so each ticket is a block of its own, and so a call
-    with DataContext.current(context):
-        tickets = ray.data.read_datasource(Tickets(), num_cpus=0, override_num_blocks=1)
-        called = tickets.map_batches(
-            Caller,
-            fn_constructor_args=arguments,
-            batch_size=1,
-            compute=ActorPoolStrategy(size=placement.workers, max_tasks_in_flight_per_actor=2),
-            num_cpus=placement.cpus,
-            num_gpus=placement.gpus,
-        )
+    called = endless_tickets().map_batches(
+        Caller,
+        fn_constructor_args=arguments,
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=placement.workers, max_tasks_in_flight_per_actor=2),
+        num_cpus=placement.cpus,
+        num_gpus=placement.gpus,
+    )
+    called.context.enable_progress_bars = False  # the dataset's own settings, not the user's
+    called.context.target_max_block_size = 1  # byte: so each ticket is a block of its own, and so a call
     try:
         for bundle in called.iter_internal_ref_bundles():
             for block in ray.get(bundle.block_refs):

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 import pyarrow as pa
-from ray.data import Datasource
+from ray.data import Dataset, Datasource, read_datasource
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
@@ -15,7 +15,12 @@ TICKET = "ticket"
 _SCHEMA = pa.schema([(TICKET, pa.int64())])
 
 
-class Tickets(Datasource):
+def endless_tickets() -> Dataset:
+    """Return the numbers from 0 on; making them takes no processor, as the workers have them all."""
+    return read_datasource(_Tickets(), num_cpus=0, override_num_blocks=1)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Tickets(Datasource):
     """The numbers from 0 on, made by one task, no faster than they are used up."""
 
     def estimate_inmemory_data_size(self) -> None:

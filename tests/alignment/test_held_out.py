@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 
 import pytest
@@ -58,3 +59,38 @@ def test_no_pairs() -> None:
     moments, x, y = split([])
     assert moments is None
     assert len(x) == len(y) == 0
+
+
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=60),
+    st.permutations(range(5)),
+    st.booleans(),
+    st.sampled_from([3, 1000]),
+)
+def test_merged_splits_are_as_one(places: list[int], order: list[int], is_known: bool, most: int) -> None:
+    """Every pair is added in one of five places, and the five are merged in some order."""
+    generator = torch.Generator().manual_seed(len(places))
+    ids = [f"photo-{i}" for i in range(len(places))]
+    x, y = torch.randn(len(places), 3, generator=generator) + 100, torch.randn(len(places), 2, generator=generator)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(held_out, "MAX_HELD_OUT", most)
+        among = len(places) + 7 if is_known else None  # seven could not be read
+        expected, expected_x, expected_y = split([(ids, x, y)])
+        merged = PairSplit(among)
+        for place in order:
+            rows = [row for row, where in enumerate(places) if where == place]
+            part = PairSplit(among)
+            for row in rows:
+                part.add([ids[row]], x[[row]], y[[row]])
+            frozen = pickle.dumps(part)
+            merged.merge(part)
+            assert pickle.dumps(part) == frozen
+        assert merged.count == len(places)
+        moments, held_x, held_y = merged.finish()
+    assert moments is not None
+    assert expected is not None
+    assert torch.equal(held_x, expected_x)
+    assert torch.equal(held_y, expected_y)
+    assert moments.count == expected.count
+    for name in ("mean_x", "mean_y", "xx", "xy", "yy"):
+        torch.testing.assert_close(getattr(moments, name), getattr(expected, name), rtol=1e-12, atol=1e-11)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -20,15 +25,16 @@ from t2c_search.indexing import crew, distributed
 from t2c_search.indexing.cluster import Cluster, Placement, check_address, place
 from t2c_search.indexing.distributed import embed_on_ray, embed_pairs_on_ray
 from t2c_search.indexing.failures import read_failures
-from t2c_search.indexing.pipeline import index_images
-from t2c_search.indexing.report import IndexReport
+from t2c_search.indexing.pipeline import Run
+from t2c_search.indexing.report import NoProgress
 from t2c_search.indexing.sources import ImageInput, list_images
+from t2c_search.indexing.writer import Writer
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.testing.qdrant_stub import QdrantStub
 from t2c_search.types import EncoderRef
 
-from .on_ray import Deadly, load_pair, load_tiny
+from .on_ray import Stuck, load_pair, load_tiny, on_ray, with_deadly
 from .support import TinyEncoder, assert_same, create, index, picture, save_pictures
 from .test_index import assert_statistics_are_true, no_encoder
 
@@ -36,6 +42,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - so it is called; else every other program here goes first
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install t2c-search[ray]")
 
+ROOT = Path(__file__).parents[2]
 needs_kill = pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 
 
@@ -71,48 +78,26 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, cluster: None) -> Iter
 on_server = pytest.mark.parametrize("store", ["server"], indirect=True)
 
 
-def on_ray(
-    inputs: Sequence[ImageInput], store: VectorStore, load: Callable[[], object] = load_tiny, batch_size: int = 2
-) -> IndexReport:
-    elsewhere = partial(
-        embed_on_ray,
-        store=store,
-        load_model=load,
-        open_store=partial(open_store, store.location, store.collection),
-        cluster=Cluster(),
-        batch_size=batch_size,
-    )
-    return index_images(
-        inputs,
-        store=store,
-        load_encoder=no_encoder,
-        load_projection=no_encoder,
-        batch_size=batch_size,
-        elsewhere=elsewhere,
-    )
-
-
 def in_this_process(photos: Path) -> VectorStore:
     fresh = create(open_store(":memory:", "photos"))
     index(list_images([photos]), fresh)
     return fresh
 
 
-def with_deadly(photos: Path, name: str, marker: str = "") -> list[ImageInput]:
-    """List the images, the one of that name deadly."""
-    return [
-        Deadly(item.path, item.size, item.mtime_ns, item.fields, marker=marker) if item.path.endswith(name) else item
-        for item in list_images([photos])
-    ]
-
-
 @on_server
 def test_workers_make_the_same_collection(photos: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    users = ray.data.DataContext.get_current()
+    monkeypatch.setattr(users, "target_max_block_size", 12345)
+    before = {name: repr(value) for name, value in vars(users).items()}
+    levels = [handler.level for handler in logging.getLogger("ray.data").handlers]
     report = on_ray(list_images([photos]), store)
     assert (report.seen, report.indexed, report.unchanged, report.failed) == (21, 20, 0, 1)
     assert_same(store, in_this_process(photos))
     assert_statistics_are_true(store)
     assert [failure.reason for failure in read_failures(store)] == ["the file is empty"]
+    assert ray.data.DataContext.get_current() is users
+    assert {name: repr(value) for name, value in vars(users).items()} == before
+    assert [handler.level for handler in logging.getLogger("ray.data").handlers] == levels
 
     picture(99).save(photos / "0003.jpg", quality=70)
     save_pictures(photos, 2, first=20)
@@ -124,7 +109,7 @@ def test_workers_make_the_same_collection(photos: Path, store: VectorStore, monk
 
 @needs_kill
 def test_killed_worker_loses_nothing(photos: Path, store: VectorStore, tmp_path: Path) -> None:
-    report = on_ray(with_deadly(photos, "0011.jpg", str(tmp_path / "marker")), store)
+    report = on_ray(with_deadly(photos, "0011.jpg", marker=str(tmp_path / "marker")), store)
     assert (tmp_path / "marker").exists()
     assert (report.seen, report.indexed, report.failed) == (21, 20, 1)
     assert_same(store, in_this_process(photos))
@@ -133,18 +118,93 @@ def test_killed_worker_loses_nothing(photos: Path, store: VectorStore, tmp_path:
 
 @needs_kill
 @on_server
-def test_image_that_kills_every_worker_is_a_failure(
+def test_images_that_kill_every_worker_are_failures(
     photos: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for path in photos.glob("000*.jpg"):
-        path.unlink()
+    """Two in one part, and one in another, which are worked on at the same time."""
     monkeypatch.setattr(distributed, "_BATCHES", 1)
-    report = on_ray(with_deadly(photos, "0011.jpg"), store)
-    assert (report.indexed, report.failed) == (9, 2)
-    assert report.failures[-1].reason == "the process that worked on it died, twice"
-    assert report.failures[-1].path.endswith("0011.jpg")
-    (photos / "0011.jpg").unlink()
+    deadly = ("0002.jpg", "0005.jpg", "0011.jpg")
+    report = on_ray(with_deadly(photos, *deadly), store, batch_size=8)
+    assert (report.indexed, report.failed) == (17, 4)
+    died = {failure.path[-8:] for failure in report.failures if "twice" in failure.reason}
+    assert died == set(deadly)
+    assert {failure.reason for failure in report.failures} == {
+        "the file is empty",
+        "the process that worked on it died, twice",
+    }
+    for name in deadly:
+        (photos / name).unlink()
     assert_same(store, in_this_process(photos))
+    assert_statistics_are_true(store)
+
+
+@needs_kill
+@on_server
+def test_worker_killed_from_outside_loses_nothing(photos: Path, store: VectorStore, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    inputs = [
+        Stuck(item.path, item.size, item.mtime_ns, item.fields, marker=str(marker)) if "0009" in item.path else item
+        for item in list_images([photos])
+    ]
+
+    def kill() -> None:
+        while not marker.exists():
+            time.sleep(0.01)
+        os.kill(int(marker.read_text()), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    report = on_ray(inputs, store)
+    killer.join()
+    assert (report.seen, report.indexed, report.failed) == (21, 20, 1)
+    assert_same(store, in_this_process(photos))
+    assert_statistics_are_true(store)
+
+
+@on_server
+def test_images_are_written_before_the_last_is_listed(
+    photos: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "_BATCHES", 1)
+    (photos / "empty.jpg").unlink()
+    inputs, written = list_images([photos]), []
+
+    def listed() -> Iterator[ImageInput]:
+        yield from inputs[:-1]
+        written.append(store.count())
+        yield inputs[-1]
+
+    run = Run(store, NoProgress())
+    with Writer(store) as writer:
+        embed_on_ray(
+            listed(),
+            run,
+            writer,
+            store=store,
+            load_model=load_tiny,
+            open_store=partial(open_store, store.location, store.collection),
+            cluster=Cluster(),
+            batch_size=1,
+        )
+    assert store.count() == 20
+    assert written[0] >= 16  # of 19: at most three parts of one image were under way
+
+
+@needs_kill
+def test_nothing_is_said_and_nothing_is_left(photos: Path, tmp_path: Path) -> None:
+    """Not even of a worker that dies."""
+    (tmp_path / "here").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.indexing.on_ray", str(photos), str(tmp_path / "marker"), "17"],
+        cwd=tmp_path / "here",
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 17)
+    assert (tmp_path / "marker").exists()
+    assert not list((tmp_path / "here").iterdir())
 
 
 @on_server
@@ -182,7 +242,7 @@ def test_workers_that_die_at_the_start_end_the_run(
     photos: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crew, "_DEATHS", 1)
-    with pytest.raises(EncoderError, match="the worker processes die, 3 in a row"):
+    with pytest.raises(EncoderError, match="^the worker processes die, [34] in a row"):
         on_ray(list_images([photos]), store, load=partial(os._exit, 1))
     assert store.count() == 0
 
@@ -222,7 +282,7 @@ def test_aligner_is_the_same_and_no_image_goes_through_a_model_here(
     options = {"pairs": 50, "criterion": "r2", "batching": Batching(4, 1)}
     here = fit_on_images(list_images([photos]), *load_pair(), **options)
     sampled = here.embedded[3].records[1].payload["name"]  # ids, and so the sample, depend on where the images lie
-    inputs = with_deadly(photos, sampled, str(tmp_path / "marker")) if deadly else list_images([photos])
+    inputs = with_deadly(photos, sampled, marker=str(tmp_path / "marker")) if deadly else list_images([photos])
     refs = tuple(EncoderRef(encoder.id, encoder.image_dim, encoder.fingerprint) for encoder in load_pair())
     elsewhere = partial(embed_pairs_on_ray, load_models=load_pair, refs=refs, cluster=Cluster(), batch_size=4)
     there = fit_on_images(inputs, NeverRun(), NeverRun(1), elsewhere=elsewhere, **options)
@@ -243,9 +303,12 @@ def test_aligner_is_the_same_and_no_image_goes_through_a_model_here(
         torch.testing.assert_close(rows[1][image], row)
 
 
-def test_missing_ray_is_told_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("missing", ["ray", "ray.data"])
+def test_missing_ray_is_told_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
     save_pictures(tmp_path / "photos", 1)
-    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setitem(sys.modules, missing, None)
     with open_collection("photos", ":memory:") as images:
         with pytest.raises(UsageError, match=r"pip install t2c-search\[ray\]"):
             images.index([tmp_path / "photos"], engine="ray")
