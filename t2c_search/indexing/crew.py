@@ -23,6 +23,7 @@ from t2c_search.types import Failure, Points
 _AHEAD = 2  # parts under way for each worker: one that it works on, and one that is ready
 _DEATHS = 5  # of each worker without one part completed: it is not the images
 _CHECKED = 64  # images after which a worker asks whether it is still wanted
+_DISMISS_SECONDS = 10.0
 _COLUMNS = ("ticket", "number", "outcome")
 
 
@@ -77,9 +78,7 @@ def work_on(
             with closing(_outcomes(ray, (worker, job, ledger), placement)) as outcomes:
                 yield from _work_on(parts, ledger, outcomes, _AHEAD * placement.workers)
         finally:
-            for actor in ray.get(ledger.workers.remote()):
-                ray.kill(actor)  # Ray Data lets go of them, but not of all that it started anew
-            ray.kill(ledger)
+            _dismiss(ray, ledger)
 
 
 def _work_on(
@@ -110,6 +109,16 @@ def _start_ledger(ray: ModuleType, placement: Placement) -> Any:
     return actor.remote(_DEATHS * placement.workers)
 
 
+def _dismiss(ray: ModuleType, ledger: Any) -> None:
+    """End the workers and the ledger: Ray Data lets go of its actors, but those that it started anew lived on."""
+    try:
+        for actor in ray.get(ledger.workers.remote(), timeout=_DISMISS_SECONDS):
+            ray.kill(actor)
+    except ray.exceptions.RayError:  # the ledger is gone, and who asks it next will fail
+        pass
+    ray.kill(ledger)
+
+
 def _outcomes(
     ray: ModuleType, arguments: tuple[Any, ...], placement: Placement
 ) -> Generator[tuple[int, int, Any], None, None]:
@@ -124,8 +133,12 @@ def _outcomes(
         num_cpus=placement.cpus,
         num_gpus=placement.gpus,
     )
-    called.context.enable_progress_bars = False  # the dataset's own settings, not the user's
-    called.context.target_max_block_size = 1  # byte: so each ticket is a block of its own, and so a call
+    settings = called.context  # the dataset's own, a copy of the user's
+    settings.enable_progress_bars = False
+    settings.target_max_block_size = 1  # byte: so each ticket is a block of its own, and so a call
+    settings.max_errored_blocks = 0
+    settings.execution_options.preserve_order = False
+    settings.execution_no_progress_timeout_s = -1  # a part takes as long as it takes, and so does finding the next one
     try:
         for bundle in called.iter_internal_ref_bundles():
             for block in ray.get(bundle.block_refs):

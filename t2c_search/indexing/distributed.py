@@ -34,12 +34,8 @@ if TYPE_CHECKING:
     from t2c_search.encoders.protocols import ImageEncoder
     from t2c_search.indexing.embedding import Projection
 
-_BATCHES = (
-    16  # in one call: its first one is decoded while the model has nothing to do, and its answer carries statistics
-)
-_PAIRS = (
-    4_096  # in one call at most: their moments are then no more than their rows, 44 and 42 MB at 2,048 + 512 dimensions
-)
+_BATCHES = 16  # in one call: the model waits for its first one to be decoded, and its answer carries statistics
+_PAIRS = 4_096  # in one call: their moments are no larger than their rows, 44 and 42 MB at 2,048 + 512 dimensions
 _SHARES = 2  # of the sample for each worker: one may be slower
 
 

@@ -88,6 +88,7 @@ def in_this_process(photos: Path) -> VectorStore:
 def test_workers_make_the_same_collection(photos: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
     users = ray.data.DataContext.get_current()
     monkeypatch.setattr(users, "target_max_block_size", 12345)
+    monkeypatch.setattr(users.execution_options, "preserve_order", True)
     before = {name: repr(value) for name, value in vars(users).items()}
     levels = [handler.level for handler in logging.getLogger("ray.data").handlers]
     report = on_ray(list_images([photos]), store)
