@@ -131,7 +131,10 @@ class _Nobody:
 
 
 def check_address(address: str) -> None:
-    """Raise UsageError when nothing listens there; Ray itself would try for minutes. ``auto`` names no place to look."""
+    """Raise UsageError when nothing listens there, or Ray's client server, through which Ray Data cannot be used.
+
+    Ray itself would try for minutes. ``auto`` names no place to look.
+    """
     try:
         place = urlsplit(address if "://" in address else f"//{address}")
         if place.port is not None:
@@ -141,6 +144,11 @@ def check_address(address: str) -> None:
             f"no Ray cluster answers at {address!r} ({exc}): name its head as host:port, usually port 6379, or auto on a "
             "machine of the cluster"
         ) from exc
+    if address.startswith("ray://"):
+        raise UsageError(
+            f"Ray's client at {address!r} cannot be used: name the cluster's head as host:port, usually port 6379, or auto "
+            "on a machine of the cluster"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -336,6 +337,14 @@ def test_workers_fit_the_machines(
 def test_address_where_nothing_listens_is_said(address: str) -> None:
     with pytest.raises(UsageError, match=f"^no Ray cluster answers at '{address}'"):
         check_address(address)
+
+
+def test_client_of_a_cluster_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        check_address(address)
+        with pytest.raises(UsageError, match=f"^Ray's client at 'ray://{address}' cannot be used"):
+            check_address(f"ray://{address}")
 
 
 def test_no_room_for_a_worker_is_said() -> None:
