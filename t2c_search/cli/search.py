@@ -121,6 +121,7 @@ def mine(
     collection: options.CollectionName = SETTINGS.collection,
     store: options.StoreLocation = SETTINGS.store,
     where: options.Where = None,
+    explain_plan: options.ExplainPlan = False,
     format: options.FormatName = None,
     output: options.Output = None,
     json: options.Json = False,
@@ -146,9 +147,10 @@ def mine(
         expression = images.expression(query, where=where)
         hits = images.mine(query, where=where)
         if json:
-            write_json(begun(hits), expression, sys.stdout.buffer, lambda: _mined_json(started))
+            write_json(begun(hits), expression, sys.stdout.buffer, lambda: _mined_json(hits.plan, started))
         else:
             _write(hits, expression, form or "paths", output)
+            _show_plan(hits.plan if explain_plan else None, err)
 
 
 @app.command()
@@ -255,11 +257,12 @@ def _result_json(result: SearchResult, expression: str) -> dict[str, Any]:
     }
 
 
-def _mined_json(started: float) -> dict[str, Any]:
+def _mined_json(plan: Plan, started: float) -> dict[str, Any]:
     """What ``mine --json`` tells after the hits: they are all there are, whatever the plan."""
     from t2c_search.types import Certificate
 
-    return {"certificate": asdict(Certificate("exact")), "seconds": round(perf_counter() - started, 4)}
+    seconds = round(perf_counter() - started, 4)
+    return {"certificate": asdict(Certificate("exact")), "plan": asdict(plan), "seconds": seconds}
 
 
 def _show_hits(result: SearchResult) -> None:

@@ -29,7 +29,7 @@ from t2c_search.query.syntax import parse, parse_filter
 from t2c_search.query.topk import Limits, TopK, find_top
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import CLIP, Certificate, Count, FloatArray, Hit, SearchResult
+from t2c_search.types import CLIP, Certificate, Count, FloatArray, Hit, Mined, SearchResult
 
 Expression = str | Mapping[str, Any] | Constraint
 MAX_CANDIDATES = 5000
@@ -106,17 +106,29 @@ class Engine:
         watch.lap("payload")
         return SearchResult(hits, watch.total, self._certificate(top, exact), describe(top.fronts, watch.laps))
 
-    def mine(self, expression: Expression, *, where: str | Filter | None = None) -> Iterator[Hit]:
-        """Yield every image that matches, in ascending order of id, in constant memory.
+    def mine(self, expression: Expression, *, where: str | Filter | None = None) -> Mined:
+        """Find every image that matches, in ascending order of id, one after the other, in constant memory.
 
         A bare concept must reach its default threshold. The set is exact: vectors are scanned, not asked of the index.
         """
-        branches = self._plan(expression, where, mining=True)
-        found = matches(self.store, _fronts(branches), points=self.calibration.count)
+        watch = Stopwatch()
+        branches = self._plan(expression, where, mining=True, watch=watch)
+        fronts = _fronts(branches)
+        return Mined(self._mined(branches, fronts, watch), lambda: describe(fronts, watch.laps))
+
+    def _mined(self, branches: tuple[Branch, ...], fronts: list[Front], watch: Stopwatch) -> Iterator[Hit]:
+        found = matches(self.store, fronts, points=self.calibration.count)
         rank = 1
-        while batch := list(islice(found, _BATCH)):
-            yield from self._hits(batch, branches, rank)
-            rank += len(batch)
+        while True:
+            watch.resume()
+            batch = list(islice(found, _BATCH))
+            watch.lap("search")
+            hits = list(self._hits(batch, branches, rank))
+            watch.lap("payload")
+            if not hits:
+                return
+            yield from hits
+            rank += len(hits)
 
     def count(self, expression: Expression, *, where: str | Filter | None = None, approximate: bool = False) -> Count:
         """Count the images that ``mine`` finds, or estimate their number from a sample, with its interval."""

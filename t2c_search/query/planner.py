@@ -31,6 +31,8 @@ class Literal:
     bound: float
     strict: bool
     gates: bool
+    interval: tuple[float, float] | None = None
+    """Of the bound, 95 %, where it was estimated."""
 
     @overload
     def holds(self, cosine: float) -> bool: ...
@@ -185,19 +187,22 @@ class _Compiler:
         text = unparse(constraint if conjunct.wanted else Not(part=constraint))
         axis = list(self._axes.values())[at]
         if isinstance(constraint, Threshold):
-            return Literal(text, at, conjunct.wanted, self._bound(constraint, axis), constraint.strict, True)
+            bound, interval = self._bound(constraint, axis)
+            return Literal(text, at, conjunct.wanted, bound, constraint.strict, True, interval)
         taught = self._concepts.saved(constraint.name).threshold if isinstance(constraint, Saved) else None
         bound = axis.cosine(DEFAULT_SD if taught is None else taught)
         return Literal(text, at, conjunct.wanted, bound, False, self._mining)
 
-    def _bound(self, threshold: Threshold, axis: Axis) -> float:
+    def _bound(self, threshold: Threshold, axis: Axis) -> tuple[float, tuple[float, float] | None]:
+        """Return the cosine that a threshold names, and its interval if it is an estimate."""
         match threshold.unit:
             case "sd":
-                return axis.cosine(threshold.value)
+                return axis.cosine(threshold.value), None
             case "cosine":
-                return threshold.value
+                return threshold.value, None
             case "top":
-                return self._calibration.top(axis, threshold.value).value
+                share = self._calibration.top(axis, threshold.value)
+                return share.value, None if share.low == share.high else (share.low, share.high)
 
     def _axis(self, concept: Concept) -> int:
         return self._added(unparse(concept), self._known[concept])

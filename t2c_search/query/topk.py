@@ -99,7 +99,7 @@ def _take(top: TopK, front: Front, search: _Search, answer: ScoredPoints) -> boo
     """Take in an answer, and tell whether it brought anything: candidates, or a lower bound."""
     front.rounds += 1
     front.candidates += len(answer)
-    front.wanted = search.limit
+    front.wanted, front.half = search.limit, search.probe.half
     bound = search.probe.bound(answer, search.limit, enclosed=search.enclosed)
     lowered = bound < front.bound
     front.bound = min(front.bound, bound)

@@ -129,13 +129,27 @@ def test_a_hit_says_what_each_constraint_makes_of_it(world):
 def test_the_plan_reads_like_an_explanation(world):
     plan = str(world.engine.search('"dog" AND "snow" AND NOT "crowd" AND width > 3', 5).plan)
     for part in (
-        "1 branch(es)",
+        "1 branch, ",
         "where   width > 3",
         'NOT "crowd"',
         'z("dog" + "snow")',
         'log sigmoid(-z("crowd") +1.5)',
     ):
         assert part in plan
+
+
+def test_the_direction_of_a_plan_is_in_standard_deviations(world):
+    mined = world.engine.mine('"dog" >= 1sd AND "snow" >= 0.5sd')
+    hits = list(mined)
+    (branch,) = mined.plan.branches
+    depth = sum(
+        weight * world.oracle.z(world.oracle.direction(parse(name))) for name, weight in branch.direction.items()
+    )
+    assert branch.path == "search" and np.isclose(depth.std(), 1)
+    assert branch.candidates == mined.plan.candidates >= len(hits) > 0
+    found = depth[[world.oracle.ids.index(hit.id) for hit in hits]]
+    assert found.min() >= np.sort(depth)[-branch.candidates]  # they are among the furthest in it
+    assert [constraint.z for constraint in branch.constraints] == pytest.approx([1, 0.5])
 
 
 def test_diverse_hits_are_less_alike_and_keep_the_best(world):
