@@ -164,7 +164,7 @@ class Collection:
         named = [str(source) for source in sources]
         with clock.measure(LIST):
             listed = list_images if allow_empty else require_images
-            inputs = listed(named, captions=captions, every=every, types=types)
+            inputs = listed(named, captions=captions, every=every, types=types, progress=progress)
             roots = absolute_roots(named) if sync else []
         if self.card is not None:
             refuse_emptied(self.store, roots, inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 from t2c_search.errors import T2CError, UsageError
@@ -11,6 +12,7 @@ from t2c_search.indexing.annotations import CaptionTable
 from t2c_search.indexing.fields import typed
 from t2c_search.indexing.places import UNKNOWN_SIZE, Stat, is_remote, stat
 from t2c_search.indexing.remarks import Remarks
+from t2c_search.indexing.report import NoProgress, Progress
 from t2c_search.indexing.sources.embeddings import embeddings_in, list_embeddings
 from t2c_search.indexing.sources.fiftyone import samples_in
 from t2c_search.indexing.sources.folders import list_file, list_folder, list_remote
@@ -21,6 +23,7 @@ from t2c_search.indexing.sources.manifests import list_manifest
 from t2c_search.indexing.sources.patterns import expand_sources
 from t2c_search.stores.protocol import FieldType
 
+_TOLD_AT_ONCE = 100
 _TOLD_WARNINGS = 5  # of a list in which there is no image
 
 
@@ -30,6 +33,7 @@ def list_images(
     captions: str | Path | None = None,
     every: float = EVERY,
     types: Mapping[str, FieldType] | None = None,
+    progress: Progress | None = None,
 ) -> ImageList:
     """List the images in folders, files, archives, tables, videos and remote file systems, each image once.
 
@@ -53,7 +57,7 @@ def list_images(
         if table is not None:
             table.remark_unused()
 
-    return ImageList(found(), listing.remarks.lines)
+    return ImageList(_counted(found(), progress or NoProgress()), listing.remarks.lines)
 
 
 def list_known(
@@ -82,15 +86,25 @@ def require_images(
     captions: str | Path | None = None,
     every: float = EVERY,
     types: Mapping[str, FieldType] | None = None,
+    progress: Progress | None = None,
 ) -> ImageList:
     """List the images as ``list_images`` does. Raises UsageError when there is none, too."""
     named = [str(source) for source in sources]
-    inputs = list_images(named, captions=captions, every=every, types=types)
+    inputs = list_images(named, captions=captions, every=every, types=types, progress=progress)
     if not inputs:
         told = "; ".join(inputs.warnings[:_TOLD_WARNINGS]) + "; ..." * (len(inputs.warnings) > _TOLD_WARNINGS)
         reason = told or f"none of the files there ends in {', '.join(sorted(SUFFIXES))}"
         raise UsageError(f"no image in {', '.join(named) or 'an empty list of sources'}: {reason}")
     return inputs
+
+
+def _counted(inputs: Iterable[ImageInput], progress: Progress) -> Iterator[ImageInput]:
+    """Pass the images on, and tell how many there are so far: a million on a far disk take minutes."""
+    progress.start(None, "listing images")
+    remaining = iter(inputs)
+    while some := list(islice(remaining, _TOLD_AT_ONCE)):
+        yield from some
+        progress.advance(len(some))
 
 
 def _caption_table(captions: str | Path | None, listing: Listing) -> CaptionTable | None:
