@@ -11,7 +11,7 @@ from t2c_search.query.planner import Branch, Literal
 from t2c_search.query.printer import unparse_filter
 from t2c_search.types import Contribution, Plan, PlannedBranch, PlannedConstraint
 
-_LEAST_SPREAD = 1e-12  # of a direction in which all images are alike
+_LEAST_SHARE = 1e-6  # of a direction's square, in place of a variance that is 0 but for rounding: opposites cancel out
 
 
 class Stopwatch:
@@ -78,7 +78,8 @@ def _direction(front: Front) -> dict[str, float]:
     if front.half is None:
         return {}
     normal = front.half.normal
-    weights = normal / max(float(normal @ front.branch.correlation @ normal) ** 0.5, _LEAST_SPREAD)
+    variance = max(float(normal @ front.branch.correlation @ normal), _LEAST_SHARE * float(normal @ normal))
+    weights = normal / variance**0.5 if variance else normal
     return {name: float(weight) for name, weight in zip(front.branch.names, weights, strict=True) if weight}
 
 

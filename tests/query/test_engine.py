@@ -152,6 +152,13 @@ def test_the_direction_of_a_plan_is_in_standard_deviations(world):
     assert [constraint.z for constraint in branch.constraints] == pytest.approx([1, 0.5])
 
 
+def test_the_plan_of_opposites_that_cancel_out_has_finite_weights(world):
+    expression = '("dog" OVER "snow") AND ("snow" OVER "dog")'
+    for plan in (world.engine.search(expression).plan, world.engine.count(expression).plan):
+        (branch,) = plan.branches
+        assert np.isfinite(list(branch.direction.values())).all() and str(plan)
+
+
 def test_diverse_hits_are_less_alike_and_keep_the_best(world):
     plain, diverse = world.engine.search("dog", 10), world.engine.search("dog", 10, diverse=True)
     assert plain[0].id == diverse[0].id and len({hit.id for hit in diverse}) == 10
