@@ -132,7 +132,7 @@ def test_the_plan_reads_like_an_explanation(world):
         "1 branch, ",
         "where   width > 3",
         'NOT "crowd"',
-        'z("dog" + "snow")',
+        'z("dog, snow")',
         'log sigmoid(-z("crowd") +1.5)',
     ):
         assert part in plan
@@ -150,6 +150,27 @@ def test_the_direction_of_a_plan_is_in_standard_deviations(world):
     found = depth[[world.oracle.ids.index(hit.id) for hit in hits]]
     assert found.min() >= np.sort(depth)[-branch.candidates]  # they are among the furthest in it
     assert [constraint.z for constraint in branch.constraints] == pytest.approx([1, 0.5])
+
+
+def test_images_deleted_while_they_are_mined_are_left_out(tmp_path):
+    store = open_store(str(tmp_path), "mined")
+    engine = clustered(store, 3000).engine
+    ids = [hit.id for hit in engine.mine('"dog" top 60%')]
+    hits = engine.mine('"dog" top 60%')
+    first = next(hits)
+    store.delete(ids[-10:])
+    rest = list(hits)
+    assert [first.id, *(hit.id for hit in rest)] == ids[:-10]
+    assert [first.rank, *(hit.rank for hit in rest)] == list(range(1, len(ids) - 9))
+    store.close()
+
+
+def test_texts_that_join_in_a_sentence_are_not_taken_for_their_sum(world):
+    plain = world.engine.search('"dog" AND "snow"', 5)
+    with_sum = world.engine.search('"dog" AND "snow" AND ("dog" + "snow") >= -9sd', 5)
+    names = [branch.ranked_by for branch in (*plain.plan.branches, *with_sum.plan.branches)]
+    assert names[0] == ('z("dog, snow")',)
+    assert 'log sigmoid(z("dog, snow") -1.5)' in names[1] and len(names[1]) == 2
 
 
 def test_the_plan_of_opposites_that_cancel_out_has_finite_weights(world):
