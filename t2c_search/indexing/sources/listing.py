@@ -13,7 +13,7 @@ from t2c_search.indexing.fields import typed
 from t2c_search.indexing.places import UNKNOWN_SIZE, Stat, is_remote, stat
 from t2c_search.indexing.remarks import Remarks
 from t2c_search.indexing.report import NoProgress, Progress
-from t2c_search.indexing.sources.embeddings import embeddings_in, list_embeddings
+from t2c_search.indexing.sources.embeddings import embeddings_in
 from t2c_search.indexing.sources.fiftyone import samples_in
 from t2c_search.indexing.sources.folders import list_file, list_folder, list_remote
 from t2c_search.indexing.sources.inputs import ImageInput, ImageList
@@ -137,16 +137,24 @@ def _list_all(addresses: list[str], listing: Listing, refuse: Callable[[str, str
             elif container in members:
                 yield from _list_members(container, members.pop(container), listing)
         except T2CError as exc:
-            refuse(str(exc), address)
+            refuse(str(exc), address.encode("utf-8", "replace").decode())
 
 
 def _list_one(address: str, listing: Listing) -> Iterator[Listed]:
-    kind = kind_of(address)
-    if not is_remote(address):
-        if Path(address).is_dir():
-            return _list_local(address, listing)
-        return kind.list(address, listing) if kind else list_file(address, listing)
-    return kind.list(address, listing) if kind else list_remote(address, listing)
+    if not is_remote(address) and Path(address).is_dir():
+        return _list_local(address, listing)
+    if kind := kind_of(address):
+        _require_utf8(address)
+        return kind.list(address, listing)
+    return list_remote(address, listing) if is_remote(address) else list_file(address, listing)
+
+
+def _require_utf8(container: str) -> None:
+    """Raise UsageError for a name in which members' paths would be none that stores take, nor lead back to it."""
+    try:
+        container.encode()
+    except UnicodeEncodeError as exc:
+        raise UsageError("passed over, as its name is not valid UTF-8: rename the file") from exc
 
 
 def _list_local(folder: str, listing: Listing) -> Iterator[Listed]:
@@ -156,13 +164,14 @@ def _list_local(folder: str, listing: Listing) -> Iterator[Listed]:
         yield from list_manifest(samples, listing)
     elif vectors and next(list_folder(folder, Listing(Remarks())), None) is None:
         for file in vectors:
-            yield from list_embeddings(file, listing)
+            yield from _list_one(file, listing)
     else:
         yield from list_folder(folder, listing)
 
 
 def _list_members(container: str, wanted: list[str], listing: Listing) -> Iterator[Listed]:
     """List some members of a container; one that it does not list, such as a frame between others, is taken on trust."""
+    _require_utf8(container)
     kind = kind_of(container)
     listed = {item.path: item for item in kind.list(container, listing)} if kind else {}
     mtime_ns = (stat(container) or Stat(0, 0)).mtime_ns
