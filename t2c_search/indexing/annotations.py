@@ -29,13 +29,15 @@ SIDECAR_SUFFIXES = (".txt", ".json")
 INT64 = range(-(2**63), 2**63)
 """Integers that stores can hold."""
 _CAPTION_COLUMNS = ("caption", CAPTIONS)
+_MAX_LEVELS = 32  # of objects and lists in each other; each costs those who pass fields on a call within a call
 _MAX_NUMBERS = 64  # a longer list of numbers is a vector, not something to filter by
 
 
 def as_fields(given: Mapping[str, Any], remarks: Remarks, origin: str) -> Payload:
     """Return what was written about one image as payload fields: texts under ``caption`` or ``captions`` as a list.
 
-    Fields that the image file itself gives, and vectors, are remarked with ``origin`` and passed over.
+    Fields that the image file itself gives, vectors, and what is nested too deep are remarked with ``origin`` and passed
+    over.
     """
     captions = [text for name in _CAPTION_COLUMNS for text in _texts(given.get(name))]
     fields: Payload = {CAPTIONS: list(dict.fromkeys(captions))} if captions else {}
@@ -44,6 +46,8 @@ def as_fields(given: Mapping[str, Any], remarks: Remarks, origin: str) -> Payloa
             remarks.add(f"field {field!r} passed over: the image file itself gives it", origin)
         elif _is_vector(value):
             remarks.add(f"field {field!r} passed over: it holds vectors or bytes, not something to filter by", origin)
+        elif _is_deep(value):
+            remarks.add(f"field {field!r} passed over: it is nested more than {_MAX_LEVELS} levels deep", origin)
         elif field and field not in _CAPTION_COLUMNS and (clean := _clean(value)) is not None:
             fields[_clean(field)] = clean
     return fields
@@ -175,6 +179,11 @@ def _is_vector(value: Any) -> bool:
     return isinstance(value, bytes | bytearray) or (
         isinstance(value, list) and len(value) > _MAX_NUMBERS and isinstance(value[0], int | float)
     )
+
+
+def _is_deep(value: Any, levels: int = _MAX_LEVELS) -> bool:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return levels < 0 or any(_is_deep(item, levels - 1) for item in items)
 
 
 def _clean(value: Any) -> Any:

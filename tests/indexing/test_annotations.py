@@ -162,6 +162,8 @@ def test_sidecar_fields_that_stores_cannot_hold_are_made_holdable(tmp_path: Path
         ("[" * 100_000, "recursion"),
         (json.dumps({"x": "y" * (256 << 10)}), "larger than 256 KiB"),
         ('{"width": 3, "ok": 1}', "field 'width' passed over"),
+        ('{"x": ' + "[" * 600 + "]" * 600 + ', "ok": 1}', "field 'x' passed over: it is nested more than 32 levels"),
+        ('{"x": ' + '{"a": ' * 900 + "1" + "}" * 900 + ', "ok": 1}', "nested more than 32 levels"),
     ],
 )
 def test_sidecars_that_cannot_be_used_are_remarked(tmp_path: Path, remarks: Remarks, record: str, reason: str) -> None:

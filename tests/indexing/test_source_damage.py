@@ -136,6 +136,15 @@ def test_a_container_whose_name_is_not_utf8_is_a_warning(
     images.warnings[0].encode()
 
 
+@pytest.mark.parametrize("depth", [300, 600, 900])
+def test_a_row_that_is_nested_deep_loses_that_field_alone(depth: int, tmp_path: Path, photos: list[Path]) -> None:
+    row = f'{{"image": "{photos[0]}", "x": {"[" * depth}{"]" * depth}, "rating": 1}}'
+    (tmp_path / "a.jsonl").write_text(row)
+    (item,) = images = list_images([tmp_path / "a.jsonl"])
+    assert item.fields == {"rating": 1}
+    assert "field 'x' passed over: it is nested" in only_warning(images)
+
+
 @pytest.mark.parametrize("make", [as_tar, as_zip])
 def test_archives_within_archives_are_remarked(make: Callable[[list[Path]], Path], tmp_path: Path) -> None:
     inner = tmp_path / "shards" / "inner.tar.GZ"
