@@ -30,7 +30,7 @@ from t2c_search.stores.columns import (
 from t2c_search.stores.conditions import check_facet, json_path
 from t2c_search.stores.edge_errors import closed, mapped_errors
 from t2c_search.stores.edge_requests import edge_filter, edge_request
-from t2c_search.stores.generations import current, make_aside, remove_others, switch
+from t2c_search.stores.generations import current, discard, make_aside, remove_others, switch
 from t2c_search.stores.protocol import Capabilities, CollectionSpec, FieldType
 from t2c_search.stores.residency import page_out
 from t2c_search.stores.room import require_room, try_loading
@@ -154,13 +154,20 @@ class EdgeStore:
         except BaseException:
             with suppress(StoreError):  # what went wrong first is what matters
                 new.close()
-            shutil.rmtree(new._folder, ignore_errors=True)
+            if not discard(self._home, new._folder):  # interrupted just after the switch
+                self._forget()
             raise
         with self._lock, self._mapped_errors():
             self._shard, self._spec, self._found, self._unflushed = new._shard, None, new._found, 0
             new._shard, new._closed = None, True
             old.close()
             remove_others(self._home)
+
+    def _forget(self) -> None:
+        """Let go of the collection as it was, so that the next use finds what the pointer names."""
+        with suppress(StoreError):
+            self.release()
+        self._spec = self._found = None
 
     def spec(self) -> CollectionSpec:
         """Return what the collection was created with, and the indexes added since."""

@@ -16,7 +16,7 @@ import pytest
 import qdrant_edge
 
 from t2c_search.errors import CollectionNotFoundError, StoreError, StoreFullError, StoreLockedError, UsageError
-from t2c_search.stores import build_index, edge, list_collections, open_store
+from t2c_search.stores import blobs, build_index, edge, generations, list_collections, open_store
 from t2c_search.stores.protocol import CollectionSpec, Quantization
 from t2c_search.testing.points import COUNT, SPEC, make_id, make_points, unit
 from t2c_search.types import CLIP, Points, VectorQuery
@@ -153,6 +153,49 @@ def test_killed_replacement_leaves_the_old_or_the_new_and_no_remains(disk: Path,
     with store.replacement(LARGE) as new:
         new.upsert(large_points(300, 320))
     assert store.count() == 20
+    store.close()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("switched", [False, True])
+def test_an_error_at_the_switch_leaves_the_old_or_the_new_and_can_go_on(
+    disk: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], switched: bool
+) -> None:
+    home = disk / "photos"
+    store = open_store(str(disk), "photos")
+    store.create(LARGE)
+    store.upsert(large_points(100, 180))
+
+    def fail(folder: Path) -> None:
+        if (home / "current").exists() == switched and folder.is_relative_to(home) and folder.name != "blobs":
+            raise error("at the switch")
+
+    with pytest.raises((KeyboardInterrupt, StoreError), match="at the switch"), store.replacement(LARGE) as new:
+        new.upsert(large_points(0, 50))
+        monkeypatch.setattr(blobs, "sync_folder", fail)
+        monkeypatch.setattr(generations, "sync_folder", fail)
+    monkeypatch.undo()
+    assert store.count() == (50 if switched else 80)
+    store.close()
+    again = open_store(str(disk), "photos")
+    assert again.count() == (50 if switched else 80)
+    assert len(list(home.iterdir())) == 2  # shard and blobs, or pointer and what it names
+    again.close()
+
+
+def test_a_replacement_stays_when_the_pointer_cannot_be_read(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(str(disk), "photos")
+    store.create(LARGE)
+
+    def fail(*_: object) -> None:
+        raise OSError("a disk that fails")
+
+    with pytest.raises(StoreError, match="a disk that fails"), store.replacement(LARGE) as new:
+        new.upsert(large_points(0, 50))
+        monkeypatch.setattr(blobs, "sync_folder", fail)
+        monkeypatch.setattr(generations, "current", fail)
+    monkeypatch.undo()
+    assert store.count() == 50
     store.close()
 
 
