@@ -18,6 +18,7 @@ from typing import Any
 
 from t2c_search.indexing.decode import open_local
 from t2c_search.indexing.metadata import CAPTIONS, MEASURED, MEMBER
+from t2c_search.indexing.places import is_remote
 from t2c_search.indexing.remarks import Remarks
 from t2c_search.indexing.tables import image_column, read_rows
 from t2c_search.types import Payload
@@ -127,7 +128,7 @@ class CaptionTable:
     """A table that says which image has which caption; several rows per image allowed; other columns are fields too.
 
     A CSV with the columns ``image`` and ``caption``, JSON lines, or COCO annotations. ``image`` is a file's name, its
-    absolute path, or the last parts of its path. Raises UsageError when the file cannot be read or lacks a column.
+    absolute path or address, or the last parts of either. Raises UsageError when the file cannot be read or lacks a column.
     """
 
     def __init__(self, path: Path, remarks: Remarks) -> None:
@@ -159,7 +160,9 @@ class CaptionTable:
                 self._remarks.add(f"image in {self._path.name} that is not among the images given", key)
 
     def _key(self, image: str) -> str:
-        """Normalise ``./a.jpg`` to ``a.jpg``, and what points up to an absolute path."""
+        """Normalise ``./a.jpg`` to ``a.jpg``, and what points up to an absolute path; addresses stay as they are."""
+        if is_remote(image):
+            return image
         name = os.path.normpath(image)
         if name.startswith(".."):
             name = os.path.abspath(self._path.parent / name)  # noqa: PTH100 - absolute() would keep ".."
