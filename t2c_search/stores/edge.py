@@ -172,15 +172,19 @@ class EdgeStore:
     def spec(self) -> CollectionSpec:
         """Return what the collection was created with, and the indexes added since."""
         self._check_open()
-        if self._spec is None:  # asked for by every operation
+        spec = self._spec  # asked for by every operation
+        if spec is None:
             self._check_exists()
-            with self._mapped_errors():
-                self._spec = load_spec((self._folder / "blobs" / SPEC).read_bytes())
-        return self._spec
+            spec = self._spec = self._read_spec()
+        return spec
+
+    def _read_spec(self) -> CollectionSpec:
+        with self._mapped_errors():
+            return load_spec((self._folder / "blobs" / SPEC).read_bytes())
 
     def add_indexes(self, indexes: Mapping[str, FieldType]) -> None:
         """Index payload fields that have no index yet, for the points there already too."""
-        shard, spec = self._opened(), self.spec()
+        shard, spec = self._opened(), self._read_spec()  # another process may have added some before the lock was ours
         with self._mapped_errors():
             segments = sum(1 for _ in (self._folder / "shard" / "segments").iterdir())
             self._require_room(segments * index_bytes(indexes))
@@ -319,6 +323,7 @@ class EdgeStore:
         with self._lock, self._mapped_errors():
             if self._shard is not None:
                 shard, self._shard, self._unflushed = self._shard, None, 0
+                self._spec = None  # others may add indexes meanwhile
                 try:
                     shard.flush()
                 finally:  # on a full disk too: what is not flushed is in the log

@@ -156,6 +156,8 @@ class QdrantStore:
         spec = self.spec()
         self._check_replaced()
         self._index(indexes)
+        if (content := self._blobs.read(SPEC)) is not None:  # others may have added some
+            spec = load_spec(content)
         self._write_spec(replace(spec, indexes={**spec.indexes, **indexes}))
 
     def upsert(self, points: Points) -> None:
