@@ -48,7 +48,8 @@ _WRITE_AMPLIFICATION = 4  # a point is in the log and in the segment, and its pa
 
 def collection_names(location: str) -> list[str]:
     """List the collections in the folder, sorted; none when there is no such folder."""
-    return sorted(home.name for home in Path(location).glob("[!.]*") if (current(home) / "blobs" / SPEC).is_file())
+    homes = (home for home in Path(location).glob("[!.]*") if home.is_dir())
+    return sorted(home.name for home in homes if (current(home) / "blobs" / SPEC).is_file())
 
 
 class EdgeStore:

@@ -222,6 +222,16 @@ def test_location_that_is_a_file_is_an_error(disk: Path) -> None:
         open_store(str(disk / "file"), "photos").create(SPEC)
 
 
+def test_files_beside_the_collections_are_passed_over(disk: Path) -> None:
+    store = open_store(str(disk), "photos")
+    store.create(SPEC)
+    store.close()
+    (disk / "README.txt").write_text("what is in here")
+    assert list_collections(str(disk)) == ["photos"]
+    with pytest.raises(CollectionNotFoundError, match="there are: photos"):
+        open_store(str(disk), "nothing").count()
+
+
 def test_another_process_holds_the_lock_until_it_ends(disk: Path) -> None:
     location = str(disk / "photos.t2c")
     store = open_store(location, "photos")
