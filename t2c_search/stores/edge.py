@@ -43,6 +43,9 @@ FLUSH_BYTES = 8 << 20
 The log is replayed from the last one at opening, and the payload indexes hold in memory what they have not flushed:
 6 MiB for 16 of this at 512 dimensions, and twice that while flushing. A flush waits for the disk, however little there is.
 """
+_CHANGE_BYTES = (
+    1 << 10
+)  # what a changed payload or a deleted point takes in memory until the next flush, beside its content
 _WRITE_AMPLIFICATION = 4  # a point is in the log and in the segment, and its payload in the indexes too
 
 
@@ -207,27 +210,34 @@ class EdgeStore:
                 for row, point_id in enumerate(points.ids)
             ]
             shard.update(edge.UpdateOperation.upsert_points(batch))
-            self._unflushed += size
-            if self._unflushed >= FLUSH_BYTES:
-                self.flush()
-                if not self._searched:  # else this process wants the vectors in memory
-                    page_out(self._folder / "shard")
+            self._written(size)
 
     def set_payload(self, ids: Sequence[str], payloads: Sequence[Payload]) -> None:
         """Replace the payloads of those points that exist, leaving their vectors."""
         shard = self._opened()
+        size = sum(payload_sizes(ids, payloads))
         with self._mapped_errors():
-            self._require_room(sum(payload_sizes(ids, payloads)) * _WRITE_AMPLIFICATION)
+            self._require_room(size * _WRITE_AMPLIFICATION)
             known = {str(record.id) for record in shard.retrieve(list(ids), False, False)}
             for point_id, payload in zip(ids, payloads, strict=True):
                 if point_id in known:
                     shard.update(edge.UpdateOperation.overwrite_payload([point_id], payload))
+            self._written(size + len(known) * _CHANGE_BYTES)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove points; unknown ids are passed over."""
         shard = self._opened()
         with self._mapped_errors():
             shard.update(edge.UpdateOperation.delete_points(list(ids)))
+            self._written(len(ids) * _CHANGE_BYTES)
+
+    def _written(self, size: int) -> None:
+        """Count what was written; once it is much, flush it and give its memory back."""
+        self._unflushed += size
+        if self._unflushed >= FLUSH_BYTES:
+            self.flush()
+            if not self._searched:  # else this process wants the vectors in memory
+                page_out(self._folder / "shard")
 
     def fetch(self, ids: Sequence[str], *, vectors: tuple[str, ...] = (), payload: bool = True) -> Points:
         """Return the points that exist, in the order asked for."""

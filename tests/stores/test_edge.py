@@ -409,6 +409,26 @@ def test_log_is_cut_while_writing(disk: Path, monkeypatch: pytest.MonkeyPatch) -
     store.close()
 
 
+def test_changed_payloads_and_deletions_are_flushed_too(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paged_out: list[Path] = []
+    monkeypatch.setattr(edge, "FLUSH_BYTES", 1 << 18)
+    monkeypatch.setattr(edge, "page_out", paged_out.append)
+    store = open_store(str(disk), "photos")
+    store.create(SPEC)
+    points = make_points()
+    store.upsert(points)
+    assert paged_out == []
+    logs = set()
+    for _ in range(4):  # of a log file's size each
+        store.set_payload(points.ids, [{**payload, "notes": "x" * 120_000} for payload in points.payloads])
+        logs.add(len(list((disk / "photos" / "shard" / "wal").glob("closed-*"))))
+    assert max(logs) <= 1
+    assert len(paged_out) == 4
+    store.delete(points.ids)
+    assert len(paged_out) == 5
+    store.close()
+
+
 def test_search_in_a_collection_without_a_graph_is_a_scan(disk: Path) -> None:
     store = open_store(str(disk), "photos")
     store.create(SPEC)
