@@ -43,11 +43,13 @@ def as_fields(given: Mapping[str, Any], remarks: Remarks, origin: str) -> Payloa
     captions = [text for name in _CAPTION_COLUMNS for text in _texts(given.get(name))]
     fields: Payload = {CAPTIONS: list(dict.fromkeys(captions))} if captions else {}
     for field, value in given.items():
-        if field in MEASURED:
+        if field.partition(".")[0] in MEASURED:
             remarks.add(f"field {field!r} passed over: the image file itself gives it", origin)
+        elif field.startswith(f"{CAPTIONS}."):
+            remarks.add(f"field {field!r} passed over: {CAPTIONS!r} are texts, in which nothing else lies", origin)
         elif _is_vector(value):
             remarks.add(f"field {field!r} passed over: it holds vectors or bytes, not something to filter by", origin)
-        elif _is_deep(value):
+        elif _is_deep(value, _MAX_LEVELS - field.count(".")):
             remarks.add(f"field {field!r} passed over: it is nested more than {_MAX_LEVELS} levels deep", origin)
         elif field and field not in _CAPTION_COLUMNS and (clean := _clean(value)) is not None:
             fields[_clean(field)] = clean
@@ -184,9 +186,13 @@ def _is_vector(value: Any) -> bool:
     )
 
 
-def _is_deep(value: Any, levels: int = _MAX_LEVELS) -> bool:
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return levels < 0 or any(_is_deep(item, levels - 1) for item in items)
+def _is_deep(value: Any, levels: int) -> bool:
+    """Tell whether objects and lists lie more than so many levels in each other; a dot in a name is one, too."""
+    if levels < 0:
+        return True
+    if isinstance(value, dict):
+        return any(_is_deep(item, levels - 1 - str(key).count(".")) for key, item in value.items())
+    return isinstance(value, list | tuple) and any(_is_deep(item, levels - 1) for item in value)
 
 
 def _clean(value: Any) -> Any:

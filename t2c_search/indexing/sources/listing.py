@@ -9,7 +9,7 @@ from pathlib import Path
 
 from t2c_search.errors import T2CError, UsageError
 from t2c_search.indexing.annotations import CaptionTable
-from t2c_search.indexing.fields import typed
+from t2c_search.indexing.fields import nested, typed
 from t2c_search.indexing.places import UNKNOWN_SIZE, Stat, is_remote, stat
 from t2c_search.indexing.remarks import Remarks
 from t2c_search.indexing.report import NoProgress, Progress
@@ -116,7 +116,7 @@ def _described(
 ) -> Iterator[ImageInput]:
     """Yield what is listed, with what the table of captions adds."""
     for path, size, mtime_ns, fields in listed:
-        written = fields | table.fields(path) if table is not None else fields
+        written = nested(fields | table.fields(path) if table is not None else fields, path, listing.remarks)
         yield ImageInput(path, size, mtime_ns, typed(written, types, path, listing.remarks))
 
 
