@@ -76,10 +76,7 @@ def open_collection(
         dtype or settings.dtype,
         settings.compile if compile is None else compile,
     )
-    key = settings.qdrant_api_key
-    opened = open_store(
-        store or settings.store, name or settings.collection, api_key=key.get_secret_value() if key else None
-    )
+    opened = open_store(store or settings.store, name or settings.collection, api_key=settings.api_key)
     try:
         return Collection(opened, choice)
     except BaseException:

@@ -73,11 +73,11 @@ def search(
     Examples:
       t2c search "a dog running through the snow" -n 8 --sheet dogs.png
       t2c search '"a dog" AND "on grass" AND NOT "a person" AND width >= 1024'
-      t2c search '("sunset" >= 2sd OR "night sky" top 1%) AND camera = "X100"'
+      t2c search '("sunset" >= 2sd OR "night sky" top 1%) AND camera ~ "X100V"'
       t2c search '"sunny" OVER "cloudy" AND taken >= 2023-01-01' --explain-plan
       t2c search '@beach AND NOT "a person" >= 0.25' --format csv -o beaches.csv
       t2c search 'like("3f0c...")' --where 'width >= 1024' --max-seconds 0.5
-      t2c search --image cat.jpg --where 'camera = "X100"' --paths | xargs open
+      t2c search --image cat.jpg --where 'camera ~ "X100V"' --paths | xargs open
     """
     from t2c_search.collection import open_collection
 
@@ -174,6 +174,8 @@ def count(
     """
     from t2c_search.collection import open_collection
 
+    if approx and explain_plan:
+        raise UsageError("--approx reads a sample and searches nothing: leave out --explain-plan, or --approx")
     with open_collection(collection, store, text=text, device=device) as images:
         counted = images.count(query, where=where, approx=approx)
     if json:

@@ -167,7 +167,8 @@ class TreeReader:
         token = _tokens(tree)[0]
         field = _unescaped(token) if token[0] == "`" else str(token)
         if self.fields is not None and not is_known(field, self.fields):
-            raise Misread(unknown_field(field, self.fields), _at(tree))
+            hint = f'; a text stands in quotes: "{field}"' if self.meanings else ""
+            raise Misread(unknown_field(field, self.fields) + hint, _at(tree))
         return field
 
     def _equals(self, tree: _Branch) -> Condition:

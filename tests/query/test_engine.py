@@ -165,6 +165,21 @@ def test_images_deleted_while_they_are_mined_are_left_out(tmp_path):
     store.close()
 
 
+def test_facets_of_equal_counts_stand_in_order_of_value(world):
+    listed = world.engine.facets("width EXISTS", "width", limit=200)
+    assert listed == sorted(listed, key=lambda entry: (-entry[1], entry[0])) and len(listed) == 100
+
+
+def test_fewer_candidates_than_branches_still_find_something(world):
+    result = world.engine.search('"dog" OR "cat" OR "snow"', 1, exact=True, max_candidates=1)
+    assert len(result) == 1 and result.plan.candidates <= 2 and result.certificate.kind == "none"
+
+
+def test_an_empty_wording_is_refused(world):
+    with pytest.raises(UsageError, match="one of the texts for the concept is empty"):
+        world.engine.concepts.worded(["a dog", " "])
+
+
 def test_texts_that_join_in_a_sentence_are_not_taken_for_their_sum(world):
     plain = world.engine.search('"dog" AND "snow"', 5)
     with_sum = world.engine.search('"dog" AND "snow" AND ("dog" + "snow") >= -9sd', 5)

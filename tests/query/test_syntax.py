@@ -312,3 +312,15 @@ def test_a_comment_begins_with_a_word():
 def test_taken_takes_dates_only(expression):
     with pytest.raises(ExpressionError, match="^a date such as 2023-05-31 is needed here"):
         parse(expression, fields=FIELDS)
+
+
+def test_a_filter_is_read_from_its_own_json():
+    for where in (AllOf(parts=(Equals(field="width", value=3),)), NotFilter(part=Exists(field="tags"))):
+        assert parse_filter(where.model_dump_json(), fields=FIELDS) == where
+    with pytest.raises(ExpressionError, match="no payload field colour"):
+        parse_filter(AllOf(parts=(Exists(field="colour"),)).model_dump_json(), fields=FIELDS)
+
+
+def test_an_unquoted_text_with_a_threshold_is_told_to_stand_in_quotes():
+    with pytest.raises(ExpressionError, match='no payload field dog; .*; a text stands in quotes: "dog"'):
+        parse("dog >= 0.27", fields=FIELDS)
