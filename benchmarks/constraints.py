@@ -6,8 +6,9 @@ Ranking: mean average precision over the test split of Flickr8k captions, releva
 the same vectors: the weighted vector sum and difference of Marqo and rclip, intersecting two top-N lists, and the whole
 sentence, "without" included, to the text encoder. Thresholds: F1 of ``mine`` at the default threshold, after 20 marked
 photos, and at each concept's own best threshold. The 20 are what a user marks who goes through the hits with large steps:
-one every so many from the top to the middle of the ranking, each told yes or no as it comes. All three are judged on the
-other photos alone, so that nothing is found for having been marked; the mean over five places to start from is told.
+one every so many from the top to the middle of the ranking, each told yes or no as it comes. ``mine`` is judged on the whole
+collection, and beside it on the photos that were not marked, where nothing is found for having been marked; the mean over
+five places to start from is told.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ LEAST_EXCLUDED = 5  # photos that a NOT must take away, or it asks nothing
 TOP_N = 100  # of the lists that are intersected
 FREQUENT = 20  # texts, the most frequent ones, whose thresholds are judged
 MARKED, MARKINGS = 20, 5  # images marked, and how often anew
-F1_COLUMNS = ("default", "marked", "best")
+F1_COLUMNS = ("default", "marked", "best", "default, unmarked", "marked, unmarked", "best, unmarked")
 DEFAULT_BAR, MARKED_BAR = 0.85, 0.95  # of each concept's own best F1
 
 Question = tuple[tuple[str, ...], tuple[str, ...]]
@@ -171,14 +172,16 @@ def markings(order: Order) -> list[Order]:
 
 
 def _judge(bench: Bench, text: str, order: Order, mined: NDArray[np.bool_], marked: Order) -> dict[str, float]:
-    """F1 on the images that were not marked."""
+    """F1 on all images, and on those that were not marked."""
     relevant = bench.shown[text]
     taught = _taught(bench, text, marked[relevant[marked]], marked[~relevant[marked]])
     found = _mined(bench, bench.engine_with({"it": taught}), "@it")
-    others = ~np.isin(np.arange(len(order)), marked)
-    hits = np.cumsum(relevant[order[others[order]]])
-    best = (2 * hits / (np.arange(1, len(hits) + 1) + hits[-1])).max()
-    figures = f1(mined[others], relevant[others]), f1(found[others], relevant[others]), float(best)
+    everything = np.ones(len(order), bool)
+    figures = []
+    for judged in (everything, ~np.isin(np.arange(len(order)), marked)):
+        hits = np.cumsum(relevant[order[judged[order]]])
+        best = (2 * hits / (np.arange(1, len(hits) + 1) + hits[-1])).max()
+        figures += [f1(mined[judged], relevant[judged]), f1(found[judged], relevant[judged]), float(best)]
     return dict(zip(F1_COLUMNS, figures, strict=True))
 
 
@@ -196,7 +199,9 @@ def _mined(bench: Bench, engine: Engine, expression: str) -> NDArray[np.bool_]:
 def with_mean(judged: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Add the mean of the F1 columns, and what share of the best they are."""
     means = {column: float(np.mean([row[column] for row in judged.values()])) for column in F1_COLUMNS}
-    return judged | {"mean": means, "of the best": {column: mean / means["best"] for column, mean in means.items()}}
+    bests = {column: means[f"best{column.removeprefix(column.split(',')[0])}"] for column in F1_COLUMNS}
+    shares = {column: mean / bests[column] for column, mean in means.items()}
+    return judged | {"mean": means, "of the best": shares}
 
 
 def f1_bars(world: str, judged: dict[str, dict[str, Any]]) -> list[Bar]:

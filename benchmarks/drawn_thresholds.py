@@ -3,7 +3,7 @@
     python -m benchmarks.drawn_thresholds [--quick] [--json]
 
 The texts are the 20 that most scenes answer, of shapes, backgrounds, and colours with shapes, through the mini CLIP. How the
-20 are marked, and that they are not judged, is told in ``benchmarks.constraints``.
+20 are marked, and on what all are judged, is told in ``benchmarks.constraints``.
 """
 
 from __future__ import annotations

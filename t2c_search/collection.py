@@ -40,7 +40,7 @@ from t2c_search.search_index import build_search_index, is_scanned
 from t2c_search.settings import Device, Dtype, load_settings
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import FieldType, Quantization, VectorStore
-from t2c_search.types import Count, FloatArray, Hit, SearchResult
+from t2c_search.types import Count, FloatArray, Mined, SearchResult
 from t2c_search.updating import bring_in_line, on_ray
 
 if TYPE_CHECKING:
@@ -76,10 +76,7 @@ def open_collection(
         dtype or settings.dtype,
         settings.compile if compile is None else compile,
     )
-    key = settings.qdrant_api_key
-    opened = open_store(
-        store or settings.store, name or settings.collection, api_key=key.get_secret_value() if key else None
-    )
+    opened = open_store(store or settings.store, name or settings.collection, api_key=settings.api_key)
     try:
         return Collection(opened, choice)
     except BaseException:
@@ -164,7 +161,7 @@ class Collection:
         named = [str(source) for source in sources]
         with clock.measure(LIST):
             listed = list_images if allow_empty else require_images
-            inputs = listed(named, captions=captions, every=every, types=types)
+            inputs = listed(named, captions=captions, every=every, types=types, progress=progress)
             roots = absolute_roots(named) if sync else []
         if self.card is not None:
             refuse_emptied(self.store, roots, inputs)
@@ -337,10 +334,11 @@ class Collection:
             max_seconds=max_seconds,
         )
 
-    def mine(self, query: Expression, *, where: str | Filter | None = None) -> Iterator[Hit]:
-        """Yield every image that satisfies the constraints, in ascending order of id, in memory that stays constant.
+    def mine(self, query: Expression, *, where: str | Filter | None = None) -> Mined:
+        """Find every image that satisfies the constraints, in ascending order of id, in memory that stays constant.
 
-        A bare text holds for what lies above the default threshold. Raises ExpressionError as ``search`` does.
+        An iterator of hits, with the ``plan`` that finds them. A bare text holds for what lies above the default threshold.
+        Raises ExpressionError as ``search`` does.
         """
         return self.engine.mine(query, where=where)
 

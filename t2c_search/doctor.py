@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from t2c_search.errors import StoreError, StoreLockedError
+from t2c_search.settings import load_settings
 from t2c_search.stores import MEMORY, list_collections, open_store
 
 _LOW_DISK_BYTES = 2 << 30  # a million 512-d vectors with their index take about 4 GiB
@@ -107,6 +108,9 @@ def _disk(store: str) -> Iterator[Finding]:
         return
     folder = Path(store).expanduser().absolute()
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not existing.is_dir():
+        yield Finding("disk", "problem", f"{existing} is a file", "choose a folder as --store, there already or not")
+        return
     if not os.access(existing, os.W_OK):
         yield Finding(
             "disk", "problem", f"{existing} cannot be written", "choose another --store, or change its permissions"
@@ -123,10 +127,11 @@ def _disk(store: str) -> Iterator[Finding]:
 
 
 def _store(store: str) -> Iterator[Finding]:
+    key = load_settings().api_key
     try:
-        names = list_collections(store)
+        names = list_collections(store, api_key=key)
         for name in names:
-            opened = open_store(store, name)
+            opened = open_store(store, name, api_key=key)
             try:
                 opened.count()
             finally:

@@ -92,7 +92,7 @@ def fit(
         dtype or settings.dtype,
         settings.compile if compile is None else compile,
     )
-    inputs = require_images(images)
+    inputs = require_images(images, progress=progress)
     clip_model, backbone_model = choice.load_pair(settings)
     if backbone_model is clip_model:
         raise UsageError(f"{backbone!r} is the CLIP model itself: its vectors need no aligner")

@@ -73,6 +73,8 @@ def make(
     or AlignmentError for an aligner that cannot be used or fitted, CollectionFormatError where something stands that is no
     collection of ours, StoreError where another process makes one at this moment.
     """
+    if progress is not None:
+        progress.start(None, "loading the models")
     with clock.measure(LOAD):
         clip, backbone = choice.load_pair(load_settings())
     card = CollectionCard(

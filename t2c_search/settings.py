@@ -35,6 +35,11 @@ class Settings(BaseSettings):
     fit_pairs: int = Field(5_000, ge=20, description="Images through both models to fit an aligner.")
     qdrant_api_key: SecretStr | None = Field(None, description="Key of a Qdrant server.")
 
+    @property
+    def api_key(self) -> str | None:
+        """The key of a Qdrant server in plain text."""
+        return self.qdrant_api_key.get_secret_value() if self.qdrant_api_key else None
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -55,6 +60,9 @@ def load_settings() -> Settings:
     except ValidationError as exc:
         first = exc.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(Settings.model_fields)
+            raise UsageError(f"t2c.toml sets {name!r}, which is no setting; there are: {known}") from exc
         raise UsageError(
             f"setting {name!r} (variable T2C_{name.upper()} or key {name} of t2c.toml) cannot be used: {first['msg']}, "
             f"got {first.get('input')!r}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -134,11 +134,34 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedBranch:
-    """How one alternative of an expression was found: by searches for a direction, or by a scan of what matches."""
+class PlannedConstraint:
+    """A constraint, and the cosine and z-score at which it holds; None where it excludes nothing.
 
-    constraints: tuple[str, ...]
+    ``interval`` is the 95 % one of that cosine, where a share of the collection (top p%) was estimated from its sample.
+    """
+
+    constraint: str
+    cosine: float | None = None
+    z: float | None = None
+    interval: tuple[float, float] | None = None
+
+    def __str__(self) -> str:
+        if self.cosine is None:
+            return f"{self.constraint}: ranks"
+        between = f", 95 % interval {self.interval[0]:.4f} to {self.interval[1]:.4f}" if self.interval else ""
+        return f"{self.constraint}: cosine {self.cosine:.4f} ({self.z:.2f} sd{between})"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBranch:
+    """How one alternative of an expression was found: by searches for a direction, or by a scan of what matches.
+
+    ``direction`` is the last one searched for: weights of z-scores, their sum of unit variance in the collection.
+    """
+
+    constraints: tuple[PlannedConstraint, ...]
     ranked_by: tuple[str, ...]
+    direction: Mapping[str, float]
     where: str | None
     path: Literal["search", "scan"]
     rounds: int
@@ -155,14 +178,25 @@ class Plan:
     seconds: Mapping[str, float]
 
     def __str__(self) -> str:
-        lines = [f"{len(self.branches)} branch(es), {self.candidates} candidates in {self.rounds} round(s)"]
+        if not self.branches:
+            return "nothing to search: the conditions of every alternative exclude each other"
+        lines = [f"{_number(len(self.branches), 'branch', 'branches')}, {_effort(self)}"]
         for number, branch in enumerate(self.branches, 1):
-            lines.append(f"  {number}. {branch.path}, {branch.candidates} candidates, {branch.rounds} round(s)")
+            lines.append(f"  {number}. {branch.path}, {_effort(branch)}")
             lines += [f"       where   {branch.where}"] if branch.where else []
             lines += [f"       literal {constraint}" for constraint in branch.constraints]
             lines += [f"       rank by {term}" for term in branch.ranked_by]
+            lines += [f"       toward  {weight:+.3f} z({name})" for name, weight in branch.direction.items()]
         steps = ", ".join(f"{step} {1000 * seconds:.1f} ms" for step, seconds in self.seconds.items())
         return "\n".join([*lines, f"  {steps}"])
+
+
+def _effort(part: Plan | PlannedBranch) -> str:
+    return f"{_number(part.candidates, 'candidate', 'candidates')} in {_number(part.rounds, 'round', 'rounds')}"
+
+
+def _number(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +216,21 @@ class SearchResult(Sequence[Hit]):
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
+
+
+class Mined(Iterator[Hit]):
+    """Images that match, as they are found; ``plan`` says how, of all of them once the last one was taken."""
+
+    def __init__(self, hits: Iterator[Hit], describe: Callable[[], Plan]) -> None:
+        self._hits, self._describe = hits, describe
+
+    def __next__(self) -> Hit:
+        return next(self._hits)
+
+    @property
+    def plan(self) -> Plan:
+        """What ran so far."""
+        return self._describe()
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,22 +130,26 @@ def test_a_collection_without_aligner_refuses_a_backbone(folder: Path, ids: dict
 
 
 @pytest.mark.parametrize("engine", ["embedded", "server", "memory"])
-def test_a_field_gets_a_type_and_an_index_later_but_no_other_type(folder: Path, tmp_path: Path, engine: str) -> None:
+@pytest.mark.parametrize("field", ["price", "meta.price"])
+def test_a_field_gets_a_type_and_an_index_later_but_no_other_type(
+    folder: Path, tmp_path: Path, engine: str, field: str
+) -> None:
     prices = "".join(f"{number}.png,noise,{number}.5\n" for number in range(IMAGES))
-    (tmp_path / "prices.csv").write_text(f"image,caption,price\n{prices}")
+    (tmp_path / "prices.csv").write_text(f"image,caption,{field}\n{prices}")
     table = {"captions": tmp_path / "prices.csv"}
     with ExitStack() as stack:
         location = {"embedded": str(tmp_path / "s.t2c"), "memory": ":memory:"}.get(engine)
         location = location or stack.enter_context(QdrantStub()).url
         photos = stack.enter_context(open_collection("photos", location, clip="mini", backbone="mini"))
         photos.index([folder / "images"], **table)
-        assert photos.count("price >= 20").count == 0  # it is text
-        report = photos.index([folder / "images"], fields={"price": "float"}, **table)
+        assert photos.count(f"{field} >= 20").count == 0  # it is text
+        report = photos.index([folder / "images"], fields={field: "float"}, **table)
         assert (report.updated, report.indexed) == (IMAGES, 0)
-        assert photos.count("price >= 20").count == IMAGES - 20
-        assert photos.store.spec().indexes["price"] == "float"
-        with pytest.raises(UsageError, match="field 'price' of collection 'photos' is of type float, not integer"):
-            photos.index([folder / "images"], fields={"price": "integer"}, **table)
+        assert photos.count(f"{field} >= 20").count == IMAGES - 20
+        assert (7.5, 1) in photos.facets(field, limit=IMAGES)
+        assert photos.store.spec().indexes[field] == "float"
+        with pytest.raises(UsageError, match=f"field '{field}' of collection 'photos' is of type float, not integer"):
+            photos.index([folder / "images"], fields={field: "integer"}, **table)
         assert photos.index([folder / "images"], **table).unchanged == IMAGES  # the type stays
 
 

@@ -50,5 +50,6 @@ def root(
       t2c index ~/Pictures          index a folder, once
       t2c search "a dog on a beach" search it, ever after
 
-    Every option is also an environment variable (T2C_STORE for --store) and a key of ./t2c.toml.
+    Defaults for --collection, --store, --clip, --backbone, --device, --dtype, --batch-size and --workers can stand in
+    environment variables (T2C_STORE for --store) or in ./t2c.toml.
     """

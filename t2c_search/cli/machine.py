@@ -34,7 +34,7 @@ def info(
     from t2c_search.stores import list_collections
 
     if collection is None:
-        names = list_collections(store)
+        names = list_collections(store, api_key=SETTINGS.api_key)
         if json:
             print_json({"store": store, "collections": names})
         else:

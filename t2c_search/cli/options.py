@@ -1,4 +1,4 @@
-"""Options that several commands share; their defaults are the settings', so every flag is also a T2C_ variable."""
+"""Options that several commands share; their defaults are the settings', where there is one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Workers = Annotated[
 ]
 Limit = Annotated[int, typer.Option("-n", "--limit", min=1, help="How many hits.")]
 Where = Annotated[
-    str | None, typer.Option("--where", help="Filter on the payload, e.g. 'width >= 1024 AND camera = \"X100\"'.")
+    str | None, typer.Option("--where", help="Filter on the payload, e.g. 'width >= 1024 AND camera ~ \"X100V\"'.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
 ExplainPlan = Annotated[bool, typer.Option("--explain-plan", help="Show how the answer was found.")]

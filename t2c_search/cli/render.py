@@ -80,7 +80,9 @@ class _Bar:
         self._failed = 0
 
     def start(self, total: int | None, stage: str) -> None:
-        """Begin a stage's bar."""
+        """Begin a stage's bar; one without an end is over by now."""
+        if self._task is not None and (last := self._bars.tasks[-1]).total is None:
+            self._bars.update(self._task, total=last.completed, visible=last.completed > 0)
         self._failed = 0
         self._task = self._bars.add_task(stage, total=total, failed="")
 

@@ -73,11 +73,11 @@ def search(
     Examples:
       t2c search "a dog running through the snow" -n 8 --sheet dogs.png
       t2c search '"a dog" AND "on grass" AND NOT "a person" AND width >= 1024'
-      t2c search '("sunset" >= 2sd OR "night sky" top 1%) AND camera = "X100"'
+      t2c search '("sunset" >= 2sd OR "night sky" top 1%) AND camera ~ "X100V"'
       t2c search '"sunny" OVER "cloudy" AND taken >= 2023-01-01' --explain-plan
       t2c search '@beach AND NOT "a person" >= 0.25' --format csv -o beaches.csv
       t2c search 'like("3f0c...")' --where 'width >= 1024' --max-seconds 0.5
-      t2c search --image cat.jpg --where 'camera = "X100"' --paths | xargs open
+      t2c search --image cat.jpg --where 'camera ~ "X100V"' --paths | xargs open
     """
     from t2c_search.collection import open_collection
 
@@ -121,6 +121,7 @@ def mine(
     collection: options.CollectionName = SETTINGS.collection,
     store: options.StoreLocation = SETTINGS.store,
     where: options.Where = None,
+    explain_plan: options.ExplainPlan = False,
     format: options.FormatName = None,
     output: options.Output = None,
     json: options.Json = False,
@@ -146,9 +147,10 @@ def mine(
         expression = images.expression(query, where=where)
         hits = images.mine(query, where=where)
         if json:
-            write_json(begun(hits), expression, sys.stdout.buffer, lambda: _mined_json(started))
+            write_json(begun(hits), expression, sys.stdout.buffer, lambda: _mined_json(hits.plan, started))
         else:
             _write(hits, expression, form or "paths", output)
+            _show_plan(hits.plan if explain_plan else None, err)
 
 
 @app.command()
@@ -172,6 +174,8 @@ def count(
     """
     from t2c_search.collection import open_collection
 
+    if approx and explain_plan:
+        raise UsageError("--approx reads a sample and searches nothing: leave out --explain-plan, or --approx")
     with open_collection(collection, store, text=text, device=device) as images:
         counted = images.count(query, where=where, approx=approx)
     if json:
@@ -255,11 +259,12 @@ def _result_json(result: SearchResult, expression: str) -> dict[str, Any]:
     }
 
 
-def _mined_json(started: float) -> dict[str, Any]:
+def _mined_json(plan: Plan, started: float) -> dict[str, Any]:
     """What ``mine --json`` tells after the hits: they are all there are, whatever the plan."""
     from t2c_search.types import Certificate
 
-    return {"certificate": asdict(Certificate("exact")), "seconds": round(perf_counter() - started, 4)}
+    seconds = round(perf_counter() - started, 4)
+    return {"certificate": asdict(Certificate("exact")), "plan": asdict(plan), "seconds": seconds}
 
 
 def _show_hits(result: SearchResult) -> None:

@@ -45,6 +45,11 @@ def folder_aside(folder: Path) -> Iterator[Path]:
     with _refusals(folder):
         made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
+        if (folder / _ASIDE).exists():
+            raise UsageError(
+                f"folder {str(folder)!r} holds {_ASIDE}, of an export that is under way or was interrupted: remove it, or "
+                "name another folder"
+            )
         if any(folder.iterdir()):
             raise UsageError(
                 f"folder {str(folder)!r} is not empty: name a new one, so that two results are never mixed"

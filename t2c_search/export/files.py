@@ -23,6 +23,7 @@ from t2c_search.indexing.metadata import MEMBER
 from t2c_search.indexing.sources import SUFFIXES, is_file, read_image
 from t2c_search.types import Failure, Hit
 
+_NAME_BYTES = 240  # of 255
 _PARQUET_ROWS = 4096  # rows a row group: a few MB with their payloads
 
 Writer = Callable[[Iterable[Hit], str, BinaryIO], int]
@@ -95,8 +96,10 @@ def write_fiftyone(hits: Iterable[Hit], expression: str, target: BinaryIO) -> in
     """
 
     def sample(hit: Hit) -> dict[str, Any]:
-        fields = {name: value for name, value in hit.payload.items() if name not in ("path", "tags")}
-        return {"filepath": hit.path, "tags": [expression], **fields, "t2c": _judgement(hit, expression)}
+        fields = {name: value for name, value in hit.payload.items() if name != "path"}
+        tags = fields.get("tags", [])
+        own = {"filepath": hit.path, "tags": [*(tags if isinstance(tags, list) else [tags]), expression]}
+        return {**fields, **own, "t2c": _judgement(hit, expression)}
 
     return _write_array({}, "samples", map(sample, hits), target)
 
@@ -171,7 +174,7 @@ def write_folder(
     def placed(aside: Path) -> Iterator[Hit]:
         for hit in hits:
             try:
-                _place(hit, aside / f"{hit.rank:06d}_{Path(hit.path).name}", copy)
+                _place(hit, aside / _short(f"{hit.rank:06d}_{Path(hit.path).name}"), copy)
             except ImageError as exc:
                 if failures is None:
                     raise
@@ -181,6 +184,13 @@ def write_folder(
 
     with folder_aside(folder) as aside, (aside / "hits.jsonl").open("wb") as listing:
         return write_jsonl(placed(aside), expression, listing)
+
+
+def _short(name: str) -> str:
+    """Cut a file's name to what file systems take, less room for an ending, and keep that of an image."""
+    suffix = Path(name).suffix
+    suffix = suffix if suffix.lower() in SUFFIXES else ""
+    return name.removesuffix(suffix).encode()[: _NAME_BYTES - len(suffix)].decode(errors="ignore") + suffix
 
 
 def _place(hit: Hit, place: Path, copy: bool) -> None:

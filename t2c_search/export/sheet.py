@@ -17,6 +17,7 @@ _TILE = 240  # pixels, side of a thumbnail's square
 _GAP = 16
 _LABEL = 40
 _TITLE = 56
+_MOST_PIXELS = {"WEBP": 16_383, "JPEG": 65_500, "GIF": 65_535}
 _PAPER, _INK, _GREY, _FRAME = "#ffffff", "#16181d", "#6a7080", "#eceef2"
 
 
@@ -24,7 +25,7 @@ def write_sheet(hits: Sequence[Hit], title: str, path: Path, *, columns: int = 4
     """Write the hits' thumbnails, in order of rank under ``title``, to an image file in the format of its suffix.
 
     A hit that cannot be read any more shows an empty frame that says so. Raises UsageError for a suffix that names no image
-    format, and for a place that cannot be written.
+    format, for more hits than the format has room for, and for a place that cannot be written.
     """
     format = Image.registered_extensions().get(path.suffix.lower(), "")
     if format not in Image.SAVE:
@@ -43,6 +44,12 @@ def write_sheet(hits: Sequence[Hit], title: str, path: Path, *, columns: int = 4
             _TITLE + place // columns * (_TILE + _LABEL + _GAP),
         )
         _draw_hit(sheet, draw, hit, corner)
+    most = _MOST_PIXELS.get(format, sheet.height)
+    if sheet.height > most:
+        raise UsageError(
+            f"a contact sheet of {len(hits)} hits is {sheet.height} pixels high, more than {path.suffix} holds ({most}): "
+            "write a .png, or ask for fewer hits"
+        )
     with file_aside(path) as target:
         sheet.save(target, format)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from t2c_search.indexing.decode import open_local
 from t2c_search.indexing.metadata import CAPTIONS, MEASURED, MEMBER
+from t2c_search.indexing.places import is_remote
 from t2c_search.indexing.remarks import Remarks
 from t2c_search.indexing.tables import image_column, read_rows
 from t2c_search.types import Payload
@@ -29,21 +30,27 @@ SIDECAR_SUFFIXES = (".txt", ".json")
 INT64 = range(-(2**63), 2**63)
 """Integers that stores can hold."""
 _CAPTION_COLUMNS = ("caption", CAPTIONS)
+_MAX_LEVELS = 32  # of objects and lists in each other; each costs those who pass fields on a call within a call
 _MAX_NUMBERS = 64  # a longer list of numbers is a vector, not something to filter by
 
 
 def as_fields(given: Mapping[str, Any], remarks: Remarks, origin: str) -> Payload:
     """Return what was written about one image as payload fields: texts under ``caption`` or ``captions`` as a list.
 
-    Fields that the image file itself gives, and vectors, are remarked with ``origin`` and passed over.
+    Fields that the image file itself gives, vectors, and what is nested too deep are remarked with ``origin`` and passed
+    over.
     """
     captions = [text for name in _CAPTION_COLUMNS for text in _texts(given.get(name))]
     fields: Payload = {CAPTIONS: list(dict.fromkeys(captions))} if captions else {}
     for field, value in given.items():
-        if field in MEASURED:
+        if field.partition(".")[0] in MEASURED:
             remarks.add(f"field {field!r} passed over: the image file itself gives it", origin)
+        elif field.startswith(f"{CAPTIONS}."):
+            remarks.add(f"field {field!r} passed over: {CAPTIONS!r} are texts, in which nothing else lies", origin)
         elif _is_vector(value):
             remarks.add(f"field {field!r} passed over: it holds vectors or bytes, not something to filter by", origin)
+        elif _is_deep(value, _MAX_LEVELS - field.count(".")):
+            remarks.add(f"field {field!r} passed over: it is nested more than {_MAX_LEVELS} levels deep", origin)
         elif field and field not in _CAPTION_COLUMNS and (clean := _clean(value)) is not None:
             fields[_clean(field)] = clean
     return fields
@@ -123,7 +130,7 @@ class CaptionTable:
     """A table that says which image has which caption; several rows per image allowed; other columns are fields too.
 
     A CSV with the columns ``image`` and ``caption``, JSON lines, or COCO annotations. ``image`` is a file's name, its
-    absolute path, or the last parts of its path. Raises UsageError when the file cannot be read or lacks a column.
+    absolute path or address, or the last parts of either. Raises UsageError when the file cannot be read or lacks a column.
     """
 
     def __init__(self, path: Path, remarks: Remarks) -> None:
@@ -155,7 +162,9 @@ class CaptionTable:
                 self._remarks.add(f"image in {self._path.name} that is not among the images given", key)
 
     def _key(self, image: str) -> str:
-        """Normalise ``./a.jpg`` to ``a.jpg``, and what points up to an absolute path."""
+        """Normalise ``./a.jpg`` to ``a.jpg``, and what points up to an absolute path; addresses stay as they are."""
+        if is_remote(image):
+            return image
         name = os.path.normpath(image)
         if name.startswith(".."):
             name = os.path.abspath(self._path.parent / name)  # noqa: PTH100 - absolute() would keep ".."
@@ -175,6 +184,15 @@ def _is_vector(value: Any) -> bool:
     return isinstance(value, bytes | bytearray) or (
         isinstance(value, list) and len(value) > _MAX_NUMBERS and isinstance(value[0], int | float)
     )
+
+
+def _is_deep(value: Any, levels: int) -> bool:
+    """Tell whether objects and lists lie more than so many levels in each other; a dot in a name is one, too."""
+    if levels < 0:
+        return True
+    if isinstance(value, dict):
+        return any(_is_deep(item, levels - 1 - str(key).count(".")) for key, item in value.items())
+    return isinstance(value, list | tuple) and any(_is_deep(item, levels - 1) for item in value)
 
 
 def _clean(value: Any) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -18,6 +19,7 @@ from t2c_search.stores.protocol import FieldType, VectorStore
 from t2c_search.types import Payload
 
 _BLOB = "fields"
+_NAMING = "no query can name it; name fields without quotes, with something before and behind each dot: meta.rating"
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -38,8 +40,10 @@ def check_types(types: Mapping[str, Any]) -> dict[str, FieldType]:
     for name, kind in types.items():
         if kind not in get_args(FieldType):
             raise UsageError(f"field {name!r} has the type {kind!r}; types are {', '.join(get_args(FieldType))}")
-        if name in MEASURED or name == CAPTIONS or not name:
+        if name.partition(".")[0] in {*MEASURED, CAPTIONS, ""}:
             raise UsageError(f"the type of field {name!r} is fixed; leave it out")
+        if not _can_be_asked_for(name):
+            raise UsageError(f"field {name!r} cannot have a type: {_NAMING}")
     return cast("dict[str, FieldType]", dict(types))
 
 
@@ -61,17 +65,56 @@ def remember_fields(store: VectorStore, names: Iterable[str]) -> None:
         store.write_blob(_BLOB, json.dumps(sorted(new | known)).encode())
 
 
-def typed(fields: Payload, types: Mapping[str, FieldType], path: str, remarks: Remarks) -> Payload:
-    """Return the fields with values of their types; a value that is none is remarked and left out."""
-    if types.keys().isdisjoint(fields):
-        return fields
+def nested(fields: Payload, path: str, remarks: Remarks) -> Payload:
+    """Return the fields with ``meta.rating`` as ``rating`` in an object ``meta``: as queries read that name.
+
+    Where ``meta`` is a plain value as well, that stays, and the field in it is remarked and passed over. A name that no
+    query can ask for is remarked, and stays as it is.
+    """
     result: Payload = {}
-    for name, value in fields.items():
-        try:
-            result[name] = convert(value, types[name]) if name in types else value
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-            remarks.add(f"field {name!r} left out where its value is not of type {types[name]}", f"{value!r} of {path}")
+    for name in sorted(fields, key=lambda name: name.count(".")):  # what others may lie in comes first
+        value = nested(fields[name], path, remarks) if isinstance(fields[name], dict) else fields[name]
+        if _can_be_asked_for(name):
+            *above, last = name.split(".")
+        else:
+            remarks.add(f"field {name!r} can be shown but not searched by: {_NAMING}", path)
+            above, last = [], name
+        place: Any = result
+        for key in above:
+            place = place.setdefault(key, {}) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place[last] = value
+        else:
+            remarks.add(f"field {name!r} passed over: what it lies in is there too, as a plain value", path)
     return result
+
+
+def _can_be_asked_for(name: str) -> bool:
+    return '"' not in name and all(name.split("."))
+
+
+def typed(fields: Payload, types: Mapping[str, FieldType], path: str, remarks: Remarks) -> Payload:
+    """Return nested fields with values of their types; a value that is none is remarked and left out."""
+    for name, kind in types.items():
+        told = partial(remarks.add, f"field {name!r} left out where its value is not of type {kind}")
+        fields = _typed_at(fields, name.split("."), kind, path, told)
+    return fields
+
+
+def _typed_at(
+    fields: Payload, keys: Sequence[str], kind: FieldType, path: str, refuse: Callable[[str], None]
+) -> Payload:
+    key, *below = keys
+    if key not in fields:
+        return fields
+    value = fields[key]
+    if below:
+        return fields | {key: _typed_at(value, below, kind, path, refuse)} if isinstance(value, dict) else fields
+    try:
+        return fields | {key: convert(value, kind)}
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        refuse(f"{value!r} of {path}")
+        return {name: other for name, other in fields.items() if name != key}
 
 
 def convert(value: Any, kind: FieldType) -> Any:
@@ -83,13 +126,22 @@ def convert(value: Any, kind: FieldType) -> Any:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return _dotted(tomllib.loads(path.read_text("utf-8")))
     except OSError as exc:
         raise UsageError(
             f"{str(path)!r} is neither NAME=TYPE nor a file of such lines that can be read: {exc.strerror}"
         ) from exc
     except ValueError as exc:  # TOMLDecodeError and UnicodeDecodeError among them
         raise UsageError(f'{str(path)!r} is not a TOML file of lines NAME = "TYPE": {exc}') from exc
+
+
+def _dotted(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the lines of a table and of those in it: TOML takes ``meta.rating`` without quotes for one in another."""
+    lines: dict[str, Any] = {}
+    for name, value in table.items():
+        inside = {f"{name}.{key}": kind for key, kind in _dotted(value).items()} if isinstance(value, dict) else None
+        lines |= inside or {name: value}
+    return lines
 
 
 def _integer(value: Any) -> int:

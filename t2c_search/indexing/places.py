@@ -57,6 +57,7 @@ def is_http(address: str) -> bool:
 def absolute(source: str, folder: str | None = None) -> str:
     """Return the address of what a user or a manifest in ``folder`` (default: the current one) names.
 
+    ``~`` is a home folder where a user writes it and there is such a user; else it is the beginning of a name.
     Raises UsageError when a remote file system is unknown or its package is missing.
     """
     if is_http(source):
@@ -68,8 +69,9 @@ def absolute(source: str, folder: str | None = None) -> str:
         return f"{folder.rstrip('/')}/{source}"
     if source.startswith(_FILE):
         source = os.fsdecode(unquote_to_bytes(os.fsencode(source.removeprefix(_FILE))))
-    local = Path(folder or "") / Path(source).expanduser()
-    return Path(os.path.abspath(local)).as_posix()  # noqa: PTH100 - absolute() would keep ".."
+    if folder is None:
+        source = os.path.expanduser(source)  # noqa: PTH111 - Path.expanduser raises for an unknown user
+    return Path(os.path.abspath(Path(folder or "", source))).as_posix()  # noqa: PTH100 - absolute() would keep ".."
 
 
 def file_system(address: str) -> tuple[Any, str]:

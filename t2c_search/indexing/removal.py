@@ -27,7 +27,9 @@ def is_gone(path: str) -> bool:
     file = split_member(path)[0] or path
     try:
         os.lstat(file)
-    except FileNotFoundError:
+    except ValueError:  # no file can have a NUL in its name, though a row of a table can say so
+        return True
+    except (FileNotFoundError, NotADirectoryError):
         return _REPLACED not in file or not _is_stored_name(file)
     except OSError:
         return False
@@ -41,6 +43,8 @@ def _is_stored_name(path: str) -> bool:
         return any(os.fsencode(other.name).decode("utf-8", "replace") == name for other in Path(folder).iterdir())
     except FileNotFoundError:
         return not is_gone(folder)
+    except NotADirectoryError:
+        return False
     except OSError:
         return True
 

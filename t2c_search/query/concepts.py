@@ -22,7 +22,8 @@ FetchVector = Callable[[str], FloatArray | None]
 """A point's id to its unit vector (d,) float32, or None when there is no such point."""
 
 PROMPTS = ("{}", "a {}", "the {}")
-"""A text's direction is the mean over these, so that how it was put matters less (``benchmarks.paraphrase``)."""
+"""A text's direction is the mean over these, which follow from what is left of it without ``_LEAD``: "a dog", "the dog" and
+"dog" mean the same. Against other wordings they help little; several texts for a concept do (``benchmarks.paraphrase``)."""
 JOINERS = (", ", " and ")
 """How texts that must hold together are put into one sentence: commas rank better than most conjunctions."""
 CACHED_TEXTS, CACHED_AXES = 4096, 512
@@ -68,7 +69,12 @@ class Concepts:
         return Directions(self, calibration, self._means([*batches, *map(sentences, joints)]))
 
     def worded(self, wordings: Sequence[str]) -> Array:
-        """Unit direction (d,) float64 of one thing put in several wordings: the mean of theirs, a paraphrase ensemble."""
+        """Unit direction (d,) float64 of one thing put in several wordings: the mean of theirs, a paraphrase ensemble.
+
+        Raises UsageError for an empty one.
+        """
+        if not all(wording.strip() for wording in wordings):
+            raise UsageError("one of the texts for the concept is empty: leave it out, or say what it shows")
         batches = [tuple(self.prompts(wording)) for wording in wordings]
         means = self._means(batches)
         found: Array = np.mean([means[batch] / np.linalg.norm(means[batch]) for batch in batches], axis=0)

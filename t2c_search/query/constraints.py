@@ -173,6 +173,7 @@ for _model in (Contrast, Difference, Term, Sum, Threshold, And, Or, Not):
     _model.model_rebuild()
 
 _ADAPTER: TypeAdapter[Constraint] = TypeAdapter(Constraint)
+_FILTER_ADAPTER: TypeAdapter[Filter] = TypeAdapter(Filter)
 _EVERYTHING = Or(parts=(Exists(field="path"), Not(part=Exists(field="path"))))
 """What an ``AllOf`` without parts asks for."""
 
@@ -194,6 +195,15 @@ def read_tree(content: Any) -> Constraint:
         return _ADAPTER.validate_python(content)
     except ValidationError as exc:
         raise ExpressionError(f"the JSON constraint tree cannot be read: {explain_refusal(exc)}") from exc
+
+
+def read_filter(content: Any) -> Filter | None:
+    """Read a filter's own JSON, which may have an ``AllOf`` or ``AnyOf`` of one part; None where it is another tree."""
+    _check_depth(content)
+    try:
+        return _FILTER_ADAPTER.validate_python(content)
+    except ValidationError:
+        return None
 
 
 def _check_depth(content: Any) -> None:

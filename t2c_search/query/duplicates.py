@@ -63,7 +63,8 @@ def find_duplicates(store: VectorStore, near: float = NEAR) -> list[Group]:
     near_pairs = _compare_all(rows, near) if exhaustive else _ask_nearest(store, row_of, near)
     labels = _connect(len(ids), (pairs for source in (_same(hashes), near_pairs) for pairs in source))
     groups = [_judge(store, [ids[row] for row in members], vector, near) for members in _members(labels)]
-    return sorted(groups, key=lambda group: (-len(group), group[0].path))
+    several = [group for group in groups if len(group) > 1]  # of others all but one were deleted meanwhile
+    return sorted(several, key=lambda group: (-len(group), group[0].path))
 
 
 def _read(store: VectorStore, vector: str, *, with_rows: bool) -> tuple[list[str], list[str], FloatArray]:

@@ -29,7 +29,7 @@ from t2c_search.query.syntax import parse, parse_filter
 from t2c_search.query.topk import Limits, TopK, find_top
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import CLIP, Certificate, Count, FloatArray, Hit, SearchResult
+from t2c_search.types import CLIP, Certificate, Count, FloatArray, Hit, Mined, Points, SearchResult
 
 Expression = str | Mapping[str, Any] | Constraint
 MAX_CANDIDATES = 5000
@@ -106,17 +106,29 @@ class Engine:
         watch.lap("payload")
         return SearchResult(hits, watch.total, self._certificate(top, exact), describe(top.fronts, watch.laps))
 
-    def mine(self, expression: Expression, *, where: str | Filter | None = None) -> Iterator[Hit]:
-        """Yield every image that matches, in ascending order of id, in constant memory.
+    def mine(self, expression: Expression, *, where: str | Filter | None = None) -> Mined:
+        """Find every image that matches, in ascending order of id, one after the other, in constant memory.
 
         A bare concept must reach its default threshold. The set is exact: vectors are scanned, not asked of the index.
         """
-        branches = self._plan(expression, where, mining=True)
-        found = matches(self.store, _fronts(branches), points=self.calibration.count)
+        watch = Stopwatch()
+        branches = self._plan(expression, where, mining=True, watch=watch)
+        fronts = _fronts(branches)
+        return Mined(self._mined(branches, fronts, watch), lambda: describe(fronts, watch.laps))
+
+    def _mined(self, branches: tuple[Branch, ...], fronts: list[Front], watch: Stopwatch) -> Iterator[Hit]:
+        found = matches(self.store, fronts, points=self.calibration.count)
         rank = 1
-        while batch := list(islice(found, _BATCH)):
-            yield from self._hits(batch, branches, rank)
-            rank += len(batch)
+        while True:
+            watch.resume()
+            batch = list(islice(found, _BATCH))
+            watch.lap("search")
+            hits = list(self._hits(batch, branches, rank))
+            watch.lap("payload")
+            if not batch:
+                return
+            yield from hits
+            rank += len(hits)
 
     def count(self, expression: Expression, *, where: str | Filter | None = None, approximate: bool = False) -> Count:
         """Count the images that ``mine`` finds, or estimate their number from a sample, with its interval."""
@@ -148,7 +160,7 @@ class Engine:
         while batch := list(islice(found, _BATCH)):
             for payload in self.store.fetch([each.id for each in batch]).payloads:
                 counts.update(set(values_of(payload, field)))
-        return sorted(counts.items(), key=lambda entry: (-entry[1], str(entry[0])))[:limit]
+        return sorted(counts.items(), key=lambda entry: (-entry[1], isinstance(entry[0], str), entry[0]))[:limit]
 
     def _plan(
         self, expression: Expression, where: str | Filter | None, *, mining: bool, watch: Stopwatch | None = None
@@ -165,14 +177,18 @@ class Engine:
         return branches
 
     def _diverse(self, found: list[Found], limit: int) -> list[Found]:
-        rows = self.store.fetch([each.id for each in found], vectors=(CLIP,), payload=False).vectors[CLIP]
-        scores = np.array([each.score for each in found])
-        return [found[at] for at in most_diverse(rows, scores, self.calibration.mean, limit)]
+        points = self.store.fetch([each.id for each in found], vectors=(CLIP,), payload=False)
+        stored = set(points.ids)
+        there = [each for each in found if each.id in stored]  # others were deleted since they were found
+        scores = np.array([each.score for each in there])
+        return [there[at] for at in most_diverse(points.vectors[CLIP], scores, self.calibration.mean, limit)]
 
     def _hits(self, found: list[Found], branches: tuple[Branch, ...], rank: int = 1) -> Iterator[Hit]:
-        payloads = self.store.fetch([each.id for each in found]).payloads if found else []
-        for at, (each, payload) in enumerate(zip(found, payloads, strict=True), rank):
-            branch = branches[each.branch]
+        points = self.store.fetch([each.id for each in found]) if found else Points([], [], {})
+        payloads = dict(zip(points.ids, points.payloads, strict=True))
+        there = (each for each in found if each.id in payloads)  # others were deleted since they were found
+        for at, each in enumerate(there, rank):
+            branch, payload = branches[each.branch], payloads[each.id]
             cosine = float(each.cosines[branch.ranking.terms[0].axis]) if len(each.cosines) else 0.0
             path = str(payload.get("path", ""))
             yield Hit(at, each.id, path, each.score, cosine, payload, contributions(branch, each.cosines))

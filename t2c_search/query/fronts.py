@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from t2c_search.query.calibration import Array, cosines
+from t2c_search.query.halfspace import HalfSpace
 from t2c_search.query.planner import Branch
 from t2c_search.types import CLIP, Points
 
@@ -34,6 +35,8 @@ class Front:
     candidates: int = 0
     wanted: int = 0
     """Candidates last asked for."""
+    half: HalfSpace | None = None
+    """What was last searched; None after a scan."""
 
 
 def scored(candidates: Points, front: Front, most: int | None = None) -> list[Found]:

@@ -69,7 +69,7 @@ def count_by_score(store: VectorStore, fronts: Sequence[Front], *, points: int) 
     if told is None:
         return None
     certain, near = told
-    front.rounds, front.candidates = 1, certain + len(near)
+    front.rounds, front.candidates, front.half = 1, certain + len(near), probe.half
     batches = (near[start : start + _BATCH] for start in range(0, len(near), _BATCH))
     verified = (scored(store.fetch(batch, vectors=(CLIP,), payload=False), front) for batch in batches)
     return certain + sum(map(len, verified))
@@ -86,7 +86,7 @@ def _count_of_the_rest(store: VectorStore, front: Front, points: int) -> int | N
     if _probe(failing, points, SCORES_LIMIT) is None:
         return None
     failed = count_by_score(store, [failing], points=points)
-    front.rounds, front.candidates = failing.rounds, failing.candidates
+    front.rounds, front.candidates, front.half = failing.rounds, failing.candidates, failing.half
     return None if failed is None else store.count(branch.where) - failed
 
 
@@ -147,6 +147,7 @@ def _enclosed(store: VectorStore, front: Front, points: int, most: int) -> Itera
     (answer,) = store.search([probe.query(limit, enclosed=True, exact=True)])
     if len(answer) >= limit:
         return None
+    front.half = probe.half
     order = np.argsort(np.array(answer.ids))
     slices = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
     return (Points([answer.ids[at] for at in rows], [], {CLIP: answer.vectors[CLIP][rows]}) for rows in slices)

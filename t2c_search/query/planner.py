@@ -31,6 +31,8 @@ class Literal:
     bound: float
     strict: bool
     gates: bool
+    interval: tuple[float, float] | None = None
+    """Of the bound, 95 %, where it was estimated."""
 
     @overload
     def holds(self, cosine: float) -> bool: ...
@@ -147,7 +149,7 @@ class _Compiler:
         self._concepts = concepts
         self._known = known
         self._mining = mining
-        self._axes: dict[str, Axis] = {}
+        self._axes: dict[Concept | tuple[str, ...], Axis] = {}
 
     def branch(self) -> Branch:
         conjuncts = self._conjunction.conjuncts
@@ -162,7 +164,7 @@ class _Compiler:
             literals,
             self._conjunction.where,
             axes,
-            tuple(self._axes),
+            tuple(_name(concept) for concept in self._axes),
             ranking,
             gates,
             _correlation(axes),
@@ -173,7 +175,7 @@ class _Compiler:
     def _wanted_terms(self) -> list[Term]:
         """What is wanted ranks by its z-score; several things that make no sentence by the log-sigmoids of theirs."""
         joint = _joint_texts(self._conjunction, self._concepts)
-        ranked = {self._joint(joint): 1.0} if joint else {}
+        ranked = {self._axis(joint): 1.0} if joint else {}
         for conjunct in self._conjunction.conjuncts:
             if conjunct.wanted and not (joint and isinstance(conjunct.concept, Phrase)):
                 ranked[self._axis(conjunct.concept)] = _weight(conjunct.concept)
@@ -185,29 +187,31 @@ class _Compiler:
         text = unparse(constraint if conjunct.wanted else Not(part=constraint))
         axis = list(self._axes.values())[at]
         if isinstance(constraint, Threshold):
-            return Literal(text, at, conjunct.wanted, self._bound(constraint, axis), constraint.strict, True)
+            bound, interval = self._bound(constraint, axis)
+            return Literal(text, at, conjunct.wanted, bound, constraint.strict, True, interval)
         taught = self._concepts.saved(constraint.name).threshold if isinstance(constraint, Saved) else None
         bound = axis.cosine(DEFAULT_SD if taught is None else taught)
         return Literal(text, at, conjunct.wanted, bound, False, self._mining)
 
-    def _bound(self, threshold: Threshold, axis: Axis) -> float:
+    def _bound(self, threshold: Threshold, axis: Axis) -> tuple[float, tuple[float, float] | None]:
+        """Return the cosine that a threshold names, and its interval if it is an estimate."""
         match threshold.unit:
             case "sd":
-                return axis.cosine(threshold.value)
+                return axis.cosine(threshold.value), None
             case "cosine":
-                return threshold.value
+                return threshold.value, None
             case "top":
-                return self._calibration.top(axis, threshold.value).value
+                share = self._calibration.top(axis, threshold.value)
+                return share.value, None if share.low == share.high else (share.low, share.high)
 
-    def _axis(self, concept: Concept) -> int:
-        return self._added(unparse(concept), self._known[concept])
+    def _axis(self, concept: Concept | tuple[str, ...]) -> int:
+        self._axes.setdefault(concept, self._known[concept])
+        return list(self._axes).index(concept)
 
-    def _joint(self, texts: tuple[str, ...]) -> int:
-        return self._added(" + ".join(unparse(Phrase(text=text)) for text in texts), self._known[texts])
 
-    def _added(self, name: str, axis: Axis) -> int:
-        self._axes.setdefault(name, axis)
-        return list(self._axes).index(name)
+def _name(concept: Concept | tuple[str, ...]) -> str:
+    """How a plan calls an axis; texts that join in a sentence are told from their sum."""
+    return unparse(Phrase(text=", ".join(concept))) if isinstance(concept, tuple) else unparse(concept)
 
 
 def _gates(literals: Sequence[Literal], axes: Sequence[Axis]) -> Gates:

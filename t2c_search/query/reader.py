@@ -167,27 +167,33 @@ class TreeReader:
         token = _tokens(tree)[0]
         field = _unescaped(token) if token[0] == "`" else str(token)
         if self.fields is not None and not is_known(field, self.fields):
-            raise Misread(unknown_field(field, self.fields), _at(tree))
+            hint = f'; a text stands in quotes: "{field}"' if self.meanings else ""
+            raise Misread(unknown_field(field, self.fields) + hint, _at(tree))
         return field
 
     def _equals(self, tree: _Branch) -> Condition:
-        """An unquoted date means the whole day, month or timestamp that it names."""
-        field, value = self._field(tree), _tokens(tree)[-1]
-        if value.type == "DATE" or _is_year(field, value):
-            first, after = _period(value)
-            end = {"lt": after} if after > first else {"lte": first}
-            return Range(field=field, gte=first, **end)
-        return _built(Equals, value, field=field, value=_scalar(value))
+        return self._equal(self._field(tree), _tokens(tree)[-1])
+
+    def _equal(self, field: str, value: Token) -> Condition:
+        """An unquoted date, and any in ``taken``, means the whole year, month, day or minute that it names."""
+        if not _is_date(field, value):
+            return _built(Equals, value, field=field, value=_scalar(value))
+        first, after = _period(value)
+        end = {"lt": after} if after > first else {"lte": first}
+        return Range(field=field, gte=first, **end)
 
     def _unequal(self, tree: _Branch) -> Constraint:
         return Not(part=self._equals(tree))
 
     def _one_of(self, tree: _Branch) -> Constraint:
-        tokens = _tokens(_branches(tree)[0])
+        field, tokens = self._field(tree), _tokens(_branches(tree)[0])
+        if any(_is_date(field, token) for token in tokens):
+            found = [self._equal(field, token) for token in tokens]
+            return Or(parts=tuple(found)) if len(found) > 1 else found[0]
         values = tuple(_scalar(token) for token in tokens)
         if not (all(isinstance(v, str) for v in values) or all(type(v) is int for v in values)):
             raise Misread("IN takes texts only or whole numbers only", _at(tokens[0]))
-        return _built(OneOf, tokens[0], field=self._field(tree), values=values)
+        return _built(OneOf, tokens[0], field=field, values=values)
 
     def _none_of(self, tree: _Branch) -> Constraint:
         return Not(part=self._one_of(tree))
@@ -286,22 +292,22 @@ def _scalar(token: Token) -> Scalar:
             return _unquoted(token)
 
 
-def _is_year(field: str, token: Token) -> bool:
-    return field == _TAKEN and token.type == "NUMBER" and re.fullmatch(r"\d{4}", token) is not None
+def _is_date(field: str, token: Token) -> bool:
+    return field == _TAKEN or token.type == "DATE"
 
 
 def _bound(field: str, compare: str, token: Token) -> tuple[str, float | datetime]:
     """One bound of a range. A date means the whole period that it names: ``<= 2023`` includes all of December."""
-    if token.type == "NUMBER" and not _is_year(field, token):
+    if token.type == "NUMBER" and field != _TAKEN:
         return _BOUNDS[compare], _number(token)
-    first, after = _period(token)
+    first, after = _period(token, "a date" if field == _TAKEN else "a number or a date")
     if compare in (">", "<=") and after > first:
         return ("gte" if compare == ">" else "lt"), after
     return _BOUNDS[compare], first
 
 
-def _period(token: Token) -> tuple[datetime, datetime]:
-    """First instant of a date, and the first one after it (the same one for a timestamp). Without a zone it is UTC.
+def _period(token: Token, needed: str = "a date") -> tuple[datetime, datetime]:
+    """First instant of a date, and the first one after it (the same one for a second). Without a zone it is UTC.
 
     What reaches to the end of the year 9999 ends with the last instant that there is.
     """
@@ -313,10 +319,11 @@ def _period(token: Token) -> tuple[datetime, datetime]:
             first = datetime.strptime(text, "%Y-%m")
             days = calendar.monthrange(first.year, first.month)[1]
         else:
-            first, days = datetime.fromisoformat(text), int(len(text) == len("2023-05-31"))
+            first, days = datetime.fromisoformat(text), int(len(text) <= len("2023-05-31"))
+        minutes = int(re.search(r"T\d\d:\d\d(?!:)", text) is not None)
     except ValueError:
-        raise Misread("a number or a date such as 2023-05-31 is needed here", _at(token)) from None
+        raise Misread(f"{needed} such as 2023-05-31 is needed here", _at(token)) from None
     try:
-        return first, first + timedelta(days=days)
+        return first, first + timedelta(days=days, minutes=minutes)
     except OverflowError:
         return first, datetime.max

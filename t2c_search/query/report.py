@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 from t2c_search.query.calibration import Array
 from t2c_search.query.fronts import Front
-from t2c_search.query.planner import Branch
+from t2c_search.query.planner import Branch, Literal
 from t2c_search.query.printer import unparse_filter
-from t2c_search.types import Contribution, Plan, PlannedBranch
+from t2c_search.types import Contribution, Plan, PlannedBranch, PlannedConstraint
+
+_LEAST_SHARE = 1e-6  # of a direction's square, in place of a variance that is 0 but for rounding: opposites cancel out
 
 
 class Stopwatch:
@@ -19,6 +21,10 @@ class Stopwatch:
         self.started = self._last = time.perf_counter()
         self.laps: dict[str, float] = {}
 
+    def resume(self) -> None:
+        """Leave out the time since the last lap: it was not ours."""
+        self._last = time.perf_counter()
+
     def lap(self, step: str) -> None:
         """Count the time since the last lap for a step."""
         now = time.perf_counter()
@@ -27,8 +33,8 @@ class Stopwatch:
 
     @property
     def total(self) -> float:
-        """Seconds from the start to the last lap."""
-        return self._last - self.started
+        """Seconds of all steps."""
+        return sum(self.laps.values())
 
 
 def contributions(branch: Branch, cosines: Array) -> tuple[Contribution, ...]:
@@ -45,8 +51,9 @@ def describe(fronts: Sequence[Front], seconds: dict[str, float]) -> Plan:
     """Describe what ran."""
     planned = tuple(
         PlannedBranch(
-            tuple(literal.text for literal in front.branch.literals),
+            tuple(_planned(literal, front.branch) for literal in front.branch.literals),
             _ranked_by(front.branch),
+            _direction(front),
             unparse_filter(front.branch.where) if front.branch.where else None,
             front.path,
             front.rounds,
@@ -56,6 +63,24 @@ def describe(fronts: Sequence[Front], seconds: dict[str, float]) -> Plan:
     )
     rounds = max((front.rounds for front in fronts), default=0)
     return Plan(planned, sum(front.candidates for front in fronts), rounds, seconds)
+
+
+def _planned(literal: Literal, branch: Branch) -> PlannedConstraint:
+    if not literal.gates:
+        return PlannedConstraint(literal.text)
+    axis = branch.axes[literal.axis]
+    z = (literal.bound - axis.mean) / axis.sd
+    return PlannedConstraint(literal.text, literal.bound, z, literal.interval)
+
+
+def _direction(front: Front) -> dict[str, float]:
+    """The weights of z-scores that a branch was last searched by; none after a scan."""
+    if front.half is None:
+        return {}
+    normal = front.half.normal
+    variance = max(float(normal @ front.branch.correlation @ normal), _LEAST_SHARE * float(normal @ normal))
+    weights = normal / variance**0.5 if variance else normal
+    return {name: float(weight) for name, weight in zip(front.branch.names, weights, strict=True) if weight}
 
 
 def _ranked_by(branch: Branch) -> tuple[str, ...]:

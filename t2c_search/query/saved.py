@@ -15,6 +15,7 @@ from t2c_search.types import FloatArray
 
 EXAMPLES_FOR_HALF = 10
 """Positive examples that weigh as much as the text does: the best of 5, 8, 10, 15, 25 and 50 on real photos."""
+_LEAST_SHIFT = 1e-6  # of the examples' mean from the collection's, below which it is rounding
 _STRAY = 0.1
 """Share of the images marked among hits that may lie in the lower half of the ranking all the same."""
 _LOG_SLOPE, _OFFSET = (0.34, 0.45), (-2.8, 1.4)
@@ -52,6 +53,10 @@ def fit_concept(
     if text is not None and not len(yes) and not len(no):
         return SavedConcept(name, calibration.axis(text).direction)
     rows = yes.astype(np.float64)
+    if text is None and np.linalg.norm(rows.mean(axis=0) - calibration.mean) < _LEAST_SHIFT:
+        raise UsageError(
+            f"the examples of concept {name!r} are, on average, the collection itself: give fewer that show it, or its text"
+        )
     axis = _between(text, rows, calibration)
     alone = text is None and len(rows) == 1
     others = [axis if alone else _between(text, np.delete(rows, at, axis=0), calibration) for at in range(len(rows))]

@@ -34,6 +34,8 @@ def diverse(vectors: FloatArray, scores: Array, mean: Array, k: int) -> list[int
     which all images are alike. What shows the same as a row picked before comes after all others. Carbonell and
     Goldstein, SIGIR 1998.
     """
+    if not len(vectors):
+        return []
     rows = vectors.astype(np.float64) - mean
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     spread = float(scores[0] - scores[-1]) or 1.0
@@ -99,7 +101,11 @@ def values_of(payload: Mapping[str, Any], field: str) -> list[Scalar]:
 def _first_of_values(store: VectorStore, found: list[Found], field: str, taken: list[Scalar]) -> list[Found]:
     """Return those of the images found, best first, that share no value with one before; their values are then taken."""
     first: list[Found] = []
-    for each, payload in zip(found, store.fetch([each.id for each in found]).payloads, strict=True):
+    points = store.fetch([each.id for each in found])
+    payloads = dict(zip(points.ids, points.payloads, strict=True))
+    for each in found:
+        if (payload := payloads.get(each.id)) is None:
+            continue  # deleted since it was found
         values = values_of(payload, field)
         if not values:
             raise UsageError(

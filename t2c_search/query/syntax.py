@@ -26,6 +26,7 @@ from t2c_search.query.constraints import (
     as_constraint,
     as_filter,
     fields_of,
+    read_filter,
     read_tree,
 )
 from t2c_search.query.printer import unparse_field
@@ -88,14 +89,18 @@ def parse(expression: str | Mapping[str, Any], *, fields: Collection[str] | None
 
 
 def parse_filter(expression: str, *, fields: Collection[str] | None = None) -> Filter:
-    """Read conditions on the payload alone, such as ``width >= 1024 AND camera IN ("X100", "A7")``, or their JSON tree.
+    """Read conditions on the payload alone, such as ``width >= 1024 AND camera ~ "X100V"``, or their JSON tree.
 
     Raises ExpressionError as ``parse`` does, and where the expression asks for a meaning.
     """
     if not expression.strip():
         raise ExpressionError("the filter is empty: type conditions such as width >= 1024")
     if expression.lstrip().startswith("{"):
-        tree = parse(expression, fields=fields)
+        content = _json(expression)
+        if (written := read_filter(content)) is not None:
+            _known(as_constraint(written), fields)
+            return written
+        tree = parse(content, fields=fields)
     else:
         tree = _read(expression, TreeReader(fields, meanings=False))
     found = as_filter(tree)

@@ -84,9 +84,11 @@ def find_top(
         if not front.branch.axes:
             top.add(_first_matching(store, front, k))
     while (waiting := top.open) and not (top.candidates and time.perf_counter() > limits.deadline):
-        allowance = (limits.candidates - top.candidates) // len(waiting)
-        if allowance <= 0:
+        left = limits.candidates - top.candidates
+        if left <= 0:
             break
+        waiting = waiting[:left]
+        allowance = left // len(waiting)
         searches = [_next_search(front, top.worst, k, points, allowance) for front in waiting]
         answers = store.search([each.query(exact) for each in searches])
         brought = [_take(top, *each) for each in zip(waiting, searches, answers, strict=True)]
@@ -99,7 +101,7 @@ def _take(top: TopK, front: Front, search: _Search, answer: ScoredPoints) -> boo
     """Take in an answer, and tell whether it brought anything: candidates, or a lower bound."""
     front.rounds += 1
     front.candidates += len(answer)
-    front.wanted = search.limit
+    front.wanted, front.half = search.limit, search.probe.half
     bound = search.probe.bound(answer, search.limit, enclosed=search.enclosed)
     lowered = bound < front.bound
     front.bound = min(front.bound, bound)

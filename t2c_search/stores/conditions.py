@@ -56,7 +56,7 @@ class _Translator:
             case OneOf():
                 return self._one_of(where)
             case Equals():
-                return self._on_field(where.field, **self._equal(where.value))
+                return self._on_field(where.field, **self._equal(where.field, where.value))
             case Range():
                 return self._on_field(where.field, range=self._range(where))
             case Exists():
@@ -72,18 +72,19 @@ class _Translator:
     def _on_field(self, field: str, **test: Any) -> Any:
         return self.dialect.models.FieldCondition(key=json_path(field), **test)
 
-    def _equal(self, value: Scalar) -> dict[str, Any]:
+    def _equal(self, field: str, value: Scalar) -> dict[str, Any]:
         if isinstance(value, bool):
             return {"match": self.dialect.models.MatchValue(value=self.dialect.boolean(value))}
         if isinstance(value, str):
             return {"match": self.dialect.models.MatchValue(value=value)}
+        self._refuse_numbers_for_dates(field)
         # a number as a range: engines' own matches tell 8 from 8.0, and take no fractions
         return {"range": self.dialect.number_range(gte=float(value), lte=float(value))}
 
     def _one_of(self, where: OneOf) -> Any:
         if isinstance(where.values[0], str):
             return self._on_field(where.field, match=self.dialect.models.MatchAny(any=list(where.values)))
-        equals = [self._on_field(where.field, **self._equal(value)) for value in where.values]
+        equals = [self._on_field(where.field, **self._equal(where.field, value)) for value in where.values]
         return self.dialect.models.Filter(should=equals)
 
     def _range(self, where: Range) -> Any:
@@ -97,9 +98,13 @@ class _Translator:
         held = self.indexes.get(where.field)
         if dates and held in ("integer", "float"):
             raise UsageError(f"field {where.field!r} holds numbers: compare it with a number, not with a date")
-        if not dates and held == "datetime":
-            raise UsageError(f"field {where.field!r} holds dates: compare it with a date such as 2023-12-31")
+        if not dates:
+            self._refuse_numbers_for_dates(where.field)
         return self.dialect.date_range(**dates) if dates else self.dialect.number_range(**bounds)
+
+    def _refuse_numbers_for_dates(self, field: str) -> None:
+        if self.indexes.get(field) == "datetime":
+            raise UsageError(f"field {field!r} holds dates: compare it with a date such as 2023-12-31")
 
 
 def check_facet(field: str, indexes: Mapping[str, FieldType]) -> None:

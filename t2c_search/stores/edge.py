@@ -30,7 +30,7 @@ from t2c_search.stores.columns import (
 from t2c_search.stores.conditions import check_facet, json_path
 from t2c_search.stores.edge_errors import closed, mapped_errors
 from t2c_search.stores.edge_requests import edge_filter, edge_request
-from t2c_search.stores.generations import current, make_aside, remove_others, switch
+from t2c_search.stores.generations import current, discard, make_aside, remove_others, switch
 from t2c_search.stores.protocol import Capabilities, CollectionSpec, FieldType
 from t2c_search.stores.residency import page_out
 from t2c_search.stores.room import require_room, try_loading
@@ -43,12 +43,16 @@ FLUSH_BYTES = 8 << 20
 The log is replayed from the last one at opening, and the payload indexes hold in memory what they have not flushed:
 6 MiB for 16 of this at 512 dimensions, and twice that while flushing. A flush waits for the disk, however little there is.
 """
+_CHANGE_BYTES = (
+    1 << 10
+)  # what a changed payload or a deleted point takes in memory until the next flush, beside its content
 _WRITE_AMPLIFICATION = 4  # a point is in the log and in the segment, and its payload in the indexes too
 
 
 def collection_names(location: str) -> list[str]:
     """List the collections in the folder, sorted; none when there is no such folder."""
-    return sorted(home.name for home in Path(location).glob("[!.]*") if (current(home) / "blobs" / SPEC).is_file())
+    homes = (home for home in Path(location).glob("[!.]*") if home.is_dir())
+    return sorted(home.name for home in homes if (current(home) / "blobs" / SPEC).is_file())
 
 
 class EdgeStore:
@@ -154,7 +158,8 @@ class EdgeStore:
         except BaseException:
             with suppress(StoreError):  # what went wrong first is what matters
                 new.close()
-            shutil.rmtree(new._folder, ignore_errors=True)
+            if not discard(self._home, new._folder):  # interrupted just after the switch
+                self._forget()
             raise
         with self._lock, self._mapped_errors():
             self._shard, self._spec, self._found, self._unflushed = new._shard, None, new._found, 0
@@ -162,18 +167,28 @@ class EdgeStore:
             old.close()
             remove_others(self._home)
 
+    def _forget(self) -> None:
+        """Let go of the collection as it was, so that the next use finds what the pointer names."""
+        with suppress(StoreError):
+            self.release()
+        self._spec = self._found = None
+
     def spec(self) -> CollectionSpec:
         """Return what the collection was created with, and the indexes added since."""
         self._check_open()
-        if self._spec is None:  # asked for by every operation
+        spec = self._spec  # asked for by every operation
+        if spec is None:
             self._check_exists()
-            with self._mapped_errors():
-                self._spec = load_spec((self._folder / "blobs" / SPEC).read_bytes())
-        return self._spec
+            spec = self._spec = self._read_spec()
+        return spec
+
+    def _read_spec(self) -> CollectionSpec:
+        with self._mapped_errors():
+            return load_spec((self._folder / "blobs" / SPEC).read_bytes())
 
     def add_indexes(self, indexes: Mapping[str, FieldType]) -> None:
         """Index payload fields that have no index yet, for the points there already too."""
-        shard, spec = self._opened(), self.spec()
+        shard, spec = self._opened(), self._read_spec()  # another process may have added some before the lock was ours
         with self._mapped_errors():
             segments = sum(1 for _ in (self._folder / "shard" / "segments").iterdir())
             self._require_room(segments * index_bytes(indexes))
@@ -195,27 +210,34 @@ class EdgeStore:
                 for row, point_id in enumerate(points.ids)
             ]
             shard.update(edge.UpdateOperation.upsert_points(batch))
-            self._unflushed += size
-            if self._unflushed >= FLUSH_BYTES:
-                self.flush()
-                if not self._searched:  # else this process wants the vectors in memory
-                    page_out(self._folder / "shard")
+            self._written(size)
 
     def set_payload(self, ids: Sequence[str], payloads: Sequence[Payload]) -> None:
         """Replace the payloads of those points that exist, leaving their vectors."""
         shard = self._opened()
+        size = sum(payload_sizes(ids, payloads))
         with self._mapped_errors():
-            self._require_room(sum(payload_sizes(ids, payloads)) * _WRITE_AMPLIFICATION)
+            self._require_room(size * _WRITE_AMPLIFICATION)
             known = {str(record.id) for record in shard.retrieve(list(ids), False, False)}
             for point_id, payload in zip(ids, payloads, strict=True):
                 if point_id in known:
                     shard.update(edge.UpdateOperation.overwrite_payload([point_id], payload))
+            self._written(size + len(known) * _CHANGE_BYTES)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove points; unknown ids are passed over."""
         shard = self._opened()
         with self._mapped_errors():
             shard.update(edge.UpdateOperation.delete_points(list(ids)))
+            self._written(len(ids) * _CHANGE_BYTES)
+
+    def _written(self, size: int) -> None:
+        """Count what was written; once it is much, flush it and give its memory back."""
+        self._unflushed += size
+        if self._unflushed >= FLUSH_BYTES:
+            self.flush()
+            if not self._searched:  # else this process wants the vectors in memory
+                page_out(self._folder / "shard")
 
     def fetch(self, ids: Sequence[str], *, vectors: tuple[str, ...] = (), payload: bool = True) -> Points:
         """Return the points that exist, in the order asked for."""
@@ -312,6 +334,7 @@ class EdgeStore:
         with self._lock, self._mapped_errors():
             if self._shard is not None:
                 shard, self._shard, self._unflushed = self._shard, None, 0
+                self._spec = None  # others may add indexes meanwhile
                 try:
                     shard.flush()
                 finally:  # on a full disk too: what is not flushed is in the log

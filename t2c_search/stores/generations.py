@@ -34,6 +34,17 @@ def switch(home: Path, folder: Path) -> None:
     FileBlobs(home).write(_POINTER, folder.name.encode())
 
 
+def discard(home: Path, folder: Path) -> bool:
+    """Remove a folder from ``make_aside``, unless the pointer names it already or cannot be read; tell whether it may."""
+    try:
+        named = current(home)
+    except OSError:
+        return False
+    if named != folder:
+        shutil.rmtree(folder, ignore_errors=True)
+    return named != folder
+
+
 def remove_others(home: Path) -> None:
     """Remove what was replaced, and replacements that a killed process left. Only for who holds the collection's lock."""
     kept = current(home)

@@ -80,8 +80,9 @@ class VectorStore(Protocol):
 
         The new one begins with this one's blobs and without points. Everyone sees the old one until the switch; after an
         exception in the block, or a killed process, the old one stays and what was written aside is removed, at the
-        latest by the next replacement. After the switch this store is the new collection; whoever else has the old one
-        open gets a StoreError that says to open it again. What is written to the old one meanwhile is lost.
+        latest by the next replacement; when the switch itself fails, either one is there, whole. After the switch this
+        store is the new collection; whoever else has the old one open gets a StoreError that says to open it again. What
+        is written to the old one meanwhile is lost.
         """
         ...
 

@@ -97,8 +97,12 @@ class QdrantStore:
 
     def create(self, spec: CollectionSpec) -> None:
         """Make the empty collection. Killed half way it does not exist yet, and creating it again completes it."""
+        current = self._current()
+        if current != self.collection and PointBlobs(self._connection, current).read(SPEC) is None:
+            self._home_blobs.write(_POINTER, self.collection.encode())  # what it named is gone
         if self.exists():
             raise StoreError(f"collection {self.collection!r} is at {self.location} already; use another name")
+        self._name = self.collection
         if not self._blobs.is_there() and self._call(self._client.collection_exists, self.collection):
             raise self._foreign()
         self._blobs.create()
@@ -123,12 +127,13 @@ class QdrantStore:
             self._blobs.copy_to(new._blobs)
             new._make(spec)
             yield new
-            self._home_blobs.write(_POINTER, new._name.encode())
         except BaseException:
             with suppress(StoreError):  # what went wrong first is what matters
                 for name in (new._name, new._name + COMPANION_SUFFIX):
                     self._call(self._client.delete_collection, name)
             raise
+        self._spec = None  # a failure from here on leaves open which of the two the pointer names, so that both stay
+        self._home_blobs.write(_POINTER, new._name.encode())
         self._name, self._spec = new._name, None
         self._remove_others()
 
@@ -151,6 +156,8 @@ class QdrantStore:
         spec = self.spec()
         self._check_replaced()
         self._index(indexes)
+        if (content := self._blobs.read(SPEC)) is not None:  # others may have added some
+            spec = load_spec(content)
         self._write_spec(replace(spec, indexes={**spec.indexes, **indexes}))
 
     def upsert(self, points: Points) -> None:

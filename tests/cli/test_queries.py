@@ -87,13 +87,20 @@ def test_diverse_and_grouped_hits(t2c: T2C, scenes: list[object]) -> None:
 
 def test_the_plan_is_shown(t2c: T2C, scenes: list[object]) -> None:
     shown = t2c("search", *scenes, '"a star" OR "a ring" AND width > 96', "--explain-plan").out
-    for part in ("2 branch(es)", "where   width > 96", "rank by z(", "candidates"):
+    for part in ("2 branches", "where   width > 96", "rank by z(", "candidates"):
         assert part in shown
-    assert "branch(es)" not in t2c("search", *scenes, "a star").out
+    assert "1 branch" not in t2c("search", *scenes, "a star").out
     counted = t2c("count", *scenes, '"a star" AND width > 96', "--explain-plan").out
     assert "where   width > 96" in counted and counted.rstrip().endswith("images")
     piped = t2c("search", *scenes, "a star", "--paths", "--explain-plan")
-    assert "branch(es)" in piped.err and "branch(es)" not in piped.out
+    assert "1 branch" in piped.err and "1 branch" not in piped.out
+    mined = t2c("mine", *scenes, '"a star" top 5%', "--explain-plan")
+    assert '"a star" top 5%: cosine 0.' in mined.err and 'toward  +1.000 z("a star")' in mined.err
+    assert all(Path(line).exists() for line in mined.out.splitlines())
+    told = t2c("mine", *scenes, '"a star" AND NOT "a ring"', "--json").json
+    assert told["plan"]["candidates"] >= told["count"] > 0 and told["plan"]["seconds"].keys() > {"plan", "search"}
+    nothing = t2c("mine", *scenes, '"a star" >= 2sd AND NOT "a star" >= 1sd', "--explain-plan")
+    assert (nothing.code, nothing.out) == (0, "") and "exclude each other" in nothing.err
 
 
 def test_counts_exact_and_estimated(t2c: T2C, scenes: list[object]) -> None:
@@ -118,7 +125,7 @@ def test_every_format_holds_every_match(t2c: T2C, scenes: list[object], tmp_path
 
 def test_mined_hits_as_one_json_object(t2c: T2C, scenes: list[object]) -> None:
     told = t2c("mine", *scenes, '"a star" >= 0.5sd', "--where", "width > 96", "--json").json
-    assert list(told) == ["expression", "hits", "count", "certificate", "seconds"]
+    assert list(told) == ["expression", "hits", "count", "certificate", "plan", "seconds"]
     assert told["expression"] == '"a star" >= 0.5sd AND width > 96'
     assert told["count"] == len(told["hits"]) == t2c("count", *scenes, told["expression"], "--json").json["count"] > 0
     assert told["certificate"]["kind"] == "exact" and told["seconds"] > 0

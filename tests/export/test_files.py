@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from PIL import Image
 
 from t2c_search.errors import StoreUnavailableError, UsageError
 from t2c_search.export.files import FOLDERS, FORMATS, export_hits, write_folder, write_json
+from t2c_search.export.sheet import write_sheet
 from t2c_search.types import Contribution, Hit
 
 EXPRESSION = '"a dog" AND NOT "a person"'
@@ -174,3 +176,34 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
         export_hits(found, pipe, expression=EXPRESSION)
         assert read.result().splitlines() == [hit.path for hit in found]
     assert pipe.is_fifo()
+
+
+def test_fiftyone_samples_keep_their_tags_and_their_place(tmp_path: Path) -> None:
+    (hit,) = hits(tmp_path, 1)
+    odd = replace(hit, payload={**hit.payload, "tags": ["train"], "filepath": "/elsewhere"})
+    (sample,) = json.loads(written("fiftyone", [odd]))["samples"]
+    assert (sample["filepath"], sample["tags"]) == (hit.path, ["train", EXPRESSION])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes links")
+def test_the_longest_names_are_cut_in_a_folder_of_links(tmp_path: Path) -> None:
+    path = tmp_path / ("ü" * 125 + ".jpg")
+    path.touch()
+    (hit,) = hits(tmp_path, 1)
+    write_folder([replace(hit, path=str(path))], EXPRESSION, tmp_path / "links", copy=False)
+    (link,) = (tmp_path / "links").glob("*.jpg")
+    assert link.readlink() == path and link.name.startswith("000001_üü")
+
+
+def test_what_an_interrupted_export_left_is_told(tmp_path: Path) -> None:
+    (tmp_path / "out" / ".partial").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"holds \.partial, of an export that is under way or was interrupted"):
+        write_folder([], EXPRESSION, tmp_path / "out", copy=False)
+
+
+@pytest.mark.parametrize(("suffix", "count"), [(".webp", 300), (".jpg", 900)])
+def test_a_sheet_too_tall_for_its_format_is_refused(tmp_path: Path, suffix: str, count: int) -> None:
+    (hit,) = hits(tmp_path, 1)
+    with pytest.raises(UsageError, match=rf"pixels high, more than {suffix} holds .*: write a \.png"):
+        write_sheet([hit] * count, "many", tmp_path / f"sheet{suffix}")
+    assert not (tmp_path / f"sheet{suffix}").exists()

@@ -81,6 +81,14 @@ def test_images_match_by_absolute_path_by_the_last_parts_of_it_or_by_name(tmp_pa
     assert captions.fields("/d/2.jpg") == {}
 
 
+@pytest.mark.parametrize("address", ["https://example.org/b/1.jpg", "s3://bucket//b/../1.jpg", "s3://b/a.tar::1.jpg"])
+def test_images_match_by_their_address(tmp_path: Path, remarks: Remarks, address: str) -> None:
+    captions = table(tmp_path, f"image,caption\n{address},x\n", remarks)
+    assert captions.fields(address) == {"captions": ["x"]}
+    captions.remark_unused()
+    assert remarks.lines() == ()
+
+
 def test_names_that_are_not_unicode_match_what_is_listed_of_them(tmp_path: Path, remarks: Remarks) -> None:
     (tmp_path / "captions.jsonl").write_text('{"image": "caf\\ud83d.jpg", "caption": "x"}\n')
     assert CaptionTable(tmp_path / "captions.jsonl", remarks).fields("/caf?.jpg") == {"captions": ["x"]}
@@ -162,6 +170,12 @@ def test_sidecar_fields_that_stores_cannot_hold_are_made_holdable(tmp_path: Path
         ("[" * 100_000, "recursion"),
         (json.dumps({"x": "y" * (256 << 10)}), "larger than 256 KiB"),
         ('{"width": 3, "ok": 1}', "field 'width' passed over"),
+        ('{"gps.lat": 3, "ok": 1}', "field 'gps.lat' passed over: the image file itself gives it"),
+        ('{"captions.en": "x", "ok": 1}', "field 'captions.en' passed over: 'captions' are texts"),
+        ('{"' + "a." * 900 + 'a": 1, "ok": 1}', "nested more than 32 levels"),
+        ('{"x": {"' + "a." * 900 + 'a": 1}, "ok": 1}', "nested more than 32 levels"),
+        ('{"x": ' + "[" * 600 + "]" * 600 + ', "ok": 1}', "field 'x' passed over: it is nested more than 32 levels"),
+        ('{"x": ' + '{"a": ' * 900 + "1" + "}" * 900 + ', "ok": 1}', "nested more than 32 levels"),
     ],
 )
 def test_sidecars_that_cannot_be_used_are_remarked(tmp_path: Path, remarks: Remarks, record: str, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t2c_search.errors import UsageError
-from t2c_search.indexing.fields import convert, parse_types, typed
+from t2c_search.indexing.fields import convert, nested, parse_types, typed
 from t2c_search.indexing.remarks import Remarks
 from t2c_search.stores.protocol import FieldType
 
@@ -57,6 +58,41 @@ def test_values_of_another_type_are_remarked_and_left_out(kind: FieldType, value
     assert line == f"field 'x' left out where its value is not of type {kind} ({value!r} of /a.jpg)"
 
 
+@pytest.mark.parametrize(
+    ("fields", "result", "remark"),
+    [
+        ({"meta.rating": 1, "meta.by.who": "x", "y": 2}, {"meta": {"rating": 1, "by": {"who": "x"}}, "y": 2}, ""),
+        ({"meta.rating": 1, "meta": {"rating": 0, "x": 2}}, {"meta": {"rating": 1, "x": 2}}, ""),
+        ({"meta": {"a.b": 1, "a": {"c": 2}}}, {"meta": {"a": {"b": 1, "c": 2}}}, ""),
+        ({"meta.rating": 1, "meta": "x"}, {"meta": "x"}, "field 'meta.rating' passed over: what it lies in is there"),
+        ({"a.b.c.d": 1, "a.b": [2]}, {"a": {"b": [2]}}, "field 'a.b.c.d' passed over"),
+        ({"a..b": 1, 'c".d': 2}, {"a..b": 1, 'c".d': 2}, "field 'c\".d' can be shown but not searched by: no query"),
+    ],
+)
+def test_a_dot_in_a_name_means_a_field_in_an_object(
+    fields: dict[str, Any], result: dict[str, Any], remark: str
+) -> None:
+    given, remarks = copy.deepcopy(fields), Remarks()
+    assert nested(fields, "/a.jpg", remarks) == result
+    assert fields == given
+    assert remark in (remarks.lines() or ("",))[0]
+    assert bool(remark) == bool(remarks.lines())
+
+
+def test_a_type_holds_for_a_field_in_an_object() -> None:
+    fields = {"meta": {"rating": "4.5", "by": {"year": "x"}}, "other": "1"}
+    types: dict[str, FieldType] = {
+        "meta.rating": "float",
+        "meta.by.year": "integer",
+        "other.x": "bool",
+        "none.x": "bool",
+    }
+    remarks = Remarks()
+    assert typed(fields, types, "/a.jpg", remarks) == {"meta": {"rating": 4.5, "by": {}}, "other": "1"}
+    assert remarks.lines() == ("field 'meta.by.year' left out where its value is not of type integer ('x' of /a.jpg)",)
+    assert fields["meta"] == {"rating": "4.5", "by": {"year": "x"}}
+
+
 @given(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False), st.datetimes())
 def test_what_was_written_as_text_comes_back(number: int, real: float, moment: Any) -> None:
     assert convert(str(number), "integer") == number
@@ -65,9 +101,11 @@ def test_what_was_written_as_text_comes_back(number: int, real: float, moment: A
 
 
 def test_types_come_from_options_and_files_and_the_last_has_its_way(tmp_path: Path) -> None:
-    (tmp_path / "types.toml").write_text('price = "float"\nsold = "datetime"\n')
-    given = parse_types(["price=integer", str(tmp_path / "types.toml"), "sold = keyword"])
-    assert given == {"price": "float", "sold": "keyword"}
+    (tmp_path / "types.toml").write_text(
+        'price = "float"\nsold = "datetime"\nmeta.rating = "float"\n"meta.x.y" = "bool"\n'
+    )
+    given = parse_types(["price=integer", str(tmp_path / "types.toml"), "sold = keyword", "a.b=text"])
+    assert given == {"price": "float", "sold": "keyword", "meta.rating": "float", "meta.x.y": "bool", "a.b": "text"}
 
 
 @pytest.mark.parametrize(
@@ -77,6 +115,10 @@ def test_types_come_from_options_and_files_and_the_last_has_its_way(tmp_path: Pa
         ("width=integer", "'width' is fixed"),
         ("captions=keyword", "'captions' is fixed"),
         ("=integer", "fixed"),
+        ("gps.lat=float", "'gps.lat' is fixed"),
+        ("captions.en=text", "'captions.en' is fixed"),
+        ("a..b=text", "field 'a..b' cannot have a type: no query can name it"),
+        ('a"b=text', "cannot have a type: no query can name it"),
         ("nowhere.toml", "neither NAME=TYPE nor a file"),
     ],
 )

@@ -269,14 +269,14 @@ def test_vector_that_is_not_finite_is_a_failure(photos: Path, store: VectorStore
 
 def test_progress_counts_every_input_once(faults: Path, photos: Path, store: VectorStore) -> None:
     class Counting:
-        total: int | None = None
         done = 0
 
         def __init__(self) -> None:
             self.failures: list[Failure] = []
+            self.started: list[tuple[str, int | None]] = []
 
         def start(self, total: int | None, stage: str) -> None:
-            self.total = total
+            self.started.append((stage, total))
 
         def advance(self, images: int) -> None:
             self.done += images
@@ -285,9 +285,10 @@ def test_progress_counts_every_input_once(faults: Path, photos: Path, store: Vec
             self.failures.append(failure)
 
     index(list_images([photos]), store)
-    progress = Counting()
-    report = index(list_images([photos, faults]), store, progress=progress)
-    assert (progress.total, progress.done) == (28, 28)
+    listing, progress = Counting(), Counting()
+    report = index(list_images([photos, faults], progress=listing), store, progress=progress)
+    assert (listing.started, listing.done) == ([("listing images", None)], 28)
+    assert (progress.started, progress.done) == ([("indexing", 28)], 28)
     assert tuple(progress.failures) == report.failures
 
 

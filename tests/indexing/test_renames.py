@@ -128,9 +128,21 @@ def test_images_elsewhere_are_never_taken_for_vanished_files(path: str) -> None:
     assert not is_gone(path)
 
 
-def test_a_point_below_what_became_a_file_is_kept(photos: Path) -> None:
-    assert is_gone(f"{photos}/none.jpg")
-    assert not is_gone(f"{photos}/0001.jpg/inside.jpg")  # whatever that is, it does not prove a deletion
+@pytest.mark.parametrize("name", ["none.jpg", "none/a.jpg", "0001.jpg/inside.jpg", "0001.jpg/\ufffd.jpg", "nul\0.jpg"])
+def test_what_cannot_be_there_is_gone(photos: Path, name: str) -> None:
+    assert is_gone(f"{photos}/{name}")
+    assert is_gone(f"{photos}/{name}.tar::a.jpg")
+
+
+def test_a_name_with_a_nul_can_be_retried_synced_and_forgotten(
+    photos: Path, tmp_path: Path, store: VectorStore
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"image": "photos/nul\\u0000.jpg"}')
+    assert index(list_images([tmp_path / "rows.jsonl"]), store).failed == 1
+    assert index(list_images([photos]), store, sync=[photos]).unchanged == 12
+    assert forget_gone(store) == read_failures(store) == []
+    index(list_images([tmp_path / "rows.jsonl"]), store)
+    assert forget_gone(store) == []
 
 
 def test_without_sync_nothing_is_deleted(photos: Path, store: VectorStore) -> None:

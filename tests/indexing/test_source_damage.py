@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import re
 import tarfile
@@ -18,7 +19,7 @@ from t2c_search.errors import ImageError, UsageError
 from t2c_search.indexing.sources import ImageList, list_images, read_image, require_images
 from t2c_search.stores.protocol import VectorStore
 
-from .kinds import as_coco, as_csv, as_hugging_face, as_json_lines, as_tar, as_zip
+from .kinds import as_bytes, as_coco, as_csv, as_hugging_face, as_json_lines, as_tar, as_zip
 from .support import COUNT, index
 
 
@@ -115,6 +116,33 @@ def test_a_source_that_is_damaged_as_a_whole_is_a_warning(
     images = list_images([tmp_path / name, photos[0]])
     assert [item.path for item in images] == [str(photos[0])]
     assert re.search(message, only_warning(images))
+
+
+@pytest.mark.parametrize("make", [as_tar, as_zip, as_bytes, as_csv])
+@pytest.mark.parametrize("name", [b"caf\xe9", b"b\xe9low/all"])
+def test_a_container_whose_name_is_not_utf8_is_a_warning(
+    make: Callable[[list[Path]], Path], name: bytes, photos: list[Path], tmp_path: Path
+) -> None:
+    source = make(photos)
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).with_suffix(source.suffix)
+    try:
+        odd.parent.mkdir(exist_ok=True)
+        source.rename(odd)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    images = list_images([odd, f"{odd}::set/0001.jpg", photos[0]])
+    assert [item.path for item in images] == [str(photos[0])]
+    assert "its name is not valid UTF-8: rename the file" in images.warnings[0]
+    images.warnings[0].encode()
+
+
+@pytest.mark.parametrize("depth", [300, 600, 900])
+def test_a_row_that_is_nested_deep_loses_that_field_alone(depth: int, tmp_path: Path, photos: list[Path]) -> None:
+    row = f'{{"image": "{photos[0]}", "x": {"[" * depth}{"]" * depth}, "rating": 1}}'
+    (tmp_path / "a.jsonl").write_text(row)
+    (item,) = images = list_images([tmp_path / "a.jsonl"])
+    assert item.fields == {"rating": 1}
+    assert "field 'x' passed over: it is nested" in only_warning(images)
 
 
 @pytest.mark.parametrize("make", [as_tar, as_zip])

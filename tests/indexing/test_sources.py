@@ -16,7 +16,7 @@ def touch(folder: Path, *names: str) -> None:
         path.write_bytes(b"x")
 
 
-def listed(folder: Path, *paths: Path) -> list[str]:
+def listed(folder: Path, *paths: str | Path) -> list[str]:
     return [os.path.relpath(item.path, folder) for item in list_images(paths or [folder])]
 
 
@@ -134,6 +134,19 @@ def test_file_addresses_are_percent_encoded(tmp_path: Path, source: str) -> None
     assert [item.path for item in list_images([source.format(tmp_path)])] == [f"{tmp_path}/a b\u00e9.jpg"]
     (tmp_path / "table.csv").write_text(f"image\nfile://{tmp_path}/a%20b%C3%A9.jpg\n100%25.jpg\n")
     assert listed(tmp_path, tmp_path / "table.csv") == ["a b\u00e9.jpg", "100%25.jpg"]  # a path is none
+
+
+def test_a_tilde_is_a_home_folder_for_users_that_exist_and_only_where_a_user_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "~x.jpg", "~/a.jpg", "home/a.jpg")
+    (tmp_path / "table.csv").write_text("image\n~x.jpg\n~/a.jpg\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert listed(tmp_path, "~x.jpg", "~/a.jpg") == ["~x.jpg", "home/a.jpg"]
+    assert listed(tmp_path, "table.csv") == ["~x.jpg", "~/a.jpg"]
+    with pytest.raises(UsageError, match="no file or folder .*~nobody-here/a.jpg"):
+        list_images(["~nobody-here/a.jpg"])
 
 
 def test_path_that_does_not_exist_is_named(tmp_path: Path) -> None:

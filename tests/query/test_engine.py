@@ -129,13 +129,70 @@ def test_a_hit_says_what_each_constraint_makes_of_it(world):
 def test_the_plan_reads_like_an_explanation(world):
     plan = str(world.engine.search('"dog" AND "snow" AND NOT "crowd" AND width > 3', 5).plan)
     for part in (
-        "1 branch(es)",
+        "1 branch, ",
         "where   width > 3",
         'NOT "crowd"',
-        'z("dog" + "snow")',
+        'z("dog, snow")',
         'log sigmoid(-z("crowd") +1.5)',
     ):
         assert part in plan
+
+
+def test_the_direction_of_a_plan_is_in_standard_deviations(world):
+    mined = world.engine.mine('"dog" >= 1sd AND "snow" >= 0.5sd')
+    hits = list(mined)
+    (branch,) = mined.plan.branches
+    depth = sum(
+        weight * world.oracle.z(world.oracle.direction(parse(name))) for name, weight in branch.direction.items()
+    )
+    assert branch.path == "search" and np.isclose(depth.std(), 1)
+    assert branch.candidates == mined.plan.candidates >= len(hits) > 0
+    found = depth[[world.oracle.ids.index(hit.id) for hit in hits]]
+    assert found.min() >= np.sort(depth)[-branch.candidates]  # they are among the furthest in it
+    assert [constraint.z for constraint in branch.constraints] == pytest.approx([1, 0.5])
+
+
+def test_images_deleted_while_they_are_mined_are_left_out(tmp_path):
+    store = open_store(str(tmp_path), "mined")
+    engine = clustered(store, 3000).engine
+    ids = [hit.id for hit in engine.mine('"dog" top 60%')]
+    hits = engine.mine('"dog" top 60%')
+    first = next(hits)
+    store.delete(ids[-10:])
+    rest = list(hits)
+    assert [first.id, *(hit.id for hit in rest)] == ids[:-10]
+    assert [first.rank, *(hit.rank for hit in rest)] == list(range(1, len(ids) - 9))
+    store.close()
+
+
+def test_facets_of_equal_counts_stand_in_order_of_value(world):
+    listed = world.engine.facets("width EXISTS", "width", limit=200)
+    assert listed == sorted(listed, key=lambda entry: (-entry[1], entry[0])) and len(listed) == 100
+
+
+def test_fewer_candidates_than_branches_still_find_something(world):
+    result = world.engine.search('"dog" OR "cat" OR "snow"', 1, exact=True, max_candidates=1)
+    assert len(result) == 1 and result.plan.candidates <= 2 and result.certificate.kind == "none"
+
+
+def test_an_empty_wording_is_refused(world):
+    with pytest.raises(UsageError, match="one of the texts for the concept is empty"):
+        world.engine.concepts.worded(["a dog", " "])
+
+
+def test_texts_that_join_in_a_sentence_are_not_taken_for_their_sum(world):
+    plain = world.engine.search('"dog" AND "snow"', 5)
+    with_sum = world.engine.search('"dog" AND "snow" AND ("dog" + "snow") >= -9sd', 5)
+    names = [branch.ranked_by for branch in (*plain.plan.branches, *with_sum.plan.branches)]
+    assert names[0] == ('z("dog, snow")',)
+    assert 'log sigmoid(z("dog, snow") -1.5)' in names[1] and len(names[1]) == 2
+
+
+def test_the_plan_of_opposites_that_cancel_out_has_finite_weights(world):
+    expression = '("dog" OVER "snow") AND ("snow" OVER "dog")'
+    for plan in (world.engine.search(expression).plan, world.engine.count(expression).plan):
+        (branch,) = plan.branches
+        assert np.isfinite(list(branch.direction.values())).all() and str(plan)
 
 
 def test_diverse_hits_are_less_alike_and_keep_the_best(world):

@@ -21,7 +21,7 @@ from t2c_search.stores.protocol import VectorStore
 from t2c_search.testing.qdrant_stub import QdrantStub
 
 from .strategies import concepts, thresholds, trees
-from .worlds import WORDS, World, clustered, drawn_scenes, point_id, real_photos
+from .worlds import WORDS, World, clustered, drawn_scenes, point_id, read_photos, real_photos
 
 K = 20
 FIRST = point_id(0)
@@ -62,6 +62,12 @@ def scenes(locations) -> Iterator[World]:
 def photos(locations, real_data: Path) -> Iterator[World]:
     with opened(locations, "oracle-photos") as stores:
         yield real_photos(stores, real_data)
+
+
+@pytest.fixture(scope="module")
+def read(locations, real_data: Path) -> Iterator[World]:
+    with opened(locations, "oracle-read") as stores:
+        yield read_photos(stores, real_data, SCENES)
 
 
 def conditions():
@@ -126,6 +132,13 @@ def test_drawn_scenes(scenes, tree):
 @given(PHOTOS)
 def test_real_photos(photos, tree):
     agree(photos, tree)
+
+
+@pytest.mark.timeout(3600)
+@settings(ONCE, max_examples=TREES // 5)
+@given(searched(REAL_WORDS, SAVED + OTHERS))
+def test_real_photos_whose_texts_join_in_a_sentence(read, tree):
+    agree(read, tree)
 
 
 def test_nearly_every_search_is_certified_within_the_candidates_allowed(tmp_path: Path):

@@ -66,6 +66,8 @@ def test_nothing_to_learn_from_or_a_name_that_cannot_be_typed_is_refused(shown):
         with pytest.raises(UsageError, match="needs an example that shows it, or its text"):
             fit_concept("it", rows[:0], no, calibration)
     assert np.isclose(fit_concept("it", rows[:0], rows[:3], calibration, text).direction @ text, 1)
+    with pytest.raises(UsageError, match="are, on average, the collection itself"):
+        fit_concept("it", calibration.mean[None].astype(np.float32), rows[:0], calibration)
     with pytest.raises(UsageError, match="letters, digits"):
         fit_concept("night sky", rows[:1], rows[:3], calibration, text)
 

@@ -131,6 +131,27 @@ def test_a_query_without_syntax_is_one_text(text):
         ("taken = 9999-12", Range(field="taken", gte=datetime(9999, 12, 1), lt=datetime.max)),
         ("taken > 9999", Range(field="taken", gte=datetime.max)),
         ("taken = 2023-05-02", Range(field="taken", gte=datetime(2023, 5, 2), lt=datetime(2023, 5, 3))),
+        ('taken = "2023-05-02"', Range(field="taken", gte=datetime(2023, 5, 2), lt=datetime(2023, 5, 3))),
+        (
+            "taken = 2023-05-02T10:20",
+            Range(field="taken", gte=datetime(2023, 5, 2, 10, 20), lt=datetime(2023, 5, 2, 10, 21)),
+        ),
+        ("taken IN (2023-05-02)", Range(field="taken", gte=datetime(2023, 5, 2), lt=datetime(2023, 5, 3))),
+        (
+            "taken NOT IN (2022, 2023-05)",
+            NotFilter(
+                part=AnyOf(
+                    parts=(
+                        Range(field="taken", gte=datetime(2022, 1, 1), lt=datetime(2023, 1, 1)),
+                        Range(field="taken", gte=datetime(2023, 5, 1), lt=datetime(2023, 6, 1)),
+                    )
+                )
+            ),
+        ),
+        (
+            "camera = C#/1 AND width > 3",
+            AllOf(parts=(Equals(field="camera", value="C#/1"), Range(field="width", gt=3))),
+        ),
         (
             'taken BETWEEN "2023-01-01" AND "2023-12-31" AND (width > 3 OR NOT tags EXISTS)',
             AllOf(
@@ -279,3 +300,27 @@ def test_what_is_nested_too_deeply_is_refused(depth):
 
 def test_parentheses_alone_are_no_depth():
     assert parse("(" * 10_000 + '"dog"' + ")" * 10_000) == DOG
+
+
+def test_a_comment_begins_with_a_word():
+    assert parse('C# AND "a dog"  # of code') == And(parts=(Phrase(text="C#"), Phrase(text="a dog")))
+    with pytest.raises(ExpressionError, match="expected AND"):
+        parse('"a dog"#of code')
+
+
+@pytest.mark.parametrize("expression", ["taken = 5", "taken >= 20.5", "taken IN (2023, yesterday)"])
+def test_taken_takes_dates_only(expression):
+    with pytest.raises(ExpressionError, match="^a date such as 2023-05-31 is needed here"):
+        parse(expression, fields=FIELDS)
+
+
+def test_a_filter_is_read_from_its_own_json():
+    for where in (AllOf(parts=(Equals(field="width", value=3),)), NotFilter(part=Exists(field="tags"))):
+        assert parse_filter(where.model_dump_json(), fields=FIELDS) == where
+    with pytest.raises(ExpressionError, match="no payload field colour"):
+        parse_filter(AllOf(parts=(Exists(field="colour"),)).model_dump_json(), fields=FIELDS)
+
+
+def test_an_unquoted_text_with_a_threshold_is_told_to_stand_in_quotes():
+    with pytest.raises(ExpressionError, match='no payload field dog; .*; a text stands in quotes: "dog"'):
+        parse("dog >= 0.27", fields=FIELDS)

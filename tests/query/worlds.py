@@ -16,6 +16,7 @@ from PIL import Image
 
 from t2c_search.demo.world import draw
 from t2c_search.encoders import registry
+from t2c_search.encoders.protocols import DualEncoder
 from t2c_search.query.calibration import PLANNING_ROWS
 from t2c_search.query.engine import Engine
 from t2c_search.query.saved import SavedConcept
@@ -77,16 +78,13 @@ def clustered(store: VectorStore, count: int, dim: int = 32) -> World:
 
 def drawn_scenes(stores: Mapping[str, VectorStore], count: int) -> World:
     """Scenes of the drawn world, some of them twice, as the CLIP model inside the package sees them."""
-    model = registry.load("mini", device="cpu")
-    images = torch.stack([model.prepare(Image.fromarray(scene.image), str(scene.index)) for scene in draw(7, count)])
-    rows = unit(model.encode_images(images).numpy())
-    rows[-count // 50 :] = rows[: count // 50]
-    embed = lru_cache(None)(lambda text: model.encode_texts([text])[0].numpy())
-    saved = {
-        "taught": SavedConcept("taught", rows[3].astype(np.float64), 0.8),
-        "named": SavedConcept("named", rows[5].astype(np.float64)),
-    }
-    return _world(stores, rows, lambda texts: np.array([embed(text) for text in texts]), saved, free_text=True)
+    return _seen(stores, "mini", [Image.fromarray(scene.image) for scene in draw(7, count)])
+
+
+def read_photos(stores: Mapping[str, VectorStore], real_data: Path, count: int) -> World:
+    """Flickr8k photographs, some of them twice, as a small CLIP model sees them that reads any text."""
+    files = sorted((real_data / "photos" / "images").iterdir())[:count]
+    return _seen(stores, f"open_clip:local-dir:{real_data}/open_clip/flickr-mini", [Image.open(file) for file in files])
 
 
 def real_photos(stores: Mapping[str, VectorStore], real_data: Path) -> World:
@@ -100,6 +98,21 @@ def real_photos(stores: Mapping[str, VectorStore], real_data: Path) -> World:
         return np.array([concepts[names.index(text)] for text in texts])
 
     return _world(stores, rows, embed, {}, free_text=False)
+
+
+def _seen(stores: Mapping[str, VectorStore], model_id: str, images: Sequence[Image.Image]) -> World:
+    model = registry.load(model_id, device="cpu")
+    assert isinstance(model, DualEncoder)
+    prepared = torch.stack([model.prepare(image.convert("RGB"), str(at)) for at, image in enumerate(images)])
+    rows = unit(model.encode_images(prepared).numpy())
+    again = len(rows) // 50
+    rows[-again:] = rows[:again]
+    embed = lru_cache(None)(lambda text: model.encode_texts([text])[0].numpy())
+    saved = {
+        "taught": SavedConcept("taught", rows[3].astype(np.float64), 0.8),
+        "named": SavedConcept("named", rows[5].astype(np.float64)),
+    }
+    return _world(stores, rows, lambda texts: np.array([embed(text) for text in texts]), saved, free_text=True)
 
 
 def point_id(number: int) -> str:

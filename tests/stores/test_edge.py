@@ -16,7 +16,7 @@ import pytest
 import qdrant_edge
 
 from t2c_search.errors import CollectionNotFoundError, StoreError, StoreFullError, StoreLockedError, UsageError
-from t2c_search.stores import build_index, edge, list_collections, open_store
+from t2c_search.stores import blobs, build_index, edge, generations, list_collections, open_store
 from t2c_search.stores.protocol import CollectionSpec, Quantization
 from t2c_search.testing.points import COUNT, SPEC, make_id, make_points, unit
 from t2c_search.types import CLIP, Points, VectorQuery
@@ -156,6 +156,49 @@ def test_killed_replacement_leaves_the_old_or_the_new_and_no_remains(disk: Path,
     store.close()
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("switched", [False, True])
+def test_an_error_at_the_switch_leaves_the_old_or_the_new_and_can_go_on(
+    disk: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], switched: bool
+) -> None:
+    home = disk / "photos"
+    store = open_store(str(disk), "photos")
+    store.create(LARGE)
+    store.upsert(large_points(100, 180))
+
+    def fail(folder: Path) -> None:
+        if (home / "current").exists() == switched and folder.is_relative_to(home) and folder.name != "blobs":
+            raise error("at the switch")
+
+    with pytest.raises((KeyboardInterrupt, StoreError), match="at the switch"), store.replacement(LARGE) as new:
+        new.upsert(large_points(0, 50))
+        monkeypatch.setattr(blobs, "sync_folder", fail)
+        monkeypatch.setattr(generations, "sync_folder", fail)
+    monkeypatch.undo()
+    assert store.count() == (50 if switched else 80)
+    store.close()
+    again = open_store(str(disk), "photos")
+    assert again.count() == (50 if switched else 80)
+    assert len(list(home.iterdir())) == 2  # shard and blobs, or pointer and what it names
+    again.close()
+
+
+def test_a_replacement_stays_when_the_pointer_cannot_be_read(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(str(disk), "photos")
+    store.create(LARGE)
+
+    def fail(*_: object) -> None:
+        raise OSError("a disk that fails")
+
+    with pytest.raises(StoreError, match="a disk that fails"), store.replacement(LARGE) as new:
+        new.upsert(large_points(0, 50))
+        monkeypatch.setattr(blobs, "sync_folder", fail)
+        monkeypatch.setattr(generations, "current", fail)
+    monkeypatch.undo()
+    assert store.count() == 50
+    store.close()
+
+
 def test_failed_creation_leaves_nothing(disk: Path) -> None:
     store = open_store(str(disk), "broken")
     with pytest.raises(UsageError, match="field"):
@@ -177,6 +220,16 @@ def test_location_that_is_a_file_is_an_error(disk: Path) -> None:
     (disk / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be used"):
         open_store(str(disk / "file"), "photos").create(SPEC)
+
+
+def test_files_beside_the_collections_are_passed_over(disk: Path) -> None:
+    store = open_store(str(disk), "photos")
+    store.create(SPEC)
+    store.close()
+    (disk / "README.txt").write_text("what is in here")
+    assert list_collections(str(disk)) == ["photos"]
+    with pytest.raises(CollectionNotFoundError, match="there are: photos"):
+        open_store(str(disk), "nothing").count()
 
 
 def test_another_process_holds_the_lock_until_it_ends(disk: Path) -> None:
@@ -353,6 +406,26 @@ def test_log_is_cut_while_writing(disk: Path, monkeypatch: pytest.MonkeyPatch) -
         store.upsert(points)
         logs.add(len(list((disk / "photos" / "shard" / "wal").glob("closed-*"))))
     assert max(logs) <= 1
+    store.close()
+
+
+def test_changed_payloads_and_deletions_are_flushed_too(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paged_out: list[Path] = []
+    monkeypatch.setattr(edge, "FLUSH_BYTES", 1 << 18)
+    monkeypatch.setattr(edge, "page_out", paged_out.append)
+    store = open_store(str(disk), "photos")
+    store.create(SPEC)
+    points = make_points()
+    store.upsert(points)
+    assert paged_out == []
+    logs = set()
+    for _ in range(4):  # of a log file's size each
+        store.set_payload(points.ids, [{**payload, "notes": "x" * 120_000} for payload in points.payloads])
+        logs.add(len(list((disk / "photos" / "shard" / "wal").glob("closed-*"))))
+    assert max(logs) <= 1
+    assert len(paged_out) == 4
+    store.delete(points.ids)
+    assert len(paged_out) == 5
     store.close()
 
 

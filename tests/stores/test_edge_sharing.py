@@ -122,6 +122,18 @@ def test_a_collection_that_may_only_be_read_is_refused_with_a_remedy(disk: Path)
         assert "writes to its files even for searching: give this user write access to the folder" in line
 
 
+def test_a_released_store_knows_the_indexes_that_others_added(disk: Path) -> None:
+    store = open_store(str(disk), "photos")
+    store.create(SPEC)
+    assert "tags" not in store.spec().indexes
+    store.release()
+    other = open_store(str(disk), "photos")
+    other.add_indexes({"tags": "keyword"})
+    other.close()
+    assert "tags" in store.spec().indexes
+    store.close()
+
+
 def _allow(folder: Path, mode: int) -> None:
     """Change the permissions of a folder and all below it."""
     folder.chmod(mode)

@@ -151,6 +151,8 @@ def test_unusable_filters_are_refused(stores: list[VectorStore]) -> None:
         Range(field="number", gte=1, lt=datetime(2023, 1, 1)),
         Range(field="number", gte=datetime(2023, 1, 1)),
         Range(field="date", gte=1),
+        Equals(field="date", value=1),
+        OneOf(field="date", values=(2023, 2024)),
         Equals(field='a"b', value=1),
         Equals(field="", value=1),
         Equals(field="gps..lat", value=1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import grpc
 import numpy as np
@@ -225,6 +226,46 @@ def test_an_interrupted_creation_is_completed_by_the_next(stub: QdrantStub) -> N
     stub.faults.clear()
     assert store.spec() == SPEC
     assert store.count() == 0
+
+
+@pytest.mark.parametrize("fault", [400, "lost answer"])
+def test_an_interrupted_replacement_leaves_the_old_or_the_new(
+    stub: QdrantStub, store: VectorStore, no_patience: None, fault: Fault
+) -> None:
+    for number in range(60):  # one request further each time
+        store.write_blob("card", b"old")
+        with suppress(errors.StoreError), store.replacement(SPEC) as new:
+            new.write_blob("card", b"new")
+            stub.faults.extend([None] * number + [fault])  # from the switch on
+        finished = bool(stub.faults)
+        stub.faults.clear()
+        other = open_store(stub.url, "photos")
+        assert other.exists()
+        assert other.count() == 0
+        assert other.read_blob("card") in (b"old", b"new")
+        assert store.read_blob("card") == other.read_blob("card")
+        other.close()
+        if finished:
+            break
+    assert number > 8
+    assert finished
+
+
+def test_a_collection_made_where_the_pointer_names_nothing_is_found(stub: QdrantStub, store: VectorStore) -> None:
+    with store.replacement(SPEC) as new:
+        new.upsert(make_points(3))
+    client = QdrantClient(stub.url, check_compatibility=False, trust_env=False)
+    for found in client.get_collections().collections:
+        if "~" in found.name:
+            client.delete_collection(found.name)
+    again = open_store(stub.url, "photos")
+    assert not again.exists()
+    with pytest.raises(errors.CollectionNotFoundError):
+        store.count()
+    again.create(SPEC)
+    again.upsert(make_points(5))
+    again.close()
+    assert open_store(stub.url, "photos").count() == 5
 
 
 def test_an_interrupted_blob_leaves_the_old_one(stub: QdrantStub, store: VectorStore) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 from t2c_search.errors import T2CError, UsageError
 from t2c_search.indexing.annotations import CaptionTable
-from t2c_search.indexing.fields import typed
+from t2c_search.indexing.fields import nested, typed
 from t2c_search.indexing.places import UNKNOWN_SIZE, Stat, is_remote, stat
 from t2c_search.indexing.remarks import Remarks
-from t2c_search.indexing.sources.embeddings import embeddings_in, list_embeddings
+from t2c_search.indexing.report import NoProgress, Progress
+from t2c_search.indexing.sources.embeddings import embeddings_in
 from t2c_search.indexing.sources.fiftyone import samples_in
 from t2c_search.indexing.sources.folders import list_file, list_folder, list_remote
 from t2c_search.indexing.sources.inputs import ImageInput, ImageList
@@ -21,6 +23,7 @@ from t2c_search.indexing.sources.manifests import list_manifest
 from t2c_search.indexing.sources.patterns import expand_sources
 from t2c_search.stores.protocol import FieldType
 
+_TOLD_AT_ONCE = 100
 _TOLD_WARNINGS = 5  # of a list in which there is no image
 
 
@@ -30,6 +33,7 @@ def list_images(
     captions: str | Path | None = None,
     every: float = EVERY,
     types: Mapping[str, FieldType] | None = None,
+    progress: Progress | None = None,
 ) -> ImageList:
     """List the images in folders, files, archives, tables, videos and remote file systems, each image once.
 
@@ -53,7 +57,7 @@ def list_images(
         if table is not None:
             table.remark_unused()
 
-    return ImageList(found(), listing.remarks.lines)
+    return ImageList(_counted(found(), progress or NoProgress()), listing.remarks.lines)
 
 
 def list_known(
@@ -82,15 +86,25 @@ def require_images(
     captions: str | Path | None = None,
     every: float = EVERY,
     types: Mapping[str, FieldType] | None = None,
+    progress: Progress | None = None,
 ) -> ImageList:
     """List the images as ``list_images`` does. Raises UsageError when there is none, too."""
     named = [str(source) for source in sources]
-    inputs = list_images(named, captions=captions, every=every, types=types)
+    inputs = list_images(named, captions=captions, every=every, types=types, progress=progress)
     if not inputs:
         told = "; ".join(inputs.warnings[:_TOLD_WARNINGS]) + "; ..." * (len(inputs.warnings) > _TOLD_WARNINGS)
         reason = told or f"none of the files there ends in {', '.join(sorted(SUFFIXES))}"
         raise UsageError(f"no image in {', '.join(named) or 'an empty list of sources'}: {reason}")
     return inputs
+
+
+def _counted(inputs: Iterable[ImageInput], progress: Progress) -> Iterator[ImageInput]:
+    """Pass the images on, and tell how many there are so far: a million on a far disk take minutes."""
+    progress.start(None, "listing images")
+    remaining = iter(inputs)
+    while some := list(islice(remaining, _TOLD_AT_ONCE)):
+        yield from some
+        progress.advance(len(some))
 
 
 def _caption_table(captions: str | Path | None, listing: Listing) -> CaptionTable | None:
@@ -102,7 +116,7 @@ def _described(
 ) -> Iterator[ImageInput]:
     """Yield what is listed, with what the table of captions adds."""
     for path, size, mtime_ns, fields in listed:
-        written = fields | table.fields(path) if table is not None else fields
+        written = nested(fields | table.fields(path) if table is not None else fields, path, listing.remarks)
         yield ImageInput(path, size, mtime_ns, typed(written, types, path, listing.remarks))
 
 
@@ -123,16 +137,24 @@ def _list_all(addresses: list[str], listing: Listing, refuse: Callable[[str, str
             elif container in members:
                 yield from _list_members(container, members.pop(container), listing)
         except T2CError as exc:
-            refuse(str(exc), address)
+            refuse(str(exc), address.encode("utf-8", "replace").decode())
 
 
 def _list_one(address: str, listing: Listing) -> Iterator[Listed]:
-    kind = kind_of(address)
-    if not is_remote(address):
-        if Path(address).is_dir():
-            return _list_local(address, listing)
-        return kind.list(address, listing) if kind else list_file(address, listing)
-    return kind.list(address, listing) if kind else list_remote(address, listing)
+    if not is_remote(address) and Path(address).is_dir():
+        return _list_local(address, listing)
+    if kind := kind_of(address):
+        _require_utf8(address)
+        return kind.list(address, listing)
+    return list_remote(address, listing) if is_remote(address) else list_file(address, listing)
+
+
+def _require_utf8(container: str) -> None:
+    """Raise UsageError for a name in which members' paths would be none that stores take, nor lead back to it."""
+    try:
+        container.encode()
+    except UnicodeEncodeError as exc:
+        raise UsageError("passed over, as its name is not valid UTF-8: rename the file") from exc
 
 
 def _list_local(folder: str, listing: Listing) -> Iterator[Listed]:
@@ -142,13 +164,14 @@ def _list_local(folder: str, listing: Listing) -> Iterator[Listed]:
         yield from list_manifest(samples, listing)
     elif vectors and next(list_folder(folder, Listing(Remarks())), None) is None:
         for file in vectors:
-            yield from list_embeddings(file, listing)
+            yield from _list_one(file, listing)
     else:
         yield from list_folder(folder, listing)
 
 
 def _list_members(container: str, wanted: list[str], listing: Listing) -> Iterator[Listed]:
     """List some members of a container; one that it does not list, such as a frame between others, is taken on trust."""
+    _require_utf8(container)
     kind = kind_of(container)
     listed = {item.path: item for item in kind.list(container, listing)} if kind else {}
     mtime_ns = (stat(container) or Stat(0, 0)).mtime_ns

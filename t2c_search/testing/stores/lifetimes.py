@@ -112,6 +112,26 @@ class LifetimeContract(StorePlaces):
         with pytest.raises(StoreError, match="closed"):
             store.count()
 
+    def test_indexes_that_another_process_added_are_kept(self, store: VectorStore) -> None:
+        if not store.capabilities.persistent:
+            pytest.skip("not persistent: a second opening is another store")
+        assert "tags" not in store.spec().indexes
+        store.release()
+        late = open_store(store.location, "contract")
+        assert "tags" not in late.spec().indexes
+        other = open_store(store.location, "contract")
+        other.add_indexes({"tags": "keyword"})
+        other.close()
+        late.add_indexes({"lens": "keyword"})
+        late.close()
+        store.add_indexes({"iso": "integer"})
+        added = {"tags": "keyword", "lens": "keyword", "iso": "integer"}
+        assert store.spec().indexes == {**SPEC.indexes, **added}
+        store.close()
+        again = open_store(store.location, "contract")
+        assert again.spec().indexes == {**SPEC.indexes, **added}
+        again.close()
+
     def test_everything_persists(self, store: VectorStore) -> None:
         if not store.capabilities.persistent:
             pytest.skip("not persistent")
