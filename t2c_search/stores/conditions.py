@@ -12,6 +12,8 @@ from t2c_search.errors import UsageError
 from t2c_search.filters import AllOf, AnyOf, Equals, Exists, Filter, GeoRadius, Not, OneOf, Range, Scalar, TextMatch
 from t2c_search.stores.protocol import FieldType
 
+LEAST_INEXACT = 2**53
+"""A whole number from here on equals that very number alone; below, each one equals the float of its value."""
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")  # what a JSON path may hold without quotes
 
 
@@ -78,6 +80,8 @@ class _Translator:
         if isinstance(value, str):
             return {"match": self.dialect.models.MatchValue(value=value)}
         self._refuse_numbers_for_dates(field)
+        if isinstance(value, int) and abs(value) >= LEAST_INEXACT and self.indexes.get(field) != "float":
+            return {"match": self.dialect.models.MatchValue(value=value)}
         # a number as a range: engines' own matches tell 8 from 8.0, and take no fractions
         return {"range": self.dialect.number_range(gte=float(value), lte=float(value))}
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from t2c_search.filters import AllOf, AnyOf, Equals, Exists, Filter, GeoRadius, Not, OneOf, Range, TextMatch
-from t2c_search.stores.conditions import as_utc
+from t2c_search.stores.conditions import LEAST_INEXACT, as_utc
 from t2c_search.types import Payload
 
 EARTH_RADIUS_METRES = 6_371_008.8  # the mean radius R1 of the GRS 80 ellipsoid
@@ -67,6 +67,8 @@ def _is_number(value: Any) -> bool:
 
 def _equal(value: Any, wanted: Any) -> bool:
     if _is_number(value) and _is_number(wanted):
+        if isinstance(wanted, int) and abs(wanted) >= LEAST_INEXACT:
+            return isinstance(value, int) and value == wanted
         return float(value) == float(wanted)
     return type(value) is type(wanted) and bool(value == wanted)
 

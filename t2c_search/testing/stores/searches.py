@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from t2c_search.errors import UsageError
-from t2c_search.filters import Equals, Not, Range
+from t2c_search.filters import Equals, Not, OneOf, Range
 from t2c_search.stores.protocol import Quantization, VectorStore
 from t2c_search.testing.points import CLIP_DIM, COUNT, SPEC, make_id, make_points, unit
 from t2c_search.testing.stores.places import StorePlaces
@@ -50,6 +50,16 @@ class SearchContract(StorePlaces):
         assert found.payloads == [points.payloads[at] for at in best]
         np.testing.assert_array_equal(found.vectors[NATIVE], points.vectors[NATIVE][best])
         np.testing.assert_array_equal(found.vectors[CLIP], points.vectors[CLIP][best])
+
+    def test_large_whole_numbers_equal_themselves_alone(self, empty: VectorStore) -> None:
+        numbers = [2**53, 2**53 + 1, 1234567890123456789, 1234567890123456790, -(2**63), 2**63 - 1]
+        points = make_points(len(numbers))
+        for field in ("width", "tweet"):  # with an index, and without one
+            empty.upsert(replace(points, payloads=[{field: number} for number in numbers]))
+            for number in numbers:
+                (found,) = empty.scan(where=Equals(field=field, value=number))
+                assert found.payloads == [{field: number}]
+            assert empty.count(OneOf(field=field, values=(7, numbers[1], numbers[2]))) == 2
 
     def test_indexed_search_finds_what_the_exact_one_does(self, store: VectorStore) -> None:
         if not store.capabilities.ann:
