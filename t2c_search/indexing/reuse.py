@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from threading import RLock
+from weakref import finalize
 
 import numpy as np
 
@@ -17,10 +19,13 @@ from t2c_search.indexing.metadata import MEASURED, content_hash, location_payloa
 from t2c_search.indexing.places import is_remote
 from t2c_search.indexing.removal import is_gone
 from t2c_search.indexing.sources import ImageInput
+from t2c_search.indexing.sources.kinds import read_forwards
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import FloatArray, Payload, Points
 
-_HELD_BYTES = 1 << 20  # of one file: some hundred wait to be decoded, and larger ones are still in the system's cache
+_HELD_BYTES = 1 << 20  # of one file, as some hundred wait to be decoded; a larger one is read twice, the second time
+# from the system's cache as a rule
+_ROOM_BYTES = 256 << 20  # for all members, together, that would cost more than that to be read twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class Hashed:
     hash: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class _ReadInput(ImageInput):
     """An input whose bytes are here already."""
 
@@ -61,19 +66,56 @@ class _ReadInput(ImageInput):
         return self.content
 
 
+class _Room:
+    """Room for members of what is read forwards, which two readers some hundred members apart would rewind for each.
+
+    All that are read ahead are held while they are waited for. A container that fills the room is passed over from then
+    on, for as long as the process lives: no member of it is read here that could not be held.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._passed_over: set[str] = set()
+        self._lock = RLock()  # whatever ends inside it may give room back
+
+    def is_open_to(self, container: str) -> bool:
+        with self._lock:
+            if self._left <= 0:
+                self._passed_over.add(container)
+            return container not in self._passed_over
+
+    def take(self, item: _ReadInput) -> None:
+        """Count an input's bytes until nobody has it any more; threads that come together overdraw by an image each."""
+        self._count(-len(item.content))
+        finalize(item, self._count, len(item.content)).atexit = False
+
+    def _count(self, size: int) -> None:
+        with self._lock:
+            self._left += size
+
+
+_ROOM = _Room(_ROOM_BYTES)
+
+
 def read_and_hash(item: ImageInput, *, hold: bool) -> Hashed:
     """Read and hash an input; ``hold`` its bytes, unless they are many, so that it need not be read again.
 
-    Images at remote addresses are passed over: their hash is known when they are embedded, too late and at no cost.
+    Images at remote addresses are passed over, and members of tables and videos that would be too much to hold: their
+    hash is known when they are embedded, too late and at no cost.
     """
     if is_remote(item.path):
+        return Hashed(item, "")
+    forwards = read_forwards(item.path) if hold else ""
+    if forwards and not _ROOM.is_open_to(forwards):
         return Hashed(item, "")
     try:
         content = item.read()
     except ImageError:  # embedding it will report that
         return Hashed(item, "")
-    if hold and len(content) <= _HELD_BYTES:
+    if hold and (forwards or len(content) <= _HELD_BYTES):
         item = _ReadInput(item.path, item.size, item.mtime_ns, item.fields, content)
+        if forwards:
+            _ROOM.take(item)
     return Hashed(item, content_hash(content))
 
 

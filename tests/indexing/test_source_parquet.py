@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import random
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,11 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from t2c_search.errors import ImageError
+from t2c_search.indexing import reuse
 from t2c_search.indexing.sources import list_images, read_image
 from t2c_search.indexing.sources import parquet as source
 from t2c_search.stores.protocol import VectorStore
 
-from .support import contents, index
+from .support import COUNT, contents, index, picture
 
 CHANCE = np.random.default_rng(20261125)
 HUGGING_FACE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
@@ -70,6 +74,42 @@ def test_rows_in_order_are_read_in_one_go(tmp_path: Path, opened: list[str]) -> 
     backwards = list(range(1499, 1400, -1))
     assert [read_image(f"{table}::image/{row}") for row in backwards] == [images[row] for row in backwards]
     assert len(opened) == 2  # they were kept
+
+
+@pytest.mark.parametrize("room", [256 << 20, 10 << 20])
+def test_large_rows_are_read_in_one_go_into_a_collection_that_is_not_empty(
+    room: int,
+    tmp_path: Path,
+    photos: list[Path],
+    store: VectorStore,
+    opened: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And held within the room that there is: rows beyond are not looked for in the collection."""
+    monkeypatch.setattr(reuse, "_ROOM", reuse._Room(room))
+    index(list_images(photos), store)
+    images = [_bitmap(number) for number in range(60)]
+    assert len(images[0]) > 1 << 20
+    rows = [*images, *(photo.read_bytes() for photo in photos)]
+    table = save(tmp_path / "a.parquet", rows, write_batch_size=1, use_dictionary=False)  # a page is held as a whole
+    listed = list_images([table])
+    opened.clear()
+    tracemalloc.start()
+    report = index(listed, store)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    fits = room > sum(map(len, images))
+    assert (report.indexed, report.copied) == ((60, COUNT) if fits else (60 + COUNT, 0))
+    assert len(opened) <= (2 if fits else 3)
+    assert peak < min(room, sum(map(len, images))) + (20 << 20)
+    gc.collect()
+    assert reuse._ROOM._left == room
+
+
+def _bitmap(seed: int) -> bytes:
+    content = io.BytesIO()
+    picture(seed, (600, 600)).save(content, "BMP")
+    return content.getvalue()
 
 
 def test_rows_in_any_order_and_from_threads_are_the_same(tmp_path: Path) -> None:

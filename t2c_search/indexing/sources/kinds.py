@@ -19,20 +19,22 @@ from t2c_search.indexing.tables import TABLE_SUFFIXES
 class Kind:
     """A kind of file that holds or names many images, known by its ending.
 
-    ``read(address, member)`` returns the bytes of one; None where the paths that it lists lie elsewhere.
+    ``read(address, member)`` returns the bytes of one; None where the paths that it lists lie elsewhere. ``forwards``:
+    to read one behind the last is quick, and to go back costs as much as all before it.
     """
 
     suffixes: tuple[str, ...]
     list: Lister
     read: Callable[[str, str], bytes] | None = None
+    forwards: bool = False
 
 
 KINDS = (
     Kind(archives.TAR_SUFFIXES, archives.list_tar, archives.read_tar),
     Kind(archives.COMPRESSED_SUFFIXES, archives.refuse_compressed),
     Kind(archives.ZIP_SUFFIXES, archives.list_zip, archives.read_zip),
-    Kind((".parquet",), parquet.list_parquet, parquet.read_parquet),
-    Kind(video.VIDEO_SUFFIXES, video.list_video, video.read_frame),
+    Kind((".parquet",), parquet.list_parquet, parquet.read_parquet, forwards=True),
+    Kind(video.VIDEO_SUFFIXES, video.list_video, video.read_frame, forwards=True),
     Kind((embeddings.VECTORS_SUFFIX,), embeddings.list_embeddings),
     Kind(TABLE_SUFFIXES, manifests.list_manifest),
 )
@@ -60,6 +62,13 @@ def split_member(path: str) -> tuple[str, str]:
     members = [(container, member) for container, member in found if member and kind_of(container)]
     there = (parts for parts in members if is_remote(path) or Path(parts[0]).is_file())
     return next(there, members[0] if members else ("", ""))
+
+
+def read_forwards(path: str) -> str:
+    """Return the container that an image lies in, if such a one is read forwards; "" for all other images."""
+    container, _ = split_member(path)
+    kind = kind_of(container)
+    return container if kind and kind.forwards else ""
 
 
 def read_image(path: str) -> bytes:
