@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from threading import Event
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from t2c_search.indexing.profile import LIST, StageClock
 from t2c_search.indexing.removal import absolute_roots, refuse_emptied
 from t2c_search.indexing.report import IndexReport, Progress
 from t2c_search.indexing.sources import EVERY, list_images, require_images
+from t2c_search.indexing.sources.arguments import as_list, check_choice, check_counts, check_seconds
 from t2c_search.indexing.sources.listing import list_known
 from t2c_search.indexing.statistics_state import load_statistics
 from t2c_search.making import Asked, agree, make
@@ -104,7 +105,7 @@ class Collection:
 
     def index(
         self,
-        sources: Iterable[str | Path],
+        sources: str | Path | Iterable[str | Path],
         *,
         captions: str | Path | None = None,
         fields: Mapping[str, FieldType] | None = None,
@@ -147,6 +148,11 @@ class Collection:
         for sources without an image; with ``allow_empty`` only where the collection is not made yet, as a folder may be
         watched before anything is in it.
         """
+        named = as_list("sources", sources)
+        check_counts(batch_size=batch_size, workers=workers, fit_pairs=fit_pairs)
+        check_seconds(every=every)
+        check_choice("engine", engine, get_args(IndexEngine))
+        check_choice("quantization", quantization, get_args(Quantization))
         clock = StageClock()
         batching = Batching.chosen(batch_size, workers)
         cluster = None
@@ -158,7 +164,6 @@ class Collection:
         if self.card is not None:
             agree(self.store, self.models, asked)
             types = field_types(self.store)
-        named = [str(source) for source in sources]
         with clock.measure(LIST):
             listed = list_images if allow_empty else require_images
             inputs = listed(named, captions=captions, every=every, types=types, progress=progress)
@@ -199,12 +204,17 @@ class Collection:
             clock=clock,
         )
         self._forget("engine")
-        return replace(report, seconds=clock.elapsed, warnings=inputs.warnings)
+        return replace(report, seconds=clock.elapsed, warnings=(*inputs.warnings, *report.warnings))
 
     def retry(
         self, *, batch_size: int | None = None, workers: int | None = None, progress: Progress | None = None
     ) -> IndexReport:
-        """Index again what failed when it was last indexed; failures whose files are gone since are forgotten."""
+        """Index again what failed when it was last indexed; failures whose files are gone since are forgotten.
+
+        Text and JSON files beside an image are read again. What a manifest, the columns of a parquet table or a table of
+        captions said of it is not kept with the failure: index that source again to have it.
+        """
+        check_counts(batch_size=batch_size, workers=workers)
         self._made()
         self.models.check_choice()
         failed = [failure.path for failure in forget_gone(self.store)]
@@ -214,7 +224,7 @@ class Collection:
 
     def watch(
         self,
-        folders: Iterable[str | Path],
+        folders: str | Path | Iterable[str | Path],
         *,
         captions: str | Path | None = None,
         sync: bool = False,
@@ -230,12 +240,13 @@ class Collection:
         """
         from t2c_search.watching import index_changes
 
+        check_counts(batch_size=batch_size, workers=workers)
         batching, ended = Batching.chosen(batch_size, workers), stop or Event()
 
         def index(touched: Sequence[str], gone: Sequence[str]) -> IndexReport:
             return self._index_known(touched, captions=captions, gone=gone if sync else (), batching=batching)
 
-        return index_changes(folders, index, store=self.store, stop=ended)
+        return index_changes(as_list("folders", folders), index, store=self.store, stop=ended)
 
     def _index_known(
         self,
@@ -255,13 +266,13 @@ class Collection:
             self.store, self.models, inputs, batching=batching, sync=gone, progress=progress, clock=clock
         )
         self._forget("engine")
-        return replace(report, seconds=clock.elapsed, warnings=inputs.warnings)
+        return replace(report, seconds=clock.elapsed, warnings=(*inputs.warnings, *report.warnings))
 
     def realign(
         self,
         aligner: str | Path | None = None,
         *,
-        fit_images: Iterable[str | Path] = (),
+        fit_images: str | Path | Iterable[str | Path] = (),
         fit_pairs: int | None = None,
         progress: Progress | None = None,
     ) -> RealignReport:
@@ -272,9 +283,11 @@ class Collection:
 
         Raises UsageError for a collection without native vectors, AlignerMismatchError for an aligner that does not fit.
         """
+        images = as_list("fit_images", fit_images)
+        check_counts(fit_pairs=fit_pairs)
         card = self._made()
         check_native(card, self.name)
-        chosen = choose_aligner(aligner, list(fit_images), card, self._choice, pairs=fit_pairs, progress=progress)
+        chosen = choose_aligner(aligner, images, card, self._choice, pairs=fit_pairs, progress=progress)
         renewed, report = realign(
             self.store, card, chosen, choice=self._choice, concepts=self.concepts, progress=progress
         )
@@ -395,20 +408,22 @@ class Collection:
     def add_concept(
         self,
         name: str,
-        yes: Sequence[str | Path] = (),
-        no: Sequence[str | Path] = (),
+        yes: str | Path | Iterable[str | Path] = (),
+        no: str | Path | Iterable[str | Path] = (),
         *,
-        texts: Sequence[str] = (),
+        texts: str | Iterable[str] = (),
     ) -> SavedConcept:
         """Save a concept learnt from image files that show it and files that do not, and from the ``texts`` that name it.
 
         Several texts for one thing find it more reliably than any of them (``benchmarks.paraphrase``). Replaces a concept
         of that name. Raises ImageError for a file that cannot be read, UsageError without an example and without a text.
         """
+        named = as_list("yes", yes), as_list("no", no)
+        worded = as_list("texts", texts)
         embed = self._embed_image
         dim = self._made().clip.dim
-        shown, others = (np.array([embed(path) for path in paths], np.float32).reshape(-1, dim) for paths in (yes, no))
-        direction = self.engine.concepts.worded(texts) if texts else None
+        shown, others = (np.array([embed(path) for path in paths], np.float32).reshape(-1, dim) for paths in named)
+        direction = self.engine.concepts.worded(worded) if worded else None
         concept = fit_concept(name, shown, others, self.engine.calibration, direction)
         self._save_concepts(self.concepts | {name: concept})
         return concept

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from t2c_search.indexing.report import NoProgress, Progress
 from t2c_search.indexing.statistics_state import load_statistics
 from t2c_search.query.calibration import Calibration
@@ -12,6 +14,7 @@ from t2c_search.stores.protocol import VectorStore
 _SCANNED = 20_000
 """Images up to which every search scans: on the embedded engine that takes 2 ms, and leaves no doubt."""
 _REBUILT_AT = 0.01  # of the collection new: what has no graph yet is scanned meanwhile
+_BLOB = "search-index"
 
 
 def is_scanned(images: int) -> bool:
@@ -19,10 +22,21 @@ def is_scanned(images: int) -> bool:
     return images <= _SCANNED
 
 
-def build_search_index(store: VectorStore, added: int, progress: Progress | None = None) -> None:
-    """Build the index where searches use it, once enough images were added, and measure what it finds."""
+def build_search_index(store: VectorStore, written: int, progress: Progress | None = None) -> None:
+    """Build the index where searches use it, once enough points were written since the last time, and measure what it finds.
+
+    What this run has ``written`` is kept with the collection until a build is complete: small steps add up, and a build that
+    failed is made up for by the next run, whatever that writes. Raises StoreError.
+    """
+    images, (built, since) = store.count(), _read(store)
+    since += written
+    if written:
+        _write(store, built, since)
+    new = max(since, images - built)  # a run that was killed did not tell what it had written
+    if is_scanned(images) or new < _REBUILT_AT * images:
+        return
     statistics = load_statistics(store)
-    if statistics is None or is_scanned(statistics.count) or added < _REBUILT_AT * statistics.count:
+    if statistics is None:  # all were deleted meanwhile
         return
     if store.capabilities.persistent and not store.capabilities.concurrent:  # others build theirs by themselves
         shown = progress or NoProgress()
@@ -30,3 +44,17 @@ def build_search_index(store: VectorStore, added: int, progress: Progress | None
         store.release()  # another process builds it
         build_index(store.location, store.collection, lambda seconds: shown.advance(0))
     write_recall(store, measure_recall(store, Calibration(statistics)))
+    _write(store, images, 0)
+
+
+def _read(store: VectorStore) -> tuple[int, int]:
+    """Return how many images there were at the last complete build, and how many points were written since."""
+    content = store.read_blob(_BLOB)
+    if content is None:
+        return 0, 0
+    kept = json.loads(content)
+    return kept["images"], kept["written"]
+
+
+def _write(store: VectorStore, images: int, written: int) -> None:
+    store.write_blob(_BLOB, json.dumps({"images": images, "written": written}).encode())

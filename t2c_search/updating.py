@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from t2c_search.errors import StoreError
 from t2c_search.fitting import Batching
 from t2c_search.indexing.cluster import Cluster
 from t2c_search.indexing.distributed import embed_on_ray
@@ -38,7 +40,10 @@ def bring_in_line(
     progress: Progress | None = None,
     clock: StageClock | None = None,
 ) -> IndexReport:
-    """Index the images into a collection that is made, in this process or ``elsewhere``; see ``index_images``."""
+    """Index the images into a collection that is made, in this process or ``elsewhere``; see ``index_images``.
+
+    The images are there when their search index cannot be built, so that this is a warning of the report, not an error.
+    """
     remember_fields(store, (name for item in inputs for name in item.fields))
     report = index_images(
         inputs,
@@ -54,7 +59,14 @@ def bring_in_line(
         progress=progress,
         clock=clock,
     )
-    build_search_index(store, report.indexed, progress)
+    try:
+        build_search_index(store, report.indexed + report.renamed + report.copied, progress)
+    except StoreError as exc:
+        warning = (
+            "the search index was not brought up to date, so that searches scan what it lacks; the next t2c index tries "
+            f"again: {exc}"
+        )
+        return replace(report, warnings=(*report.warnings, warning))
     return report
 
 
