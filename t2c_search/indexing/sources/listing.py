@@ -13,6 +13,7 @@ from t2c_search.indexing.fields import nested, typed
 from t2c_search.indexing.places import UNKNOWN_SIZE, Stat, is_remote, stat
 from t2c_search.indexing.remarks import Remarks
 from t2c_search.indexing.report import NoProgress, Progress
+from t2c_search.indexing.sources.arguments import as_list
 from t2c_search.indexing.sources.embeddings import embeddings_in
 from t2c_search.indexing.sources.fiftyone import samples_in
 from t2c_search.indexing.sources.folders import list_file, list_folder, list_remote
@@ -28,7 +29,7 @@ _TOLD_WARNINGS = 5  # of a list in which there is no image
 
 
 def list_images(
-    sources: Iterable[str | Path],
+    sources: str | Path | Iterable[str | Path],
     *,
     captions: str | Path | None = None,
     every: float = EVERY,
@@ -52,7 +53,7 @@ def list_images(
     table = _caption_table(captions, listing)
 
     def found() -> Iterator[ImageInput]:
-        addresses = list(expand_sources(sources, listing.remarks))
+        addresses = list(expand_sources(as_list("sources", sources), listing.remarks))
         yield from _described(_list_all(addresses, listing, listing.remarks.add), listing, table, types or {})
         if table is not None:
             table.remark_unused()
@@ -81,7 +82,7 @@ def list_known(
 
 
 def require_images(
-    sources: Iterable[str | Path],
+    sources: str | Path | Iterable[str | Path],
     *,
     captions: str | Path | None = None,
     every: float = EVERY,
@@ -89,7 +90,7 @@ def require_images(
     progress: Progress | None = None,
 ) -> ImageList:
     """List the images as ``list_images`` does. Raises UsageError when there is none, too."""
-    named = [str(source) for source in sources]
+    named = as_list("sources", sources)
     inputs = list_images(named, captions=captions, every=every, types=types, progress=progress)
     if not inputs:
         told = "; ".join(inputs.warnings[:_TOLD_WARNINGS]) + "; ..." * (len(inputs.warnings) > _TOLD_WARNINGS)
