@@ -16,6 +16,7 @@ from t2c_search.encoders.protocols import TextEncoder
 from t2c_search.errors import AlignmentError, UsageError
 from t2c_search.indexing.embedding import EmbeddedBatch, decode_size
 from t2c_search.indexing.pairs import PairModels, SummedPairs, sum_pairs
+from t2c_search.indexing.profile import StageClock
 from t2c_search.indexing.report import NoProgress, Progress
 from t2c_search.indexing.sources import require_images
 from t2c_search.models import ModelSelection, encoder_ref
@@ -123,6 +124,7 @@ def fit_on_images(
     batching: Batching,
     elsewhere: Callable[[Sequence[ImageInput], bool], Generator[SummedPairs, None, None]] | None = None,
     progress: Progress | None = None,
+    clock: StageClock | None = None,
 ) -> Fitted:
     """Embed a sample of the images with both models, decoding each once, and fit the map (n, d_backbone) -> (n, d_clip).
 
@@ -134,7 +136,7 @@ def fit_on_images(
     from t2c_search.alignment.fit import choose_criterion, fit_split
     from t2c_search.alignment.held_out import PairSplit
 
-    started = time.perf_counter()
+    started, clock = time.perf_counter(), clock or StageClock()
     refs = (encoder_ref(backbone), encoder_ref(clip))
     choose_criterion(criterion, has_texts=isinstance(clip, TextEncoder), clip=refs[1])  # before what takes long
     chosen = nsmallest(pairs, ((item.id, place, item) for place, item in enumerate(inputs)))
@@ -145,11 +147,13 @@ def fit_on_images(
     if elsewhere is not None:
         parts = elsewhere(sample, keep)
     else:
-        parts = sum_pairs(sample, PairModels((backbone, clip), refs), among=len(sample), keep=keep, **asdict(batching))
+        models, among = PairModels((backbone, clip), refs), len(sample)
+        parts = sum_pairs(sample, models, among=among, keep=keep, clock=clock, **asdict(batching))
     summed = SummedPairs(PairSplit(len(sample)))
     with closing(parts):
         for part in parts:
             summed.merge(part, backbone.device)
+            clock.add_of_worker(part.seconds)
             for failure in part.failures:
                 shown.fail(failure)
             shown.advance(part.split.count + len(part.failures))

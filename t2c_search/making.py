@@ -96,8 +96,9 @@ def make(
                 pairs=pairs,
                 criterion="auto",
                 batching=batching,
-                elsewhere=None if cluster is None else _pairs_on_ray(named, card, batching, cluster),
+                elsewhere=None if cluster is None else _pairs_on_ray(named, card, batching, cluster, clock),
                 progress=progress,
+                clock=clock,
             )
         if fitted.all_failed:
             return Made(None, fitted)
@@ -131,7 +132,7 @@ def _made_meanwhile(store: VectorStore, choice: ModelSelection, asked: Asked) ->
 
 
 def _pairs_on_ray(
-    choice: ModelSelection, card: CollectionCard, batching: Batching, cluster: Cluster
+    choice: ModelSelection, card: CollectionCard, batching: Batching, cluster: Cluster, clock: StageClock
 ) -> Callable[[Sequence[ImageInput], bool], Generator[SummedPairs, None, None]]:
     """Return what embeds a sample on Ray, whose workers load both models for themselves."""
     return partial(
@@ -139,6 +140,7 @@ def _pairs_on_ray(
         load_models=partial(_load_backbone_and_clip, choice, load_settings()),
         refs=(card.backbone, card.clip),
         cluster=cluster,
+        clock=clock,
         batch_size=batching.batch_size,
     )
 

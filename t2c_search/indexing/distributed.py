@@ -9,6 +9,7 @@ process merges the sums.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,11 +20,11 @@ import numpy as np
 
 from t2c_search.indexing.batch_size import LARGEST_BATCH, LARGEST_ON_CUDA
 from t2c_search.indexing.cluster import Cluster, Placement
-from t2c_search.indexing.crew import Part, work_on
+from t2c_search.indexing.crew import OutcomeT, Part, work_on
 from t2c_search.indexing.embedding import align, embed
 from t2c_search.indexing.pairs import PairModels, SummedPairs, sum_pairs
 from t2c_search.indexing.pipeline import Run
-from t2c_search.indexing.profile import EMBED
+from t2c_search.indexing.profile import EMBED, LOAD, WAIT_WORKERS, WAIT_WRITE, StageClock
 from t2c_search.indexing.sources import ImageInput
 from t2c_search.indexing.writer import Writer
 from t2c_search.statistics import VectorStatistics
@@ -66,15 +67,17 @@ def embed_on_ray(
     dim = store.spec().vectors[CLIP]
 
     def plan(placement: Placement) -> tuple[_IndexJob, Iterator[Part]]:
+        run.clock.use_workers(placement.workers, placement.cpus)
         job = _IndexJob(load_model, opens, dim, batch_size, placement.cpus, keep_native)
         return job, _parts(chain((first,), inputs), _sizes(placement, batch_size), store, run)
 
     with closing(work_on(plan, _Indexer, cluster)) as outcomes:
-        while answer := _timed(outcomes, run):
+        while answer := _timed(outcomes, run.clock):
             part, outcome = answer
             for points in outcome.unwritten:
                 run.write(points, (), writer)
             writer.merge(outcome.statistics, _among(part.former, outcome.written))
+            run.clock.add_of_worker(outcome.seconds)
             run.record(outcome.written, outcome.failures)
 
 
@@ -85,6 +88,7 @@ def embed_pairs_on_ray(
     load_models: Callable[[], tuple[ImageEncoder, ImageEncoder]],
     refs: tuple[EncoderRef, EncoderRef],
     cluster: Cluster,
+    clock: StageClock,
     batch_size: int | None = None,
 ) -> Generator[SummedPairs, None, None]:
     """Embed images with two models on Ray, decoding each once, and sum the pairs up for a fit, in any order.
@@ -94,14 +98,15 @@ def embed_pairs_on_ray(
     """
 
     def plan(placement: Placement) -> tuple[_PairJob, Iterator[Part]]:
+        clock.use_workers(placement.workers, placement.cpus)
         share = -(-len(inputs) // (_SHARES * placement.workers))
         size = min(max(share, batch_size or LARGEST_BATCH), _PAIRS)
         parts = (Part(list(inputs[start : start + size])) for start in range(0, len(inputs), size))
         return _PairJob(load_models, refs, len(inputs), keep, batch_size, placement.cpus), parts
 
     with closing(work_on(plan, _PairEmbedder, cluster)) as outcomes:
-        for _, outcome in outcomes:
-            yield outcome
+        while answer := _timed(outcomes, clock):
+            yield answer[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +129,16 @@ class _Indexed:
     failures: list[Failure] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
     unwritten: list[Points] = field(default_factory=list)
+    seconds: Counter[str] = field(default_factory=Counter)
 
 
 class _Indexer:
     """Embeds and aligns images, and writes them where that is allowed."""
 
     def __init__(self, job: _IndexJob) -> None:
-        self._job = job
-        self._encoder, self._projection = job.load_model()
+        self._job, self._clock = job, StageClock()
+        with self._clock.measure(LOAD):
+            self._encoder, self._projection = job.load_model()
         self._store = job.open_store() if job.open_store else None
 
     def begin(self) -> _Indexed:
@@ -140,23 +147,28 @@ class _Indexer:
 
     def work(self, inputs: Iterable[ImageInput], outcome: _Indexed) -> None:
         """Index some images."""
+        clock, self._clock = self._clock, StageClock()
         batches = embed(
             inputs,
             (self._encoder,),
             batch_size=self._job.batch_size,
             on_failure=outcome.failures.append,
             workers=self._job.threads,
+            clock=clock,
         )
         with closing(batches):
             for batch in batches:
-                points, failures = align(batch, self._projection, self._job.keep_native)
+                with clock.measure(EMBED):
+                    points, failures = align(batch, self._projection, self._job.keep_native)
                 outcome.failures.extend(failures)
                 if self._store is None:
                     outcome.unwritten.append(points)
                 elif points.ids:
-                    self._store.upsert(points)
+                    with clock.measure(WAIT_WRITE):
+                        self._store.upsert(points)
                     outcome.written.extend(points.ids)
                     outcome.statistics.add(points.ids, points.vectors[CLIP])
+        outcome.seconds.update(clock.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +187,9 @@ class _PairEmbedder:
     """Embeds images with two models, and sums the pairs up."""
 
     def __init__(self, job: _PairJob) -> None:
-        self._job = job
-        self._models = PairModels(job.load_models(), job.refs)
+        self._job, self._clock = job, StageClock()
+        with self._clock.measure(LOAD):
+            self._models = PairModels(job.load_models(), job.refs)
 
     def begin(self) -> SummedPairs:
         """Return the outcome of no images, on the CPU: the caller's process may have no GPU."""
@@ -190,13 +203,21 @@ class _PairEmbedder:
         """Embed some images."""
         import torch
 
-        job = self._job
+        job, clock = self._job, self._clock
+        self._clock = StageClock()
         summed = sum_pairs(
-            inputs, self._models, among=job.among, keep=job.keep, batch_size=job.batch_size, workers=job.threads
+            inputs,
+            self._models,
+            among=job.among,
+            keep=job.keep,
+            batch_size=job.batch_size,
+            workers=job.threads,
+            clock=clock,
         )
         with closing(summed):
             for part in summed:
                 outcome.merge(part, torch.device("cpu"))
+        outcome.seconds.update(clock.seconds)
 
 
 def _sizes(placement: Placement, batch_size: int | None) -> Iterator[int]:
@@ -211,8 +232,8 @@ def _parts(inputs: Iterator[ImageInput], sizes: Iterator[int], store: VectorStor
         yield Part(chunk, store.fetch(replaced, vectors=(CLIP,), payload=False))
 
 
-def _timed(outcomes: Iterator[tuple[Part, _Indexed]], run: Run) -> tuple[Part, _Indexed] | None:
-    with run.clock.measure(EMBED):
+def _timed(outcomes: Iterator[tuple[Part, OutcomeT]], clock: StageClock) -> tuple[Part, OutcomeT] | None:
+    with clock.measure(WAIT_WORKERS):
         return next(outcomes, None)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from t2c_search.indexing.embedding import EmbeddedBatch, embed
+from t2c_search.indexing.profile import StageClock
 from t2c_search.types import EncoderRef, Failure
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ class SummedPairs:
     split: PairSplit
     failures: list[Failure] = field(default_factory=list)
     kept: list[EmbeddedBatch] = field(default_factory=list)
+    seconds: Counter[str] = field(default_factory=Counter)
+    """By stage, where another process took them."""
 
     def merge(self, other: SummedPairs, device: torch.device) -> None:
         """Take in what became of other images; rows are kept on the device."""
@@ -49,6 +53,7 @@ def sum_pairs(
     keep: bool,
     batch_size: int | None = None,
     workers: int | None = None,
+    clock: StageClock | None = None,
 ) -> Generator[SummedPairs, None, None]:
     """Embed images with both models, decoding each once, and yield what became of them, batch by batch.
 
@@ -60,7 +65,9 @@ def sum_pairs(
 
     failures: list[Failure] = []
     backbone, clip = models.refs
-    batches = embed(inputs, models.encoders, on_failure=failures.append, batch_size=batch_size, workers=workers)
+    batches = embed(
+        inputs, models.encoders, on_failure=failures.append, batch_size=batch_size, workers=workers, clock=clock
+    )
     with closing(batches):
         for batch in batches:
             x, y = batch.vectors

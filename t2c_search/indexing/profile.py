@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +13,13 @@ from typing import Any
 LIST, FIT, LOAD, COMPARE = "list", "fit aligner", "load models", "compare"
 READ, DECODE, WAIT_DECODE = "read", "decode and prepare", "wait for decode"
 EMBED, WRITE, WAIT_WRITE = "embed and align", "write", "wait for write"
+WAIT_WORKERS = "wait for workers"
 
-_CALLER = (LIST, FIT, LOAD, COMPARE, WAIT_DECODE, EMBED, WAIT_WRITE)
+_CALLER = (LIST, FIT, LOAD, COMPARE, WAIT_DECODE, EMBED, WAIT_WRITE, WAIT_WORKERS)
 """Stages of the caller's thread, through which everything passes: together they are the run."""
 _BESIDE = (READ, DECODE, WRITE)
 """Stages of other threads, which overlap with those and with each other."""
+_OF_WORKERS = "workers: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class StageClock:
         self._began = time.perf_counter()
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._threads: dict[str, int] = {}
+        self._seconds_of_workers: defaultdict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
         self._inner = threading.local()  # for each block that a thread is in, the seconds of the blocks within it
 
@@ -70,6 +73,24 @@ class StageClock:
     def use_threads(self, count: int, *stages: str) -> None:
         """Say that so many threads share these stages; one, where nobody says."""
         self._threads.update(dict.fromkeys(stages, count))
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds by stage so far."""
+        with self._lock:
+            return dict(self._seconds)
+
+    def use_workers(self, count: int, threads: int) -> None:
+        """Say that so many other processes work, each with so many threads that read and decode."""
+        for name in _CALLER:
+            self._threads[_OF_WORKERS + name] = count
+        for name in _BESIDE:
+            self._threads[_OF_WORKERS + name] = count * threads
+
+    def add_of_worker(self, seconds: Mapping[str, float]) -> None:
+        """Add what another process measured."""
+        for name, spent in seconds.items():
+            self._seconds_of_workers[name] += spent
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
@@ -89,18 +110,21 @@ class StageClock:
 
     def profile(self) -> Profile:
         """Return the profile of the run so far."""
-        elapsed = self.elapsed
-        with self._lock:
-            seconds = dict(self._seconds)
+        elapsed, seconds, of_workers = self.elapsed, self.seconds, self._seconds_of_workers
+        limit = _limit(seconds)
+        if limit == WAIT_WORKERS and of_workers:
+            limit = _OF_WORKERS + _limit(of_workers)
+        seconds |= {_OF_WORKERS + name: spent for name, spent in of_workers.items()}
+        known = (*_CALLER, *_BESIDE)
         stages = [
             Stage(name, threads := self._threads.get(name, 1), seconds[name], min(1, seconds[name] / elapsed / threads))
-            for name in (*_CALLER, *_BESIDE)
+            for name in (*known, *(_OF_WORKERS + name for name in known))
             if name in seconds
         ]
-        return Profile(tuple(stages), _limit(seconds))
+        return Profile(tuple(stages), limit)
 
 
-def _limit(seconds: dict[str, float]) -> str:
+def _limit(seconds: Mapping[str, float]) -> str:
     """Name the stage that the caller's thread spent most time on, or waiting for."""
     longest = max(_CALLER, key=lambda stage: seconds.get(stage, 0))
     if longest == WAIT_DECODE:

@@ -27,6 +27,7 @@ from t2c_search.indexing.cluster import Cluster, Placement, check_address, place
 from t2c_search.indexing.distributed import embed_on_ray, embed_pairs_on_ray
 from t2c_search.indexing.failures import read_failures
 from t2c_search.indexing.pipeline import Run
+from t2c_search.indexing.profile import DECODE, EMBED, LOAD, StageClock
 from t2c_search.indexing.report import NoProgress
 from t2c_search.indexing.sources import ImageInput, list_images
 from t2c_search.indexing.writer import Writer
@@ -286,8 +287,12 @@ def test_aligner_is_the_same_and_no_image_goes_through_a_model_here(
     sampled = here.embedded[3].records[1].payload["name"]  # ids, and so the sample, depend on where the images lie
     inputs = with_deadly(photos, sampled, marker=str(tmp_path / "marker")) if deadly else list_images([photos])
     refs = tuple(EncoderRef(encoder.id, encoder.image_dim, encoder.fingerprint) for encoder in load_pair())
-    elsewhere = partial(embed_pairs_on_ray, load_models=load_pair, refs=refs, cluster=Cluster(), batch_size=4)
-    there = fit_on_images(inputs, NeverRun(), NeverRun(1), elsewhere=elsewhere, **options)
+    clock, cluster_of_two = StageClock(), Cluster()
+    elsewhere = partial(
+        embed_pairs_on_ray, load_models=load_pair, refs=refs, cluster=cluster_of_two, clock=clock, batch_size=4
+    )
+    there = fit_on_images(inputs, NeverRun(), NeverRun(1), elsewhere=elsewhere, clock=clock, **options)
+    assert {f"workers: {stage}" for stage in (LOAD, DECODE, EMBED)} <= {each.name for each in clock.profile().stages}
     assert (tmp_path / "marker").exists() == deadly
     assert here.aligner is not None
     assert there.aligner is not None

@@ -13,6 +13,7 @@ from t2c_search.indexing.profile import (
     EMBED,
     READ,
     WAIT_DECODE,
+    WAIT_WORKERS,
     WAIT_WRITE,
     WRITE,
     Profile,
@@ -68,6 +69,23 @@ def test_busy_is_the_share_of_the_threads_time(now: list[float]) -> None:
     now[0] = 10
     told = {stage.name: (stage.threads, stage.busy) for stage in clock.profile().stages}
     assert told == {READ: (4, 0.1), EMBED: (1, 0.4)}
+
+
+def test_what_workers_measured_stands_beside_and_tells_their_limit(now: list[float]) -> None:
+    clock = StageClock()
+    clock.use_workers(2, threads=3)
+    with clock.measure(WAIT_WORKERS):
+        now[0] = 10
+    for _ in range(2):
+        clock.add_of_worker({WAIT_DECODE: 4.0, EMBED: 1.0, DECODE: 7.5})
+    told = clock.profile()
+    assert told.limit == f"workers: {DECODE}"
+    assert {stage.name: (stage.threads, stage.seconds, stage.busy) for stage in told.stages} == {
+        WAIT_WORKERS: (1, 10, 1),
+        f"workers: {WAIT_DECODE}": (2, 8, 0.4),
+        f"workers: {EMBED}": (2, 2, 0.1),
+        f"workers: {DECODE}": (6, 15, 0.25),
+    }
 
 
 @pytest.mark.parametrize(
