@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence, Set
 
 from t2c_search.indexing.removal import is_gone
 from t2c_search.stores.protocol import VectorStore
@@ -21,6 +22,16 @@ def write_failures(store: VectorStore, failures: list[Failure]) -> None:
     """Store the list, replacing the former one."""
     entries = [{"path": failure.path, "reason": failure.reason} for failure in sorted(failures, key=lambda f: f.path)]
     store.write_blob(_BLOB, json.dumps(entries).encode())
+
+
+def change_failures(store: VectorStore, *, settled: Set[str], new: Sequence[Failure]) -> None:
+    """Take the settled paths off the list and put the new failures on it, as another run may have changed it meanwhile."""
+    known = read_failures(store)
+    failures = {failure.path: failure for failure in known if failure.path not in settled}
+    failures |= {failure.path: failure for failure in new}
+    changed = sorted(failures.values(), key=lambda failure: failure.path)
+    if changed != known:
+        write_failures(store, changed)
 
 
 def forget_gone(store: VectorStore) -> list[Failure]:

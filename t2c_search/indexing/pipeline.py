@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from t2c_search.indexing.changes import Change, State, compare
 from t2c_search.indexing.embedding import EmbeddedBatch, align_all, count_threads, embed, map_in_order
-from t2c_search.indexing.failures import read_failures, write_failures
+from t2c_search.indexing.failures import change_failures, read_failures
 from t2c_search.indexing.profile import COMPARE, LOAD, StageClock
 from t2c_search.indexing.removal import gone_points, is_at_or_below, is_gone
 from t2c_search.indexing.report import IndexReport, NoProgress, Progress
@@ -110,8 +110,8 @@ class Run:
         self._renamed = self._copied = self._deleted = 0
         self._replaced: set[str] = set()
         self._failures: list[Failure] = []
-        self._known_failures = read_failures(store)
-        self._other_failures = {failure.path: failure for failure in self._known_failures}
+        self._known_failures = {failure.path for failure in read_failures(store)}
+        self._settled: set[str] = set()  # of these: seen again, or gone
 
     def without(self, embedded: Sequence[EmbeddedBatch], inputs: Iterable[ImageInput]) -> Iterator[ImageInput]:
         """Yield the inputs that are not embedded yet."""
@@ -124,8 +124,7 @@ class Run:
         compared = compare(inputs, self._store, pool)
         while changes := self._measured(compared):
             self._seen += len(changes)
-            for change in changes:
-                self._other_failures.pop(change.input.path, None)
+            self._settled.update(self._known_failures.intersection(change.input.path for change in changes))
             self._refresh([change for change in changes if change.state in (State.UNCHANGED, State.DESCRIBED)])
             for change in changes:
                 if change.state is State.CHANGED:
@@ -189,14 +188,12 @@ class Run:
             if ids:
                 writer.delete(ids)
                 self._deleted += len(ids)
-        for path in [path for path in self._other_failures if is_at_or_below(path, paths) and is_gone(path)]:
-            del self._other_failures[path]
+        left = self._known_failures - self._settled
+        self._settled.update(path for path in left if is_at_or_below(path, paths) and is_gone(path))
 
     def finish(self) -> IndexReport:
         """Store the failures, those of other inputs in earlier runs included, and report."""
-        failures = sorted((*self._other_failures.values(), *self._failures), key=lambda failure: failure.path)
-        if failures != self._known_failures:
-            write_failures(self._store, failures)
+        change_failures(self._store, settled=self._settled, new=self._failures)
         return IndexReport(
             seen=self._seen,
             indexed=self._indexed,

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from t2c_search.errors import StoreUnavailableError
+from t2c_search.indexing.failures import read_failures
 from t2c_search.indexing.sources import ImageInput, list_images
 from t2c_search.indexing.statistics_state import claim_statistics, load_statistics, mark_dirty, save_statistics
 from t2c_search.indexing.writer import UPSERT_POINTS, Writer
@@ -114,6 +115,25 @@ def test_a_run_within_a_run_leaves_true_statistics(photos: Path, store: VectorSt
     assert within.done
     assert_same(store, undisturbed(photos))
     assert_statistics_are_true(store)
+
+
+def test_a_run_within_a_run_keeps_the_others_failures(photos: Path, tmp_path: Path, store: VectorStore) -> None:
+    others = tmp_path / "others"
+    save_pictures(others, 3)
+    mended, broken, own = others / "0000.jpg", others / "0001.jpg", photos / "0000.jpg"
+    kept = mended.read_bytes()
+    for path in (mended, photos / "0001.jpg"):
+        path.write_bytes(b"no picture")
+    index(list_images([others, photos]), store)
+    assert [Path(failure.path) for failure in read_failures(store)] == [mended, photos / "0001.jpg"]
+    mended.write_bytes(kept)
+    for path in (broken, own):
+        path.write_bytes(b"no picture")
+    save_pictures(photos, 2, first=1)  # mends its own
+    within = SecondRun(others, store)
+    index(list_images([photos]), store, progress=within)
+    assert within.done
+    assert [Path(failure.path) for failure in read_failures(store)] == [broken, own]
 
 
 def test_a_run_counts_anew_when_it_finds_anothers_claim_and_only_then(
