@@ -76,15 +76,13 @@ def on_ray(
     """Return what embeds inputs on Ray, whose workers load the collection's models and open its store for themselves."""
     from t2c_search.alignment.aligner import Aligner
 
-    card, key = models.card, load_settings().qdrant_api_key
+    card, key = models.card, load_settings().api_key
     aligner = read_aligner(store).to_bytes() if card.aligned else b""
     return partial(
         embed_on_ray,
         store=store,
         load_model=Models(card, models.choice, partial(Aligner.from_bytes, aligner)).load_image_side,
-        open_store=partial(
-            open_store, store.location, store.collection, api_key=key.get_secret_value() if key else None
-        ),
+        open_store=partial(open_store, store.location, store.collection, api_key=key),
         batch_size=batching.batch_size,
         cluster=cluster,
         keep_native=card.native,
