@@ -51,13 +51,13 @@ class VectorStatistics:
             self._retain(left)
 
     def merge(self, other: VectorStatistics) -> None:
-        """Take in the statistics of a disjoint set of ids."""
+        """Take in the statistics of a disjoint set of ids, which stay as they are."""
         self.count += other.count
         self._sum += other._sum
         self._products += other._products
         keys, rows = other._lowest()
-        if other._bound < self._bound:
-            self._bound = other._bound
+        if (bound := other._sample_bound()) < self._bound:
+            self._bound = bound
             self._retain(np.flatnonzero(self._keys[: self._held] < self._bound))
         self._keep(keys, rows)
 
@@ -135,8 +135,15 @@ class VectorStatistics:
     def _trim(self) -> None:
         """Let go of what exceeds the sample."""
         if self._held > self._sample_size:
-            self._bound = np.partition(self._keys[: self._held], self._sample_size)[self._sample_size]
+            self._bound = self._sample_bound()
             self._retain(np.flatnonzero(self._keys[: self._held] < self._bound))
+
+    def _sample_bound(self) -> np.uint64:
+        """Return the key below which every vector is in the sample: lower than ``_bound`` while more is held."""
+        if self._held <= self._sample_size:
+            return self._bound
+        bound: np.uint64 = np.partition(self._keys[: self._held], self._sample_size)[self._sample_size]
+        return bound
 
     def _lowest(self) -> tuple[npt.NDArray[np.uint64], FloatArray]:
         """Return the sample in order of key, as copies: keys (s,), rows (s, dim)."""

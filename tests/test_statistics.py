@@ -49,6 +49,22 @@ def test_batches_merges_and_order_do_not_matter(cuts: list[int], seed: int) -> N
     assert_equal(merged, whole)
 
 
+@pytest.mark.parametrize("held", range(41, 52))  # up to a quarter beside the sample, before it is sorted
+def test_a_part_that_holds_more_than_its_sample_is_merged_with_the_bound_of_its_sample(held: int) -> None:
+    rows, names = vectors(75), ids(0, 75)
+    whole, part, merged = (VectorStatistics(DIM, 40) for _ in range(3))
+    for statistics in (whole, part):
+        statistics.add(names[:held], rows[:held])
+    for array in (part._keys, part._rows, part._sum, part._products):
+        array.flags.writeable = False  # as they come from another process
+    merged.merge(part)
+    for statistics in (whole, merged):  # what is added must not fill the places of those that the sample left out
+        statistics.remove(names[:30], rows[:30])
+        statistics.add(names[60:75], rows[60:75])
+    assert_equal(merged, whole)
+    assert part.count == held
+
+
 @given(gone=st.sets(st.integers(0, 99), max_size=60))
 def test_removal_undoes_addition(gone: set[int]) -> None:
     rows, names = vectors(100), ids(0, 100)
