@@ -67,7 +67,7 @@ class Fitted:
 
 
 def fit(
-    images: Iterable[str | Path],
+    images: str | Path | Iterable[str | Path],
     *,
     backbone: str,
     clip: str | None = None,

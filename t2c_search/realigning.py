@@ -16,6 +16,7 @@ from t2c_search.indexing.report import NoProgress, Progress
 from t2c_search.indexing.statistics_state import mark_dirty, save_statistics
 from t2c_search.models import ModelSelection, encoder_ref, trusted
 from t2c_search.query.saved import SavedConcept, dump_concepts
+from t2c_search.search_index import forget_build
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import CLIP, NATIVE, Points
@@ -112,6 +113,7 @@ def realign(
         images = _project(store, new, aligner, progress or NoProgress())
         for key, content in blobs.items():
             new.write_blob(key, content)
+        forget_build(new)
         write_card(new, renewed)
     dropped = () if same_space else tuple(concepts)
     return renewed, RealignReport(images, time.perf_counter() - started, renewed.clip.id, dropped, aligner.report)

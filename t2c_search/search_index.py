@@ -47,6 +47,11 @@ def build_search_index(store: VectorStore, written: int, progress: Progress | No
     _write(store, images, 0)
 
 
+def forget_build(store: VectorStore) -> None:
+    """Note that the points are all new since a build: those of a replacement are, whatever the former ones had."""
+    _write(store, 0, 0)
+
+
 def _read(store: VectorStore) -> tuple[int, int]:
     """Return how many images there were at the last complete build, and how many points were written since."""
     content = store.read_blob(_BLOB)

@@ -18,7 +18,7 @@ from t2c_search.fitting import Batching
 from t2c_search.indexing.report import IndexReport
 from t2c_search.indexing.sources import list_images
 from t2c_search.indexing.writer import Writer
-from t2c_search.search_index import build_search_index
+from t2c_search.search_index import build_search_index, forget_build
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.testing.points import make_id
@@ -136,3 +136,12 @@ def test_the_facade_tells_the_warning(tmp_path: Path, monkeypatch: pytest.Monkey
         report = collection.index([tmp_path / "photos"])
         assert report.indexed == 3
         assert any("somebody has it open" in warning for warning in report.warnings)
+
+
+def test_a_replacement_is_built_whatever_the_former_vectors_had(store: VectorStore, builds: list[str]) -> None:
+    build_search_index(store, write(store, 0, SCANNED + 10))
+    with store.replacement(store.spec()) as new:
+        write(new, 0, SCANNED + 10)
+        forget_build(new)
+    build_search_index(store, 0)  # by the next run, as the process that replaced them was killed
+    assert builds == ["photos", "photos"]
