@@ -111,6 +111,7 @@ def test_workers_make_the_same_collection(photos: Path, store: VectorStore, monk
 
 
 @needs_kill
+@pytest.mark.parametrize("store", ["embedded"], indirect=True)
 def test_killed_worker_loses_nothing(photos: Path, store: VectorStore, tmp_path: Path) -> None:
     report = on_ray(with_deadly(photos, "0011.jpg", marker=str(tmp_path / "marker")), store)
     assert (tmp_path / "marker").exists()
@@ -124,11 +125,11 @@ def test_killed_worker_loses_nothing(photos: Path, store: VectorStore, tmp_path:
 def test_images_that_kill_every_worker_are_failures(
     photos: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two in one part, and one in another, which are worked on at the same time."""
+    """Both in one part, while another is worked on."""
     monkeypatch.setattr(distributed, "_BATCHES", 1)
-    deadly = ("0002.jpg", "0005.jpg", "0011.jpg")
+    deadly = ("0002.jpg", "0005.jpg")
     report = on_ray(with_deadly(photos, *deadly), store, batch_size=8)
-    assert (report.indexed, report.failed) == (17, 4)
+    assert (report.indexed, report.failed) == (18, 3)
     died = {failure.path[-8:] for failure in report.failures if "twice" in failure.reason}
     assert died == set(deadly)
     assert {failure.reason for failure in report.failures} == {
@@ -275,16 +276,15 @@ class NeverRun(TinyEncoder):
 
 
 @needs_kill
-@pytest.mark.parametrize("deadly", [False, True])
-def test_aligner_is_the_same_and_no_image_goes_through_a_model_here(
-    photos: Path, tmp_path: Path, cluster: None, deadly: bool, monkeypatch: pytest.MonkeyPatch
+def test_aligner_is_the_same_though_a_worker_dies_and_no_image_goes_through_a_model_here(
+    photos: Path, tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(distributed, "_SHARES", 4)  # several calls for each worker
     save_pictures(photos, 40, first=20)
     options = {"pairs": 50, "criterion": "r2", "batching": Batching(4, 1)}
     here = fit_on_images(list_images([photos]), *load_pair(), **options)
     sampled = here.embedded[3].records[1].payload["name"]  # ids, and so the sample, depend on where the images lie
-    inputs = with_deadly(photos, sampled, marker=str(tmp_path / "marker")) if deadly else list_images([photos])
+    inputs = with_deadly(photos, sampled, marker=str(tmp_path / "marker"))
     refs = tuple(EncoderRef(encoder.id, encoder.image_dim, encoder.fingerprint) for encoder in load_pair())
     clock, cluster_of_two = StageClock(), Cluster()
     elsewhere = partial(
@@ -292,7 +292,7 @@ def test_aligner_is_the_same_and_no_image_goes_through_a_model_here(
     )
     there = fit_on_images(inputs, NeverRun(), NeverRun(1), elsewhere=elsewhere, clock=clock, **options)
     assert {f"workers: {stage}" for stage in (LOAD, DECODE, EMBED)} <= {each.name for each in clock.profile().stages}
-    assert (tmp_path / "marker").exists() == deadly
+    assert (tmp_path / "marker").exists()
     assert here.aligner is not None
     assert there.aligner is not None
     assert there.aligner.report.pairs == here.aligner.report.pairs
