@@ -148,6 +148,14 @@ def test_the_fit_is_told_when_it_was_made_and_not_again(
     assert t2c("index", images, *options, "--json").json["aligner"]["pairs"] == 40
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Let child processes take Ctrl-C: those of a program in the background would inherit that it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Watched:
     """A ``t2c index --watch`` in a process of its own: its reports, and what it says beside them, line by line."""
 
