@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from t2c_search.alignment.fit import fit_aligner
 from t2c_search.alignment.vocabulary import concept_vocabulary
+from t2c_search.collection.models import encoder_ref
+from t2c_search.decoding.decode import decode_file
 from t2c_search.encoders import registry
 from t2c_search.encoders.protocols import DualEncoder, ImageEncoder
-from t2c_search.indexing.decode import decode_file
-from t2c_search.models import encoder_ref
 
 ROOT = Path(__file__).parent.parent
 REAL = Path(os.environ.get("T2C_REAL_DATA", ROOT.parent / "shared" / "real"))

@@ -190,7 +190,7 @@ def _rate(model: str, folder: Path) -> float:
 
     from t2c_search.encoders import registry
     from t2c_search.indexing.pipeline import embed
-    from t2c_search.indexing.sources import list_images
+    from t2c_search.sources import list_images
 
     torch.set_num_threads(1)
     encoder = registry.load_image_encoder(model, device="cpu")
@@ -239,7 +239,7 @@ def _size(folder: Path, indexes: bool) -> dict[str, float]:
 
 
 def _fill(folder: str, indexes: bool) -> None:
-    from t2c_search.indexing.metadata import PAYLOAD_INDEXES
+    from t2c_search.decoding.metadata import PAYLOAD_INDEXES
     from t2c_search.stores import build_index, open_store
     from t2c_search.stores.protocol import CollectionSpec
     from t2c_search.types import CLIP, Points

@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from benchmarks._captions import average_precision, load_photos, phrase
 from benchmarks._common import Bar, finish, options, table
-from t2c_search.query.concepts import EmbedTexts
-from t2c_search.query.engine import Engine
-from t2c_search.query.saved import SavedConcept, fit_concept
+from t2c_search.concepts.saved import fit_concept
+from t2c_search.query.execution.searcher import Searcher
+from t2c_search.query.planning.directions import EmbedTexts
+from t2c_search.state.concepts import SavedConcept
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
@@ -62,13 +63,13 @@ class Bench:
         self.statistics.add(self.ids, rows)
         self.engine = self.engine_with({})
 
-    def engine_with(self, concepts: dict[str, SavedConcept]) -> Engine:
+    def engine_with(self, concepts: dict[str, SavedConcept]) -> Searcher:
         """Make an engine that knows these concepts."""
 
         def no_image(path: str) -> NDArray[np.float32]:
             raise AssertionError(f"no question asks for an image, such as {path}")
 
-        return Engine(
+        return Searcher(
             self.store, self.statistics, embed_texts=self.embed_texts, embed_image=no_image, concepts=concepts
         )
 
@@ -190,7 +191,7 @@ def _taught(bench: Bench, text: str, yes: Order, no: Order) -> SavedConcept:
     return fit_concept("it", bench.rows[yes], bench.rows[no], engine.calibration, engine.concepts.worded([text]))
 
 
-def _mined(bench: Bench, engine: Engine, expression: str) -> NDArray[np.bool_]:
+def _mined(bench: Bench, engine: Searcher, expression: str) -> NDArray[np.bool_]:
     found = np.zeros(len(bench.ids), bool)
     found[[bench.places[hit.id] for hit in engine.mine(expression)]] = True
     return found

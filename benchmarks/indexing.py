@@ -48,14 +48,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks._captions import REAL
 from benchmarks._common import Bar, finish, options, table
+from t2c_search.decoding.decode import decode
+from t2c_search.decoding.metadata import PAYLOAD_INDEXES
 from t2c_search.demo.world import draw
 from t2c_search.encoders import registry
 from t2c_search.indexing.allocation import keep_freed_memory, sleep_while_waiting
-from t2c_search.indexing.decode import decode
-from t2c_search.indexing.metadata import PAYLOAD_INDEXES
 from t2c_search.indexing.pipeline import index_images
-from t2c_search.indexing.sources import list_images
 from t2c_search.settings import Device, Dtype
+from t2c_search.sources import list_images
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
 from t2c_search.types import CLIP

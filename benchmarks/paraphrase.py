@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from benchmarks._captions import Photos, average_precision, load_photos
 from benchmarks._common import Bar, finish, options, table
 from benchmarks._wordings import FRAMES, SCENES, SYNONYMS, WAYS
-from t2c_search.query.concepts import Concepts
+from t2c_search.query.planning.directions import Concepts
 
 TOP = 10
 LEAST_SHOWN = 18

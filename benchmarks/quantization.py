@@ -18,7 +18,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from t2c_search.query.topk import LEAST_EF
+from t2c_search.query.execution.topk import LEAST_EF
 from t2c_search.stores import build_index, open_store
 from t2c_search.stores.protocol import CollectionSpec, Quantization
 from t2c_search.types import CLIP, FloatArray, Points, VectorQuery

@@ -30,8 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._common import Bar, finish, table
-from t2c_search.query.constraints import Phrase
-from t2c_search.query.engine import Engine
+from t2c_search.query.execution.searcher import Searcher
+from t2c_search.query.language.constraints import Phrase
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import build_index, open_store
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
@@ -121,13 +121,13 @@ class Bench:
         """Fill a form with the words of each question."""
         return [form.format(*words) for words in self.words]
 
-    def engine(self) -> Engine:
+    def engine(self) -> Searcher:
         """Make an engine over the store as it is now."""
 
         def no_image(path: str) -> FloatArray:
             raise AssertionError(f"no question asks for an image, such as {path}")
 
-        return Engine(self.store, self.statistics, embed_texts=self.drawn.embed, embed_image=no_image)
+        return Searcher(self.store, self.statistics, embed_texts=self.drawn.embed, embed_image=no_image)
 
     def peers(self, exact: bool) -> dict[str, Callable[[int], Any]]:
         """What others do with the first two words of a question, by its number; texts are embedded beforehand."""
@@ -173,7 +173,7 @@ class Bench:
             }
         return rows
 
-    def _recall(self, engine: Engine, expression: str, found: SearchResult) -> float:
+    def _recall(self, engine: Searcher, expression: str, found: SearchResult) -> float:
         """Share of the true top 20 that was found; the tests compare exact answers with brute force."""
         true = {hit.id for hit in engine.search(expression, TOP, exact=True, max_candidates=len(self.ids))}
         return len(true & {hit.id for hit in found}) / TOP
@@ -207,7 +207,7 @@ class Bench:
         return rows
 
 
-def _axes(engine: Engine, words: Sequence[str]) -> FloatArray:
+def _axes(engine: Searcher, words: Sequence[str]) -> FloatArray:
     phrases = [Phrase(text=word) for word in words[:2]]
     directions = engine.concepts.directions(engine.calibration, phrases)
     return np.array([directions.axis(phrase).direction for phrase in phrases], np.float32)

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from t2c_search.alignment.aligner import Aligner
     from t2c_search.alignment.fit import FitReport
     from t2c_search.collection import Collection, open_collection
+    from t2c_search.collection.fitting import fit
     from t2c_search.errors import T2CError
     from t2c_search.export.files import export_hits
-    from t2c_search.fitting import fit
     from t2c_search.indexing.report import IndexReport
-    from t2c_search.query.syntax import parse
+    from t2c_search.query.language.syntax import parse
     from t2c_search.types import Certificate, Contribution, Failure, Hit, SearchResult
 
 _HOMES = {
@@ -38,9 +38,9 @@ _HOMES = {
     "SearchResult": "t2c_search.types",
     "T2CError": "t2c_search.errors",
     "export_hits": "t2c_search.export.files",
-    "fit": "t2c_search.fitting",
+    "fit": "t2c_search.collection.fitting",
     "open_collection": "t2c_search.collection",
-    "parse": "t2c_search.query.syntax",
+    "parse": "t2c_search.query.language.syntax",
 }
 
 __all__ = [

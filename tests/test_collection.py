@@ -12,16 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2c_search import making
-from t2c_search.collection import Collection, open_collection
+from t2c_search.collection import Collection, making, open_collection
+from t2c_search.collection.fitting import fit
 from t2c_search.errors import CollectionFormatError, CollectionNotFoundError, UsageError
-from t2c_search.fitting import fit
 from t2c_search.stores import open_store
-from t2c_search.testing.qdrant_stub import QdrantStub
 from t2c_search.types import CLIP, NATIVE
 from tests.cli.conftest import Outcome
 from tests.cli.conftest import t2c as t2c  # a fixture
 from tests.encoders.tiny import save_open_clip, save_timm
+from tests.stubs.rest import QdrantStub
 
 IMAGES = 24
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from t2c_search import fit
-from t2c_search.card import CONCEPTS_BLOB
 from t2c_search.collection import Collection, open_collection
+from t2c_search.collection.models import ModelSelection
 from t2c_search.errors import UsageError
-from t2c_search.models import ModelSelection
+from t2c_search.state.card import CONCEPTS_BLOB
 from tests.indexing.support import save_pictures
 
 
@@ -80,9 +80,11 @@ def test_a_single_path_is_a_list_of_one(
     with pytest.raises(UsageError, match="is the CLIP model itself"):
         fit(kind(folder), backbone="mini", clip="mini")
     asked: list[object] = []
-    monkeypatch.setattr("t2c_search.collection.check_native", lambda *_: None)
-    monkeypatch.setattr("t2c_search.collection.choose_aligner", lambda _, images, *__, **___: asked.append(images))
-    monkeypatch.setattr("t2c_search.collection.realign", no_model)
+    monkeypatch.setattr("t2c_search.collection.facade.check_native", lambda *_: None)
+    monkeypatch.setattr(
+        "t2c_search.collection.facade.choose_aligner", lambda _, images, *__, **___: asked.append(images)
+    )
+    monkeypatch.setattr("t2c_search.collection.facade.realign", no_model)
     with pytest.raises(AssertionError):
         photos.realign(fit_images=kind(folder))
     assert asked == [[str(folder)]]

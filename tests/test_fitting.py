@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from t2c_search import fitting
-from t2c_search.fitting import Batching, Fitted, fit_on_images
+from t2c_search.collection import fitting
+from t2c_search.collection.fitting import Batching, Fitted, fit_on_images
 from t2c_search.indexing.embedding import embed
 from t2c_search.indexing.pipeline import index_images
-from t2c_search.indexing.profile import DECODE
-from t2c_search.indexing.sources import ImageList, list_images
+from t2c_search.profile import DECODE
+from t2c_search.sources import ImageList, list_images
 from t2c_search.stores import open_store
 from t2c_search.types import CLIP, Failure, Fingerprint
 from tests.indexing.support import TinyEncoder, assert_same, create, index, save_pictures

@@ -12,7 +12,7 @@ import typer
 
 import t2c_search
 from t2c_search.cli import app
-from t2c_search.query.syntax import parse
+from t2c_search.query.language.syntax import parse
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

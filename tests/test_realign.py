@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from t2c_search.collection import Collection, open_collection
+from t2c_search.collection.fitting import fit
 from t2c_search.errors import AlignerMismatchError, StoreError, UsageError
-from t2c_search.fitting import fit
 from t2c_search.stores import list_collections, open_store
-from t2c_search.testing.qdrant_stub import QdrantStub
 from t2c_search.types import CLIP, NATIVE, Points
 from tests.cli.conftest import Outcome
 from tests.cli.conftest import t2c as t2c  # a fixture
 from tests.encoders.tiny import OPEN_CLIP_CONFIG, save_open_clip, save_timm
+from tests.stubs.rest import QdrantStub
 
 IMAGES = 30
 WIDER = 20  # dimensions of the other CLIP space

@@ -11,19 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from t2c_search import search_index, updating
-from t2c_search.collection import open_collection
+from t2c_search.collection import open_collection, search_index, updating
+from t2c_search.collection.fitting import Batching
+from t2c_search.collection.search_index import build_search_index, forget_build
+from t2c_search.collection.updating import bring_in_line
 from t2c_search.errors import StoreError, StoreLockedError
-from t2c_search.fitting import Batching
 from t2c_search.indexing.report import IndexReport
-from t2c_search.indexing.sources import list_images
 from t2c_search.indexing.writer import Writer
-from t2c_search.search_index import build_search_index, forget_build
+from t2c_search.sources import list_images
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.testing.points import make_id
 from t2c_search.types import CLIP, Points
-from t2c_search.updating import bring_in_line
 from tests.encoders.tiny import save_open_clip
 from tests.indexing.support import DIM, TinyEncoder, create, save_pictures
 

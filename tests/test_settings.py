@@ -13,7 +13,7 @@ import pytest
 from t2c_search.doctor import examine
 from t2c_search.errors import UsageError
 from t2c_search.settings import load_settings
-from t2c_search.testing.qdrant_stub import QdrantStub
+from tests.stubs.rest import QdrantStub
 
 
 @pytest.fixture

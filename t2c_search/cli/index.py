@@ -23,8 +23,8 @@ from t2c_search.errors import UsageError
 
 if TYPE_CHECKING:
     from t2c_search.alignment.report import FitReport
-    from t2c_search.indexing.profile import Profile
     from t2c_search.indexing.report import IndexReport
+    from t2c_search.profile import Profile
 
 _SHOWN = 10  # warnings, and failures
 _EXIT_ALL_FAILED = 3
@@ -113,7 +113,7 @@ def index(
     """
     from t2c_search.collection import open_collection
     from t2c_search.indexing.allocation import keep_freed_memory, sleep_while_waiting
-    from t2c_search.indexing.fields import parse_types
+    from t2c_search.sources.tables.fields import parse_types
 
     if watch and engine == "ray":
         raise UsageError(
@@ -229,7 +229,7 @@ def fit(
     Example:
       t2c fit --backbone timm:resnet50 --clip open_clip:ViT-B-32/laion2b_s34b_b79k --images ~/Pictures -o rn50.safetensors
     """
-    from t2c_search.fitting import fit as fit_on
+    from t2c_search.collection.fitting import fit as fit_on
     from t2c_search.indexing.allocation import keep_freed_memory, sleep_while_waiting
 
     keep_freed_memory()

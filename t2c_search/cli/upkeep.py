@@ -15,7 +15,7 @@ from t2c_search.cli import options
 from t2c_search.cli.app import app
 from t2c_search.cli.options import SETTINGS
 from t2c_search.cli.render import err, out, print_json, progress_bar
-from t2c_search.query.duplicates import NEAR, Group
+from t2c_search.query.execution.duplicates import NEAR, Group
 
 _SHOWN_GROUPS = 20
 

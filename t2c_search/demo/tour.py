@@ -16,8 +16,9 @@ from t2c_search.demo.truth import Truth
 from t2c_search.demo.world import Scene, draw
 from t2c_search.errors import ImageError, UsageError
 from t2c_search.export.sheet import write_sheet
-from t2c_search.indexing.report import IndexReport, Progress
-from t2c_search.query.syntax import parse
+from t2c_search.indexing.report import IndexReport
+from t2c_search.progress import Progress
+from t2c_search.query.language.syntax import parse
 
 COLLECTION = "scenes"
 SCENES = 2000

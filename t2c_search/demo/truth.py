@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from t2c_search.demo import words
 from t2c_search.errors import UsageError
-from t2c_search.query import constraints
-from t2c_search.query.constraints import Constraint
+from t2c_search.query.language import constraints
+from t2c_search.query.language.constraints import Constraint
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -113,7 +113,7 @@ def _describe_plugin(point: EntryPoint) -> EncoderKind:
 
 def _factory(kind: str, encoder_id: str) -> Callable[..., Encoder]:
     if kind in _BUILT_IN:
-        return import_module(f"t2c_search.encoders.{_BUILT_IN[kind]}").load  # type: ignore[no-any-return]
+        return import_module(f"t2c_search.encoders.adapters.{_BUILT_IN[kind]}").load  # type: ignore[no-any-return]
     plugin = _plugins().get(kind)
     if plugin is None:
         known = kinds()

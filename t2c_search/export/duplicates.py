@@ -12,7 +12,7 @@ from typing import Any
 
 from t2c_search.errors import UsageError
 from t2c_search.export.aside import file_aside
-from t2c_search.query.duplicates import Group
+from t2c_search.query.execution.duplicates import Group
 
 COLUMNS = ("group", "action", "path", "of", "cosine", "same_bytes", "width", "height", "bytes", "id")
 

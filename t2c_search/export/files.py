@@ -17,10 +17,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from t2c_search.decoding.metadata import MEMBER
 from t2c_search.errors import ImageError, UsageError
 from t2c_search.export.aside import file_aside, folder_aside
-from t2c_search.indexing.metadata import MEMBER
-from t2c_search.indexing.sources import SUFFIXES, is_file, read_image
+from t2c_search.sources import SUFFIXES, is_file, read_image
 from t2c_search.types import Failure, Hit
 
 _NAME_BYTES = 240  # of 255

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from t2c_search.decoding.decode import decode
 from t2c_search.errors import T2CError, UsageError
 from t2c_search.export.aside import file_aside
-from t2c_search.indexing.decode import decode
-from t2c_search.indexing.sources import read_image
+from t2c_search.sources import read_image
 from t2c_search.types import Hit
 
 _TILE = 240  # pixels, side of a thumbnail's square

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import islice
 
+from t2c_search.decoding.metadata import MEASURED, content_hash
 from t2c_search.errors import ImageError
-from t2c_search.indexing.metadata import MEASURED, content_hash
-from t2c_search.indexing.places import UNKNOWN_SIZE
-from t2c_search.indexing.sources import ImageInput
+from t2c_search.sources import ImageInput
+from t2c_search.sources.addresses import UNKNOWN_SIZE
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import Payload
 

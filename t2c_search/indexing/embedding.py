@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from PIL import Image
 
+from t2c_search.decoding.decode import decode
+from t2c_search.decoding.metadata import location_payload, measured_payload
 from t2c_search.errors import EncoderError, ImageError, T2CError
 from t2c_search.indexing.batch_size import FIRST_BATCH, measuring
-from t2c_search.indexing.decode import decode
-from t2c_search.indexing.metadata import location_payload, measured_payload
-from t2c_search.indexing.profile import DECODE, EMBED, READ, WAIT_DECODE, StageClock
-from t2c_search.indexing.sources import ImageInput
-from t2c_search.indexing.sources.embeddings import VECTORS_SUFFIX
-from t2c_search.indexing.sources.kinds import split_member
+from t2c_search.profile import DECODE, EMBED, READ, WAIT_DECODE, StageClock
+from t2c_search.sources import ImageInput
+from t2c_search.sources.containers.embeddings import VECTORS_SUFFIX
+from t2c_search.sources.kinds import split_member
 from t2c_search.types import CLIP, NATIVE, Failure, Payload, Points
 
 if TYPE_CHECKING:

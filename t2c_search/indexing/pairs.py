@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from t2c_search.indexing.embedding import EmbeddedBatch, embed
-from t2c_search.indexing.profile import StageClock
+from t2c_search.profile import StageClock
 from t2c_search.types import EncoderRef, Failure
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from t2c_search.alignment.held_out import PairSplit
     from t2c_search.encoders.protocols import ImageEncoder
-    from t2c_search.indexing.sources import ImageInput
+    from t2c_search.sources import ImageInput
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 
 from t2c_search.indexing.changes import Change, State, compare
 from t2c_search.indexing.embedding import EmbeddedBatch, align_all, count_threads, embed, map_in_order
-from t2c_search.indexing.failures import change_failures, read_failures
-from t2c_search.indexing.profile import COMPARE, LOAD, StageClock
-from t2c_search.indexing.removal import gone_points, is_at_or_below, is_gone
-from t2c_search.indexing.report import IndexReport, NoProgress, Progress
+from t2c_search.indexing.removal import gone_points, is_at_or_below
+from t2c_search.indexing.report import IndexReport
 from t2c_search.indexing.reuse import Hashed, find_twins, read_and_hash, to_points
-from t2c_search.indexing.sources import ImageInput
 from t2c_search.indexing.writer import Writer
+from t2c_search.profile import COMPARE, LOAD, StageClock
+from t2c_search.progress import NoProgress, Progress
+from t2c_search.sources import ImageInput
+from t2c_search.sources.presence import is_gone
+from t2c_search.state.failures import change_failures, read_failures
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import Failure, Points
 

@@ -1,42 +1,13 @@
-"""What happened to every input of an indexing run, and how it is told while it goes on."""
+"""What happened to every input of an indexing run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
-from t2c_search.indexing.profile import NO_PROFILE, Profile
+from t2c_search.profile import NO_PROFILE, Profile
 from t2c_search.types import Failure
-
-
-class Progress(Protocol):
-    """Told, in the caller's thread, how a run goes on; drawing it is the command line's part."""
-
-    def start(self, total: int | None, stage: str) -> None:
-        """Begin a stage, such as "indexing": so many inputs will come, or None when nobody knows."""
-        ...
-
-    def advance(self, images: int) -> None:
-        """So many more inputs are done with, one way or another."""
-        ...
-
-    def fail(self, failure: Failure) -> None:
-        """One of them failed."""
-        ...
-
-
-class NoProgress:
-    """A Progress that tells nobody."""
-
-    def start(self, total: int | None, stage: str) -> None:
-        """Ignore the stage."""
-
-    def advance(self, images: int) -> None:
-        """Ignore the step."""
-
-    def fail(self, failure: Failure) -> None:
-        """Ignore the failure."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from weakref import finalize
 
 import numpy as np
 
+from t2c_search.decoding.metadata import MEASURED, content_hash, location_payload
 from t2c_search.errors import ImageError
 from t2c_search.filters import OneOf
-from t2c_search.indexing.metadata import MEASURED, content_hash, location_payload
-from t2c_search.indexing.places import is_remote
-from t2c_search.indexing.removal import is_gone
-from t2c_search.indexing.sources import ImageInput
-from t2c_search.indexing.sources.kinds import read_forwards
+from t2c_search.sources import ImageInput
+from t2c_search.sources.addresses import is_remote
+from t2c_search.sources.kinds import read_forwards
+from t2c_search.sources.presence import is_gone
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import FloatArray, Payload, Points
 

@@ -14,8 +14,8 @@ from threading import Event
 import watchfiles
 
 from t2c_search.errors import UsageError
-from t2c_search.indexing.places import absolute
-from t2c_search.indexing.sources import SUFFIXES
+from t2c_search.sources import SUFFIXES
+from t2c_search.sources.addresses import absolute
 
 _QUIET_MS = 300  # a batch ends when nothing has happened for so long: files are written in several steps
 _LONGEST_MS = 2000  # and at the latest then, as more may come for hours

@@ -11,8 +11,8 @@ from typing import Self
 
 import numpy as np
 
-from t2c_search.indexing.profile import WAIT_WRITE, WRITE, StageClock
-from t2c_search.indexing.statistics_state import claim_statistics, repair_statistics, save_statistics
+from t2c_search.profile import WAIT_WRITE, WRITE, StageClock
+from t2c_search.state.statistics import claim_statistics, repair_statistics, save_statistics
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.columns import REQUEST_POINTS, payload_sizes, uploads
 from t2c_search.stores.protocol import VectorStore

@@ -37,14 +37,14 @@ def open_store(
             f"beginning with a letter or digit and not ending in {_RESERVED_SUFFIX}"
         )
     if location == MEMORY:
-        from t2c_search.stores.qdrant import open_memory
+        from t2c_search.stores.server.store import open_memory
 
         return open_memory(collection)
     if _is_server(location):
-        from t2c_search.stores.qdrant import open_server
+        from t2c_search.stores.server.store import open_server
 
         return open_server(location, collection, _api_key(api_key), timeout)
-    from t2c_search.stores.edge import EdgeStore
+    from t2c_search.stores.edge.store import EdgeStore
 
     return EdgeStore(location, collection)
 
@@ -54,10 +54,10 @@ def list_collections(location: str, *, api_key: str | None = None, timeout: floa
     if location == MEMORY:
         return []
     if _is_server(location):
-        from t2c_search.stores.qdrant import collection_names as names_on_server
+        from t2c_search.stores.server.store import collection_names as names_on_server
 
         return names_on_server(location, _api_key(api_key), timeout)
-    from t2c_search.stores.edge import collection_names
+    from t2c_search.stores.edge.store import collection_names
 
     return collection_names(location)
 
@@ -70,7 +70,7 @@ def build_index(location: str, collection: str, on_progress: Callable[[float], N
     """
     if location == MEMORY or _is_server(location):
         return
-    from t2c_search.stores import optimize
+    from t2c_search.stores.edge import optimize
 
     optimize.build_index(location, collection, on_progress)
 

@@ -18,7 +18,7 @@ from t2c_search.__main__ import main
 from t2c_search.demo.tour import SCENES, SEED
 from t2c_search.demo.truth import Truth
 from t2c_search.demo.world import draw
-from t2c_search.query.syntax import parse
+from t2c_search.query.language.syntax import parse
 from tests.cli.conftest import Outcome
 
 

@@ -23,7 +23,7 @@ from t2c_search.cli import app, concept, search
 from t2c_search.cli.search import _result_json
 from t2c_search.collection import open_collection
 from t2c_search.demo.world import draw
-from t2c_search.query.syntax import parse, parse_filter
+from t2c_search.query.language.syntax import parse, parse_filter
 from t2c_search.types import Certificate, SearchResult
 from tests.cli.conftest import Outcome
 

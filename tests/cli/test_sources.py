@@ -19,7 +19,7 @@ from t2c_search.collection import open_collection
 from t2c_search.demo.world import draw
 from t2c_search.errors import UsageError
 from t2c_search.export.files import write_folder
-from t2c_search.indexing.sources import read_image
+from t2c_search.sources import read_image
 from t2c_search.types import CLIP
 
 from .conftest import Outcome

@@ -14,7 +14,7 @@ import torch
 from t2c_search.encoders import registry
 from t2c_search.errors import EncoderError
 from t2c_search.indexing.embedding import embed
-from t2c_search.indexing.sources import list_images
+from t2c_search.sources import list_images
 from t2c_search.testing.encoders import draw_image
 from t2c_search.types import Failure
 from tests.encoders import tiny

@@ -10,7 +10,7 @@ from timm.data import create_transform
 from torchvision import transforms
 from torchvision.transforms import v2
 
-from t2c_search.encoders.preprocessing import Preprocessing
+from t2c_search.encoders.adapters.preprocessing import Preprocessing
 from t2c_search.testing.encoders import SIZES, draw_image
 
 _TIMM = {"input_size": (3, 56, 56), "crop_pct": 0.8, "mean": (0.2, 0.4, 0.6), "std": (0.3, 0.2, 0.4)}

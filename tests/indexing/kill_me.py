@@ -10,7 +10,7 @@ import sys
 
 from support import index
 
-from t2c_search.indexing.sources import list_images
+from t2c_search.sources import list_images
 from t2c_search.stores import open_store
 from t2c_search.types import Failure
 

@@ -16,7 +16,7 @@ import torch
 
 from t2c_search.filters import Filter
 from t2c_search.indexing.pipeline import index_images
-from t2c_search.indexing.sources import list_images
+from t2c_search.sources import list_images
 from t2c_search.stores.protocol import Capabilities, CollectionSpec
 from t2c_search.types import CLIP, Failure, Payload, Points
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
-from t2c_search.indexing.cluster import Cluster
-from t2c_search.indexing.distributed import embed_on_ray
 from t2c_search.indexing.pipeline import index_images
+from t2c_search.indexing.ray.cluster import Cluster
+from t2c_search.indexing.ray.distributed import embed_on_ray
 from t2c_search.indexing.report import IndexReport
-from t2c_search.indexing.sources import ImageInput, list_images
+from t2c_search.sources import ImageInput, list_images
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 

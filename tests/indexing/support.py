@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from t2c_search.indexing.metadata import PAYLOAD_INDEXES
+from t2c_search.decoding.metadata import PAYLOAD_INDEXES
 from t2c_search.indexing.pipeline import index_images
-from t2c_search.indexing.report import IndexReport, Progress
-from t2c_search.indexing.sources import ImageInput
+from t2c_search.indexing.report import IndexReport
+from t2c_search.progress import Progress
+from t2c_search.sources import ImageInput
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import CollectionSpec, FieldType, VectorStore
 from t2c_search.types import CLIP, NATIVE, Fingerprint, Payload

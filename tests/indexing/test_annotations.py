@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t2c_search.errors import UsageError
-from t2c_search.indexing.annotations import CaptionTable, read_sidecars
-from t2c_search.indexing.remarks import Remarks
+from t2c_search.sources.remarks import Remarks
+from t2c_search.sources.tables.annotations import CaptionTable, read_sidecars
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from t2c_search.encoders import registry
 from t2c_search.indexing import batch_size
 from t2c_search.indexing.batch_size import FIRST_BATCH, LARGEST_BATCH, images_that_fit, measuring
 from t2c_search.indexing.embedding import embed
-from t2c_search.indexing.sources import list_images
+from t2c_search.sources import list_images
 from t2c_search.types import Failure
 from tests.encoders import tiny
 

@@ -11,9 +11,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image, features
 
+from t2c_search.decoding import decode as decoding
+from t2c_search.decoding.decode import DecodedImage, decode, decode_file, read_file
 from t2c_search.errors import ImageError
-from t2c_search.indexing import decode as decoding
-from t2c_search.indexing.decode import DecodedImage, decode, decode_file, read_file
 
 from .support import picture
 

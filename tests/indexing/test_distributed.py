@@ -19,22 +19,22 @@ import pytest
 import torch
 
 from t2c_search.collection import open_collection
+from t2c_search.collection.fitting import Batching, fit_on_images
 from t2c_search.encoders import registry
 from t2c_search.errors import EncoderError, UnknownEncoderError, UsageError
-from t2c_search.fitting import Batching, fit_on_images
-from t2c_search.indexing import crew, distributed
-from t2c_search.indexing.cluster import Cluster, Placement, check_address, place
-from t2c_search.indexing.distributed import embed_on_ray, embed_pairs_on_ray
-from t2c_search.indexing.failures import read_failures
 from t2c_search.indexing.pipeline import Run
-from t2c_search.indexing.profile import DECODE, EMBED, LOAD, StageClock
-from t2c_search.indexing.report import NoProgress
-from t2c_search.indexing.sources import ImageInput, list_images
+from t2c_search.indexing.ray import crew, distributed
+from t2c_search.indexing.ray.cluster import Cluster, Placement, check_address, place
+from t2c_search.indexing.ray.distributed import embed_on_ray, embed_pairs_on_ray
 from t2c_search.indexing.writer import Writer
+from t2c_search.profile import DECODE, EMBED, LOAD, StageClock
+from t2c_search.progress import NoProgress
+from t2c_search.sources import ImageInput, list_images
+from t2c_search.state.failures import read_failures
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.testing.qdrant_stub import QdrantStub
 from t2c_search.types import EncoderRef
+from tests.stubs.rest import QdrantStub
 
 from .on_ray import Stuck, load_pair, load_tiny, on_ray, with_deadly
 from .support import TinyEncoder, assert_same, create, index, picture, save_pictures

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from t2c_search.errors import StoreFullError
-from t2c_search.indexing.failures import read_failures
-from t2c_search.indexing.sources import ImageInput, list_images
+from t2c_search.sources import ImageInput, list_images
+from t2c_search.state.failures import read_failures
 from t2c_search.stores import open_store
-from t2c_search.stores.room import RESERVE_BYTES
+from t2c_search.stores.edge.disk_space import RESERVE_BYTES
 
 from .support import assert_same, assert_statistics_are_true, create, index, picture, save_pictures
 

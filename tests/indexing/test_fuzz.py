@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from t2c_search.decoding.decode import FORMATS, DecodedImage, decode
 from t2c_search.indexing import embedding
-from t2c_search.indexing.decode import FORMATS, DecodedImage, decode
-from t2c_search.indexing.failures import read_failures
-from t2c_search.indexing.sources import list_images
+from t2c_search.sources import list_images
+from t2c_search.state.failures import read_failures
 from t2c_search.stores import open_store
 
 from .support import create, index, picture
@@ -30,7 +30,7 @@ LARGEST_PEAK = 1536 << 10  # KiB, of decoding one
 PEAK = """
 import sys
 from pathlib import Path
-from t2c_search.indexing.decode import decode_file
+from t2c_search.decoding.decode import decode_file
 
 def peak():  # not getrusage: its peak is inherited from the process that started this one
     told = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())

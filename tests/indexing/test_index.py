@@ -13,10 +13,10 @@ from PIL import Image
 
 from t2c_search.errors import StoreError
 from t2c_search.filters import TextMatch
-from t2c_search.indexing.failures import read_failures
 from t2c_search.indexing.report import IndexReport
-from t2c_search.indexing.sources import list_images
-from t2c_search.indexing.statistics_state import load_statistics
+from t2c_search.sources import list_images
+from t2c_search.state.failures import read_failures
+from t2c_search.state.statistics import load_statistics
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
@@ -104,7 +104,7 @@ def test_run_that_finds_nothing_new_never_imports_torch(photos: Path, embedded: 
     program = (
         "import sys\n"
         "from t2c_search.indexing.pipeline import index_images\n"
-        "from t2c_search.indexing.sources import list_images\n"
+        "from t2c_search.sources import list_images\n"
         "from t2c_search.stores import open_store\n"
         "report = index_images(list_images([sys.argv[2]]), store=open_store(sys.argv[1], 'photos'),\n"
         "                      load_encoder=None, load_projection=None, batch_size=4)\n"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from t2c_search.errors import EncoderError
-from t2c_search.indexing.ledger import Assignment, Ledger
-from t2c_search.indexing.sources import ImageInput
+from t2c_search.indexing.ray.ledger import Assignment, Ledger
+from t2c_search.sources import ImageInput
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install t2c-search[ray]")
 

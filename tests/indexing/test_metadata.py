@@ -6,8 +6,8 @@ from blake3 import blake3
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
-from t2c_search.indexing.decode import decode
-from t2c_search.indexing.metadata import MEASURED, PAYLOAD_INDEXES, measured_payload
+from t2c_search.decoding.decode import decode
+from t2c_search.decoding.metadata import MEASURED, PAYLOAD_INDEXES, measured_payload
 from t2c_search.types import Payload
 
 from .support import picture

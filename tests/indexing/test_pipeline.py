@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from t2c_search.decoding.decode import decode_file
 from t2c_search.errors import UnknownVectorError
-from t2c_search.indexing.decode import decode_file
 from t2c_search.indexing.embedding import EmbeddedBatch, embed
-from t2c_search.indexing.sources import ImageInput, list_images
+from t2c_search.sources import ImageInput, list_images
 from t2c_search.stores import open_store
 from t2c_search.types import Failure
 

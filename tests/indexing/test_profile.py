@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from t2c_search.indexing import profile
-from t2c_search.indexing.profile import (
+from t2c_search import profile
+from t2c_search.profile import (
     COMPARE,
     DECODE,
     EMBED,

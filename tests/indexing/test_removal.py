@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from t2c_search.indexing.failures import forget_gone, read_failures
-from t2c_search.indexing.removal import is_gone
-from t2c_search.indexing.sources import list_images
-from t2c_search.indexing.sources.listing import list_known
+from t2c_search.sources import list_images
+from t2c_search.sources.listing import list_known
+from t2c_search.sources.presence import is_gone
+from t2c_search.state.failures import forget_gone, read_failures
 from t2c_search.stores.protocol import VectorStore
 
 from .kinds import as_bytes, as_tar, as_zip

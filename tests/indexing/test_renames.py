@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from t2c_search.errors import UsageError
-from t2c_search.indexing.failures import forget_gone, read_failures
-from t2c_search.indexing.removal import absolute_roots, is_gone, refuse_emptied
-from t2c_search.indexing.sources import ImageInput, list_images
+from t2c_search.indexing.removal import absolute_roots, refuse_emptied
+from t2c_search.sources import ImageInput, list_images
+from t2c_search.sources.presence import is_gone
+from t2c_search.state.failures import forget_gone, read_failures
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import CLIP, NATIVE

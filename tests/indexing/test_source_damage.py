@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from t2c_search.errors import ImageError, UsageError
-from t2c_search.indexing.sources import ImageList, list_images, read_image, require_images
+from t2c_search.sources import ImageList, list_images, read_image, require_images
 from t2c_search.stores.protocol import VectorStore
 
 from .kinds import as_bytes, as_coco, as_csv, as_hugging_face, as_json_lines, as_tar, as_zip
@@ -81,7 +81,7 @@ def test_members_that_are_empty_or_beyond_the_limit_are_refused_unread(
             tar.addfile(header, io.BytesIO(bytes(size)))
             zipped.writestr(name, bytes(size))
     pq.write_table(pa.table({"image": [bytes(size) for size in sizes.values()]}), tmp_path / "a.parquet")
-    monkeypatch.setattr("t2c_search.indexing.decode.MAX_BYTES", 2000)
+    monkeypatch.setattr("t2c_search.decoding.decode.MAX_BYTES", 2000)
     for source in ("a.tar", "a.zip", "a.parquet"):
         empty, large = list_images([tmp_path / source])
         with pytest.raises(ImageError, match="the file is empty"):

@@ -16,7 +16,7 @@ from t2c_search.collection import open_collection
 from t2c_search.encoders import registry
 from t2c_search.indexing.pipeline import index_images
 from t2c_search.indexing.report import IndexReport
-from t2c_search.indexing.sources import ImageList, list_images, require_images
+from t2c_search.sources import ImageList, list_images, require_images
 from t2c_search.stores.protocol import VectorStore
 
 from .support import DIM, assert_statistics_are_true, contents, index, no_encoder, save_pictures

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from t2c_search.export.files import write_fiftyone
-from t2c_search.indexing.sources import ImageList, list_images
+from t2c_search.sources import ImageList, list_images
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import Contribution, Hit
 

@@ -20,12 +20,12 @@ import pytest
 import torch
 from PIL import Image
 
+from t2c_search.collection.fitting import Batching, fit_on_images
 from t2c_search.errors import ImageError
-from t2c_search.fitting import Batching, fit_on_images
-from t2c_search.indexing.remarks import Remarks
-from t2c_search.indexing.sources import UNKNOWN_SIZE, ImageList, list_images, read_image
-from t2c_search.indexing.sources.listed import Listing
-from t2c_search.indexing.sources.manifests import list_manifest
+from t2c_search.sources import UNKNOWN_SIZE, ImageList, list_images, read_image
+from t2c_search.sources.listed import Listing
+from t2c_search.sources.remarks import Remarks
+from t2c_search.sources.tables.manifests import list_manifest
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 

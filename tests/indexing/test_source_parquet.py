@@ -18,8 +18,8 @@ import pytest
 
 from t2c_search.errors import ImageError
 from t2c_search.indexing import reuse
-from t2c_search.indexing.sources import list_images, read_image
-from t2c_search.indexing.sources import parquet as source
+from t2c_search.sources import list_images, read_image
+from t2c_search.sources.containers import parquet as source
 from t2c_search.stores.protocol import VectorStore
 
 from .support import COUNT, contents, index, picture
@@ -29,7 +29,7 @@ HUGGING_FACE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 MEMORY = """
 import sys, tracemalloc
 import pyarrow.parquet
-from t2c_search.indexing.sources import read_image
+from t2c_search.sources import read_image
 tracemalloc.start()
 for row in map(int, sys.argv[2:]):
     assert len(read_image(f"{sys.argv[1]}::image/{row}")) == 8000

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t2c_search.errors import UsageError
-from t2c_search.indexing.sources import expand_braces, list_images
+from t2c_search.sources import expand_braces, list_images
 
 from .test_sources import touch
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from t2c_search.errors import ImageError, UsageError
-from t2c_search.indexing import places
-from t2c_search.indexing.sources import ImageInput, list_images, read_image
+from t2c_search.sources import ImageInput, list_images, read_image
+from t2c_search.sources import addresses as places
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 
@@ -190,6 +190,6 @@ def test_a_named_web_address_is_fetched(web: str, photos: list[Path]) -> None:
 
 
 def test_a_server_that_sends_too_much_is_cut_off(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("t2c_search.indexing.decode.MAX_BYTES", 100)
+    monkeypatch.setattr("t2c_search.decoding.decode.MAX_BYTES", 100)
     with pytest.raises(ImageError, match="larger than the limit"):
         read_image(f"{web}/0000.jpg")

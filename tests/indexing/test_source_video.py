@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from t2c_search.errors import ImageError
-from t2c_search.indexing.sources import ImageList, list_images, read_image
-from t2c_search.indexing.sources import video as source
+from t2c_search.sources import ImageList, list_images, read_image
+from t2c_search.sources.containers import video as source
 from t2c_search.stores.protocol import VectorStore
 
 from .support import index

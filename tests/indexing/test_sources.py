@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from t2c_search.errors import ImageError, UsageError
-from t2c_search.indexing.places import read_range
-from t2c_search.indexing.sources import ImageInput, list_images
+from t2c_search.sources import ImageInput, list_images
+from t2c_search.sources.addresses import read_range
 
 
 def touch(folder: Path, *names: str) -> None:

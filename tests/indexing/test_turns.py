@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from t2c_search.indexing.sources.turns import Turns
+from t2c_search.sources.containers.turns import Turns
 
 
 def test_the_earliest_place_goes_first_and_one_at_a_time() -> None:

@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 
 from t2c_search.errors import StoreUnavailableError
-from t2c_search.indexing.failures import read_failures
-from t2c_search.indexing.sources import ImageInput, list_images
-from t2c_search.indexing.statistics_state import claim_statistics, load_statistics, mark_dirty, save_statistics
 from t2c_search.indexing.writer import UPSERT_POINTS, Writer
+from t2c_search.sources import ImageInput, list_images
+from t2c_search.state.failures import read_failures
+from t2c_search.state.statistics import claim_statistics, load_statistics, mark_dirty, save_statistics
 from t2c_search.statistics import VectorStatistics
-from t2c_search.stores import connection, open_store
+from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.testing.qdrant_stub import QdrantStub
+from t2c_search.stores.server import connection
 from t2c_search.types import CLIP, Failure, Points
+from tests.stubs.rest import QdrantStub
 
 from .support import DIM, assert_same, assert_statistics_are_true, create, index, save_pictures
 

@@ -9,8 +9,8 @@ from threading import Event
 
 import pytest
 
-from t2c_search.indexing.sources import list_images
 from t2c_search.indexing.watch import Changes, watch
+from t2c_search.sources import list_images
 
 from .support import save_pictures
 

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from t2c_search.query.calibration import DEFAULT_SD
-from t2c_search.query.concepts import JOINERS, PROMPTS
-from t2c_search.query.constraints import (
+from t2c_search.query.language.constraints import (
     And,
     Contrast,
     Difference,
@@ -26,7 +24,9 @@ from t2c_search.query.constraints import (
     Threshold,
     is_concept,
 )
-from t2c_search.query.ranking import SOFT_THRESHOLD
+from t2c_search.query.planning.calibration import DEFAULT_SD
+from t2c_search.query.planning.directions import JOINERS, PROMPTS
+from t2c_search.query.planning.ranking import SOFT_THRESHOLD
 from t2c_search.testing.filters import matches
 
 Vector = NDArray[np.float64]

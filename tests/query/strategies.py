@@ -7,7 +7,7 @@ from datetime import datetime
 from hypothesis import strategies as st
 
 from t2c_search.filters import Equals, Exists, GeoRadius, OneOf, Range, TextMatch
-from t2c_search.query.constraints import (
+from t2c_search.query.language.constraints import (
     And,
     Concept,
     Constraint,

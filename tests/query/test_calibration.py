@@ -7,9 +7,9 @@ import uuid
 import numpy as np
 import pytest
 
-from t2c_search.query.calibration import Calibration, cosines
-from t2c_search.query.constraints import Phrase
-from t2c_search.query.tail import rank_at, value_at
+from t2c_search.query.language.constraints import Phrase
+from t2c_search.query.planning.calibration import Calibration, cosines
+from t2c_search.query.planning.tail import rank_at, value_at
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import open_store
 

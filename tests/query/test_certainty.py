@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from t2c_search.errors import ExpressionError, UsageError
-from t2c_search.query import report
-from t2c_search.query.engine import Engine
-from t2c_search.query.halfspace import enclose_passing
-from t2c_search.query.selection import diverse
-from t2c_search.query.syntax import parse
+from t2c_search.query.execution import account as report
+from t2c_search.query.execution.searcher import Searcher
+from t2c_search.query.execution.selection import diverse
+from t2c_search.query.language.syntax import parse
+from t2c_search.query.planning.halfspace import enclose_passing
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import CollectionSpec
@@ -31,7 +31,7 @@ def world(tmp_path_factory) -> Iterator[World]:
     store.close()
 
 
-def engine_of(rows, payloads=None, statistics=None, words=None) -> Engine:
+def engine_of(rows, payloads=None, statistics=None, words=None) -> Searcher:
     ids = [point_id(number) for number in range(len(rows))]
     payloads = payloads or [{"path": point} for point in ids]
     if statistics is None:
@@ -40,7 +40,7 @@ def engine_of(rows, payloads=None, statistics=None, words=None) -> Engine:
     store = open_store(":memory:", "few")
     store.create(CollectionSpec({CLIP: rows.shape[1]}, {}))
     store.upsert(Points(ids, payloads, {CLIP: rows}))
-    return Engine(store, statistics, embed_texts=words or ClusteredWords(rows.shape[1]), embed_image=None)
+    return Searcher(store, statistics, embed_texts=words or ClusteredWords(rows.shape[1]), embed_image=None)
 
 
 CONTRADICTIONS = [

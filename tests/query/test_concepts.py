@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from t2c_search.encoders import registry
-from t2c_search.query.calibration import Calibration
-from t2c_search.query.concepts import Concepts
-from t2c_search.query.constraints import Phrase
+from t2c_search.query.language.constraints import Phrase
+from t2c_search.query.planning.calibration import Calibration
+from t2c_search.query.planning.directions import Concepts
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import open_store
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t2c_search.query import duplicates
-from t2c_search.query.duplicates import Group, find_duplicates
+from t2c_search.query.execution import duplicates
+from t2c_search.query.execution.duplicates import Group, find_duplicates
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
 from t2c_search.testing.points import make_id

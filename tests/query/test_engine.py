@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from t2c_search.errors import ExpressionError, UsageError
-from t2c_search.query import mining
-from t2c_search.query.concepts import Concepts
-from t2c_search.query.syntax import parse, parse_filter
+from t2c_search.query.execution import mining
+from t2c_search.query.language.syntax import parse, parse_filter
+from t2c_search.query.planning.directions import Concepts
 from t2c_search.stores import open_store
 from t2c_search.types import CLIP
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from t2c_search.query.estimate import _wilson
+from t2c_search.query.execution.estimate import _wilson
 from t2c_search.stores import open_store
 
 from .worlds import World, clustered

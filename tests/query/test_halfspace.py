@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t2c_search.query.halfspace import enclose_best, enclose_passing
-from t2c_search.query.ranking import Ranking, Term
+from t2c_search.query.planning.halfspace import enclose_best, enclose_passing
+from t2c_search.query.planning.ranking import Ranking, Term
 
 SIGNS = st.sampled_from([-1.0, 1.0])
 ONCE = settings(derandomize=True, deadline=None, max_examples=200)

@@ -11,12 +11,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from t2c_search.errors import ExpressionError, UsageError
-from t2c_search.query.constraints import Not, Or, Phrase
-from t2c_search.query.normal_form import branches
-from t2c_search.query.planner import embed, plan
-from t2c_search.query.probe import Probe
-from t2c_search.query.syntax import parse
-from t2c_search.query.topk import FIRST_CANDIDATES, Limits, find_top
+from t2c_search.query.execution.topk import FIRST_CANDIDATES, Limits, find_top
+from t2c_search.query.language.constraints import Not, Or, Phrase
+from t2c_search.query.language.syntax import parse
+from t2c_search.query.planning.normal_form import branches
+from t2c_search.query.planning.planner import embed, plan
+from t2c_search.query.planning.probe import Probe
 from t2c_search.stores import open_store
 from t2c_search.types import CLIP
 

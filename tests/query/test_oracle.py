@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from t2c_search.errors import ExpressionError, UsageError
 from t2c_search.filters import Equals, Exists, OneOf, Range
-from t2c_search.query.constraints import And, Image, Like, Not, Or, Phrase, Saved
-from t2c_search.query.normal_form import branches
+from t2c_search.query.language.constraints import And, Image, Like, Not, Or, Phrase, Saved
+from t2c_search.query.planning.normal_form import branches
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.testing.qdrant_stub import QdrantStub
+from tests.stubs.rest import QdrantStub
 
 from .strategies import concepts, thresholds, trees
 from .worlds import WORDS, World, clustered, drawn_scenes, point_id, read_photos, real_photos

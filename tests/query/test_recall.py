@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from t2c_search import search_index
-from t2c_search.collection import open_collection
+from t2c_search.collection import open_collection, search_index
 from t2c_search.demo.world import draw
-from t2c_search.query.recall import measure_recall
+from t2c_search.query.execution.recall import measure_recall
 from t2c_search.stores import open_store
 
 from .worlds import clustered

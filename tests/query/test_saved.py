@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from t2c_search.concepts.saved import fit_concept
 from t2c_search.errors import CollectionFormatError, UsageError
-from t2c_search.query.calibration import Calibration
-from t2c_search.query.saved import SavedConcept, dump_concepts, fit_concept, load_concepts
+from t2c_search.query.planning.calibration import Calibration
+from t2c_search.state.concepts import SavedConcept, dump_concepts, load_concepts
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import open_store
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from t2c_search.errors import ExpressionError
 from t2c_search.filters import AllOf, AnyOf, Equals, Exists, GeoRadius, OneOf, Range, TextMatch
 from t2c_search.filters import Not as NotFilter
-from t2c_search.query.constraints import (
+from t2c_search.query.language.constraints import (
     MAX_DEPTH,
     And,
     Contrast,
@@ -29,9 +29,9 @@ from t2c_search.query.constraints import (
     read_tree,
     write_tree,
 )
-from t2c_search.query.normal_form import branches
-from t2c_search.query.printer import unparse
-from t2c_search.query.syntax import joined, parse, parse_filter
+from t2c_search.query.language.printer import unparse
+from t2c_search.query.language.syntax import joined, parse, parse_filter
+from t2c_search.query.planning.normal_form import branches
 
 from .strategies import concepts, conditions, thresholds, trees, written_atoms
 

@@ -17,9 +17,9 @@ from PIL import Image
 from t2c_search.demo.world import draw
 from t2c_search.encoders import registry
 from t2c_search.encoders.protocols import DualEncoder
-from t2c_search.query.calibration import PLANNING_ROWS
-from t2c_search.query.engine import Engine
-from t2c_search.query.saved import SavedConcept
+from t2c_search.query.execution.searcher import Searcher
+from t2c_search.query.planning.calibration import PLANNING_ROWS
+from t2c_search.state.concepts import SavedConcept
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
 from t2c_search.types import CLIP, Points
@@ -34,12 +34,12 @@ INDEXES = {"width": "integer", "camera": "keyword", "tags": "keyword", "score": 
 class World:
     """One collection, in the stores of engines and in the oracle's arrays."""
 
-    engines: dict[str, Engine]
+    engines: dict[str, Searcher]
     oracle: Oracle
     asked: int = 0
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> Searcher:
         """The first store's."""
         return next(iter(self.engines.values()))
 
@@ -138,7 +138,7 @@ def _world(stores, rows, embed, saved, *, free_text) -> World:
         return rows[len(path)]
 
     asked = {"embed_texts": embed, "embed_image": image, "concepts": saved, "fields": INDEXES, "free_text": free_text}
-    engines = {name: Engine(store, statistics, **asked) for name, store in stores.items()}
+    engines = {name: Searcher(store, statistics, **asked) for name, store in stores.items()}
     plain = {name: (concept.direction, concept.threshold) for name, concept in saved.items()}
     sample = statistics.sample
     oracle = Oracle(ids, payloads, rows, sample, PLANNING_ROWS, embed, image, plain, free_text)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from t2c_search.stores import connection, list_collections, open_store
-from t2c_search.testing.grpc_stub import GrpcStub
-from t2c_search.testing.qdrant_stub import QdrantStub
+from t2c_search.stores import list_collections, open_store
+from t2c_search.stores.server import connection
 from t2c_search.testing.stores import StoreContract
+from tests.stubs.grpc import GrpcStub
+from tests.stubs.rest import QdrantStub
 
 
 class TestEmbedded(StoreContract):

@@ -16,7 +16,9 @@ import pytest
 import qdrant_edge
 
 from t2c_search.errors import CollectionNotFoundError, StoreError, StoreFullError, StoreLockedError, UsageError
-from t2c_search.stores import blobs, build_index, edge, generations, list_collections, open_store
+from t2c_search.stores import blobs, build_index, list_collections, open_store
+from t2c_search.stores.edge import folders as generations
+from t2c_search.stores.edge import store as edge
 from t2c_search.stores.protocol import CollectionSpec, Quantization
 from t2c_search.testing.points import COUNT, SPEC, make_id, make_points, unit
 from t2c_search.types import CLIP, Points, VectorQuery
@@ -113,7 +115,8 @@ def test_killed_creation_leaves_no_collection(disk: Path) -> None:
 def test_killed_replacement_leaves_the_old_or_the_new_and_no_remains(disk: Path, moment: str) -> None:
     code = """if True:
         import os, signal, sys
-        from t2c_search.stores import edge, open_store
+        from t2c_search.stores import open_store
+        from t2c_search.stores.edge import store as edge
         from test_edge import LARGE, large_points
         die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         location, moment = sys.argv[1:]

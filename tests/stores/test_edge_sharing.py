@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from t2c_search.errors import StoreError
-from t2c_search.stores import edge, open_store
+from t2c_search.stores import open_store
+from t2c_search.stores.edge import store as edge
 from t2c_search.testing.points import COUNT, SPEC, make_points
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import qdrant_edge
 
+from t2c_search.decoding.metadata import PAYLOAD_INDEXES
 from t2c_search.errors import StoreFullError
-from t2c_search.indexing.metadata import PAYLOAD_INDEXES
 from t2c_search.stores import open_store
+from t2c_search.stores.edge.disk_space import RESERVE_BYTES
+from t2c_search.stores.edge.shard import create_shard, empty_bytes
 from t2c_search.stores.protocol import CollectionSpec, FieldType
-from t2c_search.stores.room import RESERVE_BYTES
-from t2c_search.stores.shard import create_shard, empty_bytes
 from t2c_search.testing.points import COUNT, SPEC, make_points
 from t2c_search.types import CLIP, NATIVE
 

@@ -14,14 +14,16 @@ from qdrant_client import QdrantClient, models
 
 from t2c_search import errors
 from t2c_search.filters import AllOf, AnyOf, Equals, Exists, GeoRadius, Not, OneOf, Range, TextMatch
-from t2c_search.stores import connection, list_collections, open_store, qdrant
+from t2c_search.stores import list_collections, open_store
 from t2c_search.stores.columns import REQUEST_BYTES
 from t2c_search.stores.protocol import VectorStore
+from t2c_search.stores.server import connection
+from t2c_search.stores.server import store as qdrant
 from t2c_search.testing.filters import matches
-from t2c_search.testing.grpc_stub import GrpcStub
 from t2c_search.testing.points import CLIP_DIM, COUNT, NATIVE_DIM, SPEC, make_id, make_points, unit
-from t2c_search.testing.qdrant_stub import Fault, QdrantStub
 from t2c_search.types import CLIP, NATIVE, Points, VectorQuery
+from tests.stubs.grpc import GrpcStub
+from tests.stubs.rest import Fault, QdrantStub
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from t2c_search.errors import UsageError
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.testing.stores.places import StorePlaces
+from t2c_search.testing.stores.fixtures import StorePlaces
 
 
 class BlobContract(StorePlaces):

@@ -15,7 +15,7 @@ from t2c_search.filters import Equals
 from t2c_search.stores import list_collections, open_store
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.testing.points import COUNT, SPEC, make_id, make_points, unit
-from t2c_search.testing.stores.places import StorePlaces
+from t2c_search.testing.stores.fixtures import StorePlaces
 from t2c_search.types import CLIP, NATIVE, Points, VectorQuery
 
 

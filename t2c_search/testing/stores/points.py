@@ -11,7 +11,7 @@ from t2c_search.errors import UsageError
 from t2c_search.filters import Equals
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.testing.points import CLIP_DIM, COUNT, make_id, make_points
-from t2c_search.testing.stores.places import StorePlaces
+from t2c_search.testing.stores.fixtures import StorePlaces
 from t2c_search.types import CLIP, NATIVE, Points
 
 

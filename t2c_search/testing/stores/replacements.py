@@ -15,7 +15,7 @@ from t2c_search.errors import StoreError
 from t2c_search.stores import list_collections, open_store
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
 from t2c_search.testing.points import CLIP_DIM, COUNT, NATIVE_DIM, SPEC, make_id, make_points, unit
-from t2c_search.testing.stores.places import StorePlaces
+from t2c_search.testing.stores.fixtures import StorePlaces
 from t2c_search.types import CLIP, NATIVE, Points, VectorQuery
 
 RENEWED = CollectionSpec({CLIP: CLIP_DIM - 4, NATIVE: NATIVE_DIM}, SPEC.indexes)

@@ -13,7 +13,7 @@ from t2c_search.errors import UsageError
 from t2c_search.filters import Equals, Not, OneOf, Range
 from t2c_search.stores.protocol import Quantization, VectorStore
 from t2c_search.testing.points import CLIP_DIM, COUNT, SPEC, make_id, make_points, unit
-from t2c_search.testing.stores.places import StorePlaces
+from t2c_search.testing.stores.fixtures import StorePlaces
 from t2c_search.types import CLIP, NATIVE, Points, VectorQuery
 
 

@@ -1,0 +1,518 @@
+"""The facade that people use: one collection of images, with its models, its store and its statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property, partial
+from pathlib import Path
+from threading import Event
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+
+import numpy as np
+
+from t2c_search.collection.fitting import Batching
+from t2c_search.collection.making import Asked, agree, make
+from t2c_search.collection.models import Models, ModelSelection, read_aligner
+from t2c_search.collection.realigning import RealignReport, check_native, choose_aligner, realign
+from t2c_search.collection.search_index import build_search_index, is_scanned
+from t2c_search.collection.updating import bring_in_line, on_ray
+from t2c_search.concepts.saved import fit_concept
+from t2c_search.errors import CollectionNotFoundError, ImageError, UsageError
+from t2c_search.filters import Exists, Filter, Scalar
+from t2c_search.indexing.ray.cluster import Cluster, import_ray
+from t2c_search.indexing.removal import absolute_roots, refuse_emptied
+from t2c_search.indexing.report import IndexReport
+from t2c_search.profile import LIST, StageClock
+from t2c_search.progress import Progress
+from t2c_search.query.execution.duplicates import NEAR, Group, find_duplicates
+from t2c_search.query.execution.searcher import MAX_CANDIDATES, Expression, Searcher
+from t2c_search.query.language.constraints import And, Image
+from t2c_search.query.language.printer import unparse
+from t2c_search.query.language.reader import is_known, unknown_field
+from t2c_search.query.language.syntax import joined, parse, parse_filter
+from t2c_search.settings import Device, Dtype, load_settings
+from t2c_search.sources import EVERY, list_images, require_images
+from t2c_search.sources.arguments import as_list, check_choice, check_counts, check_seconds
+from t2c_search.sources.listing import list_known
+from t2c_search.sources.tables.fields import check_types
+from t2c_search.state.card import CONCEPTS_BLOB, CollectionCard, read_card
+from t2c_search.state.concepts import SavedConcept, dump_concepts, load_concepts
+from t2c_search.state.failures import forget_gone, read_failures
+from t2c_search.state.fields import field_types, known_fields
+from t2c_search.state.recall import read_recall
+from t2c_search.state.statistics import load_statistics
+from t2c_search.stores import open_store
+from t2c_search.stores.protocol import FieldType, Quantization, VectorStore
+from t2c_search.types import Count, FloatArray, Mined, SearchResult
+
+if TYPE_CHECKING:
+    from t2c_search.alignment.report import FitReport
+    from t2c_search.indexing.embedding import EmbeddedBatch
+
+IndexEngine = Literal["local", "ray"]
+_COUNTED_BY_INDEX = ("keyword", "integer", "bool")  # other types' indexes tell no single values
+
+
+def open_collection(
+    name: str | None = None,
+    store: str | None = None,
+    *,
+    clip: str | None = None,
+    backbone: str | None = None,
+    text: str | None = None,
+    device: Device | None = None,
+    dtype: Dtype | None = None,
+    compile: bool | None = None,
+) -> Collection:
+    """Open a collection of images, there already or not yet; nothing is made before ``Collection.index``.
+
+    What is left out comes from the collection's card, or else from the settings (``T2C_*`` variables, ``t2c.toml``).
+    Raises StoreError when the store cannot be opened, CollectionFormatError when a newer version made the collection.
+    """
+    settings = load_settings()
+    choice = ModelSelection(
+        clip,
+        backbone,
+        text,
+        device or settings.device,
+        dtype or settings.dtype,
+        settings.compile if compile is None else compile,
+    )
+    opened = open_store(store or settings.store, name or settings.collection, api_key=settings.api_key)
+    try:
+        return Collection(opened, choice)
+    except BaseException:
+        opened.close()
+        raise
+
+
+class Collection:
+    """One collection of images: index into it, search it. A context manager; ``close`` releases the store."""
+
+    def __init__(self, store: VectorStore, choice: ModelSelection) -> None:
+        self.store = store
+        self._choice = choice
+        self.card = read_card(store) if store.exists() else None
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self.store.collection
+
+    @cached_property
+    def models(self) -> Models:
+        """The models that made the collection. Raises CollectionNotFoundError when nothing was indexed yet."""
+        return Models(self._made(), self._choice, partial(read_aligner, self.store))
+
+    def index(
+        self,
+        sources: str | Path | Iterable[str | Path],
+        *,
+        captions: str | Path | None = None,
+        fields: Mapping[str, FieldType] | None = None,
+        every: float = EVERY,
+        aligner: str | Path | None = None,
+        fit_pairs: int | None = None,
+        keep_native: bool | None = None,
+        quantization: Quantization | None = None,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        sync: bool = False,
+        engine: IndexEngine = "local",
+        ray_address: str | None = None,
+        allow_empty: bool = False,
+        progress: Progress | None = None,
+    ) -> IndexReport:
+        """Index the images in files, folders, archives, tables and videos; what is there already and unchanged is skipped.
+
+        ``sources`` are paths, ``s3://`` and other addresses, or patterns of either (docs/sources.md). ``fields`` says which
+        payload fields are more than text, and to be indexed, from now on. Of videos, a frame ``every`` so many seconds is an
+        image. ``captions`` is a table with the columns ``image`` and ``caption``.
+
+        The first call makes the collection: it fits an aligner on ``fit_pairs`` of the images, unless a fitted one is given
+        or the backbone is the CLIP model. ``keep_native`` also stores the backbone's own vectors, so that a later aligner can
+        re-project them without the images. ``quantization`` says how vectors are held in memory: whole (``none``), or in a
+        quarter (``int8``) or an eighth (``tq4``) of it, with the whole ones on disk to score by; left out, whole up to a
+        million images and ``int8`` beyond. The store's search index is built at the end where it needs one.
+
+        Models, aligner, native vectors, quantization and types of fields stay what they are from then on: left out they are
+        the collection's own, and given otherwise they raise UsageError.
+
+        A file that was renamed keeps its vectors. ``sync`` also deletes what is gone from the folders named, and from
+        archives, tables and videos that are gone from there; a folder in which no image is left raises UsageError instead,
+        as its disk may not be mounted.
+
+        ``engine="ray"`` embeds on the Ray cluster at ``ray_address``, or else on a process for every ``workers`` processors
+        of this machine; what the worker processes need is in docs/capacity.md.
+
+        A file that cannot be indexed is in the report, with the reason. Raises UsageError for sources that do not exist, and
+        for sources without an image; with ``allow_empty`` only where the collection is not made yet, as a folder may be
+        watched before anything is in it.
+        """
+        named = as_list("sources", sources)
+        check_counts(batch_size=batch_size, workers=workers, fit_pairs=fit_pairs)
+        check_seconds(every=every)
+        check_choice("engine", engine, get_args(IndexEngine))
+        check_choice("quantization", quantization, get_args(Quantization))
+        clock = StageClock()
+        batching = Batching.chosen(batch_size, workers)
+        cluster = None
+        if engine == "ray":
+            import_ray()  # before anything else is done for nothing
+            cluster = Cluster(ray_address, batching.workers, use_gpus=self._choice.device in ("auto", "cuda"))
+        asked = Asked(check_types(fields or {}), keep_native, quantization, aligner)
+        types = asked.fields
+        if self.card is not None:
+            agree(self.store, self.models, asked)
+            types = field_types(self.store)
+        with clock.measure(LIST):
+            listed = list_images if allow_empty else require_images
+            inputs = listed(named, captions=captions, every=every, types=types, progress=progress)
+            roots = absolute_roots(named) if sync else []
+        if self.card is not None:
+            refuse_emptied(self.store, roots, inputs)
+        elif not inputs:
+            raise UsageError(
+                f"no image in {', '.join(named)}: collection {self.name!r} is made with a first set of images, on which an "
+                "aligner is fitted unless the backbone is the CLIP model; index some, and watch an empty folder then"
+            )
+        embedded: Sequence[EmbeddedBatch] = ()
+        if self.card is None:
+            made = make(
+                self.store,
+                self._choice,
+                asked,
+                inputs,
+                pairs=fit_pairs or load_settings().fit_pairs,
+                batching=batching,
+                cluster=cluster,
+                progress=progress,
+                clock=clock,
+            )
+            if made.models is None:
+                report = IndexReport.of_failures(made.fitted.failures)
+                return replace(report, seconds=clock.elapsed, warnings=inputs.warnings)
+            self.card, self.models, embedded = made.models.card, made.models, made.fitted.embedded
+        report = bring_in_line(
+            self.store,
+            self.models,
+            inputs,
+            batching=batching,
+            sync=roots,
+            embedded=embedded,
+            elsewhere=on_ray(self.store, self.models, batching, cluster) if cluster else None,
+            progress=progress,
+            clock=clock,
+        )
+        self._forget("engine")
+        return replace(report, seconds=clock.elapsed, warnings=(*inputs.warnings, *report.warnings))
+
+    def retry(
+        self, *, batch_size: int | None = None, workers: int | None = None, progress: Progress | None = None
+    ) -> IndexReport:
+        """Index again what failed when it was last indexed; failures whose files are gone since are forgotten.
+
+        Text and JSON files beside an image are read again. What a manifest, the columns of a parquet table or a table of
+        captions said of it is not kept with the failure: index that source again to have it.
+        """
+        check_counts(batch_size=batch_size, workers=workers)
+        self._made()
+        self.models.check_choice()
+        failed = [failure.path for failure in forget_gone(self.store)]
+        if not failed:
+            return IndexReport.of_failures(())
+        return self._index_known(failed, batching=Batching.chosen(batch_size, workers), progress=progress)
+
+    def watch(
+        self,
+        folders: str | Path | Iterable[str | Path],
+        *,
+        captions: str | Path | None = None,
+        sync: bool = False,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        stop: Event | None = None,
+    ) -> Iterator[IndexReport]:
+        """Watch folders from this call on; the iterator indexes what changes, a report for each batch, until ``stop`` is set.
+
+        Call it before ``index`` and iterate after, so that nothing is missed in between. With ``sync``, images that go away
+        are deleted. Between batches other processes may use an embedded store, and a batch waits for them.
+        Raises UsageError for what cannot be watched.
+        """
+        from t2c_search.collection.watching import index_changes
+
+        check_counts(batch_size=batch_size, workers=workers)
+        batching, ended = Batching.chosen(batch_size, workers), stop or Event()
+
+        def index(touched: Sequence[str], gone: Sequence[str]) -> IndexReport:
+            return self._index_known(touched, captions=captions, gone=gone if sync else (), batching=batching)
+
+        return index_changes(as_list("folders", folders), index, store=self.store, stop=ended)
+
+    def _index_known(
+        self,
+        paths: Sequence[str],
+        *,
+        batching: Batching,
+        captions: str | Path | None = None,
+        gone: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> IndexReport:
+        """Index again images that a listing gave these paths, and delete those that are gone."""
+        self._made()
+        clock = StageClock()
+        with clock.measure(LIST):
+            inputs = list_known(paths, captions=captions, types=field_types(self.store))
+        report = bring_in_line(
+            self.store, self.models, inputs, batching=batching, sync=gone, progress=progress, clock=clock
+        )
+        self._forget("engine")
+        return replace(report, seconds=clock.elapsed, warnings=(*inputs.warnings, *report.warnings))
+
+    def realign(
+        self,
+        aligner: str | Path | None = None,
+        *,
+        fit_images: str | Path | Iterable[str | Path] = (),
+        fit_pairs: int | None = None,
+        progress: Progress | None = None,
+    ) -> RealignReport:
+        """Project the kept native vectors anew, by an aligner's file or one fitted on ``fit_images``; opens no other image.
+
+        The CLIP model is the one named when the collection was opened, else the aligner's or the collection's own. All
+        switches in one step: searches see the former vectors until the new ones are complete, also after a killed run.
+
+        Raises UsageError for a collection without native vectors, AlignerMismatchError for an aligner that does not fit.
+        """
+        images = as_list("fit_images", fit_images)
+        check_counts(fit_pairs=fit_pairs)
+        card = self._made()
+        check_native(card, self.name)
+        chosen = choose_aligner(aligner, images, card, self._choice, pairs=fit_pairs, progress=progress)
+        renewed, report = realign(
+            self.store, card, chosen, choice=self._choice, concepts=self.concepts, progress=progress
+        )
+        self.card = renewed
+        self._forget("models", "engine", "concepts")
+        build_search_index(self.store, report.images, progress)
+        return report
+
+    @cached_property
+    def engine(self) -> Searcher:
+        """The query engine over the collection as it is now. Raises CollectionNotFoundError when it holds no image."""
+        card = self._made()
+        statistics = load_statistics(self.store)
+        if statistics is None or not statistics.count:
+            raise CollectionNotFoundError(
+                f"collection {self.name!r} holds no image yet; add some with: t2c index FOLDER"
+            )
+        return Searcher(
+            self.store,
+            statistics,
+            embed_texts=self.models.embed_texts,
+            embed_image=self._embed_image,
+            concepts=self.concepts,
+            fields=known_fields(self.store),
+            free_text=card.free_text,
+            recall=read_recall(self.store),
+        )
+
+    def search(
+        self,
+        query: Expression | None = None,
+        *,
+        image: str | Path | None = None,
+        limit: int = 10,
+        where: str | Filter | None = None,
+        exact: bool = False,
+        diverse: bool = False,
+        group_by: str | None = None,
+        max_candidates: int | None = None,
+        max_seconds: float | None = None,
+    ) -> SearchResult:
+        """Find the ``limit`` images that match best: a text, an expression, its JSON tree, an ``image``, or both.
+
+        ``exact`` scans every vector instead of asking the index, as small collections always do; ``diverse`` prefers
+        hits unlike each other; ``group_by`` keeps the best of each value of a field. A search that reaches
+        ``max_candidates`` (5000 when left out) or ``max_seconds`` returns what it has, uncertified. Raises ExpressionError
+        for an expression that cannot be read.
+        """
+        return self.engine.search(
+            self._with_image(query, image),
+            limit,
+            where=where,
+            exact=exact or is_scanned(self.engine.calibration.count),
+            diverse=diverse,
+            group_by=group_by,
+            max_candidates=MAX_CANDIDATES if max_candidates is None else max_candidates,
+            max_seconds=max_seconds,
+        )
+
+    def mine(self, query: Expression, *, where: str | Filter | None = None) -> Mined:
+        """Find every image that satisfies the constraints, in ascending order of id, in memory that stays constant.
+
+        An iterator of hits, with the ``plan`` that finds them. A bare text holds for what lies above the default threshold.
+        Raises ExpressionError as ``search`` does.
+        """
+        return self.engine.mine(query, where=where)
+
+    def count(self, query: Expression, *, where: str | Filter | None = None, approx: bool = False) -> Count:
+        """Count the images that satisfy the constraints: exactly, or from the sample with a 95 % interval."""
+        return self.engine.count(query, where=where, approximate=approx)
+
+    def facets(
+        self, field: str, query: Expression | None = None, *, where: str | Filter | None = None, limit: int = 20
+    ) -> list[tuple[Scalar, int]]:
+        """Count a payload field's values among the images that satisfy the constraints, most frequent first.
+
+        Without constraints the store's index counts where the field has one. Raises UsageError, naming the nearest ones,
+        for a field that no image has.
+        """
+        self._check_field(field)
+        if query is None and self.store.spec().indexes.get(field) not in _COUNTED_BY_INDEX:
+            query = Exists(field=field)
+        if query is None:
+            condition = parse_filter(where, fields=known_fields(self.store)) if isinstance(where, str) else where
+            return self.store.facet(field, where=condition, limit=limit)
+        return self.engine.facets(query, field, where=where, limit=limit)
+
+    def expression(
+        self,
+        query: Expression | None = None,
+        *,
+        image: str | Path | None = None,
+        where: str | Filter | None = None,
+    ) -> str:
+        """Write what is asked for as one expression, which finds the same again; it is kept with exported hits.
+
+        Raises ExpressionError as ``search`` does.
+        """
+        asked = self._with_image(query, image)
+        if isinstance(asked, str) and where is None:
+            return asked
+        return unparse(joined(asked, where, fields=known_fields(self.store)))
+
+    @cached_property
+    def concepts(self) -> dict[str, SavedConcept]:
+        """The concepts saved with the collection, by name; an expression uses one as ``@name``."""
+        content = self.store.read_blob(CONCEPTS_BLOB)
+        return load_concepts(content) if content else {}
+
+    def duplicates(self, near: float = NEAR) -> list[Group]:
+        """Find the images that are there several times: the same bytes, or a cosine of at least ``near``; largest group first.
+
+        Each group stands from the best image, the one to keep, to the worst; see ``find_duplicates``.
+        """
+        self._made()
+        return find_duplicates(self.store, near)
+
+    def add_concept(
+        self,
+        name: str,
+        yes: str | Path | Iterable[str | Path] = (),
+        no: str | Path | Iterable[str | Path] = (),
+        *,
+        texts: str | Iterable[str] = (),
+    ) -> SavedConcept:
+        """Save a concept learnt from image files that show it and files that do not, and from the ``texts`` that name it.
+
+        Several texts for one thing find it more reliably than any of them (``benchmarks.paraphrase``). Replaces a concept
+        of that name. Raises ImageError for a file that cannot be read, UsageError without an example and without a text.
+        """
+        named = as_list("yes", yes), as_list("no", no)
+        worded = as_list("texts", texts)
+        embed = self._embed_image
+        dim = self._made().clip.dim
+        shown, others = (np.array([embed(path) for path in paths], np.float32).reshape(-1, dim) for paths in named)
+        direction = self.engine.concepts.worded(worded) if worded else None
+        concept = fit_concept(name, shown, others, self.engine.calibration, direction)
+        self._save_concepts(self.concepts | {name: concept})
+        return concept
+
+    def remove_concept(self, name: str) -> None:
+        """Forget a saved concept. Raises UsageError, naming those there are, when there is none of that name."""
+        if name not in self.concepts:
+            raise UsageError(f"no concept is saved as {name!r}; there are: {', '.join(self.concepts) or 'none'}")
+        self._save_concepts({saved: concept for saved, concept in self.concepts.items() if saved != name})
+
+    def _save_concepts(self, concepts: dict[str, SavedConcept]) -> None:
+        self.store.write_blob(CONCEPTS_BLOB, dump_concepts(concepts))
+        self.concepts = concepts
+        self._forget("engine")
+
+    def _embed_image(self, path: str | Path) -> FloatArray:
+        """Map an image to its unit vector (d_clip,) float32. Raises ImageError that names it: it is one among several."""
+        try:
+            return self.models.embed_image(path)
+        except ImageError as exc:
+            raise ImageError(f"{path}: {exc}") from exc
+
+    def _check_field(self, field: str) -> None:
+        """Raise UsageError, naming the nearest ones, for a payload field that there is not."""
+        self._made()  # before the store is asked, which cannot say how to make the collection
+        known = known_fields(self.store)
+        if not is_known(field, known):
+            raise UsageError(unknown_field(field, known))
+
+    def _with_image(self, query: Expression | None, image: str | Path | None) -> Expression:
+        if image is None:
+            if query is None:
+                raise UsageError("nothing to search for: give a text, constraints, or an image")
+            return query
+        wanted = Image(path=str(image))
+        if query is None:
+            return wanted
+        tree = parse(query, fields=known_fields(self.store)) if isinstance(query, str | Mapping) else query
+        return And(parts=(tree, wanted))
+
+    @property
+    def fit_report(self) -> FitReport | None:
+        """How good the collection's aligner is; None when it needs none, or nothing is made yet."""
+        return read_aligner(self.store).report if self.card is not None and self.card.aligned else None
+
+    def summary(self) -> dict[str, Any]:
+        """Describe the collection in plain values: models, dimensions, number of images, fit report, failures."""
+        card = self._made()
+        report = self.fit_report
+        return {
+            "collection": self.name,
+            "store": self.store.location,
+            "images": self.store.count(),
+            "clip": card.clip.id,
+            "backbone": card.backbone.id,
+            "text": card.text or card.clip.id,
+            "dimensions": card.clip.dim,
+            "native": card.backbone.dim if card.native else None,
+            "format_version": card.format_version,
+            "made_by": card.made_by,
+            "aligner": report.to_json() if report else None,
+            "failures": [asdict(failure) for failure in read_failures(self.store)],
+        }
+
+    def close(self) -> None:
+        """Release the store."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _made(self) -> CollectionCard:
+        """Return the card. Raises CollectionNotFoundError, saying how to make the collection, when there is none."""
+        if self.card is None:
+            raise CollectionNotFoundError(
+                f"there is no collection {self.name!r} in {self.store.location}; "
+                f"make it with: t2c index FOLDER -c {self.name} --store {self.store.location}"
+            )
+        return self.card
+
+    def _forget(self, *properties: str) -> None:
+        """Let properties be made anew when next asked for: what they were made from has changed."""
+        for name in properties:
+            self.__dict__.pop(name, None)

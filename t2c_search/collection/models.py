@@ -1,0 +1,155 @@
+"""A collection's models, each loaded when first needed and checked against the collection's card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from t2c_search.encoders import registry
+from t2c_search.errors import CollectionFormatError, UsageError
+from t2c_search.settings import Device, Dtype, Settings
+from t2c_search.state.card import ALIGNER_BLOB, CollectionCard, check_model
+from t2c_search.stores.protocol import VectorStore
+from t2c_search.types import EncoderRef, FloatArray
+
+if TYPE_CHECKING:
+    import torch
+
+    from t2c_search.alignment.aligner import Aligner
+    from t2c_search.encoders.protocols import ImageEncoder, TextEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSelection:
+    """The models asked for, by id, and where they run; None: what the collection's card says, or else the settings."""
+
+    clip: str | None = None
+    backbone: str | None = None
+    text: str | None = None
+    device: Device = "auto"
+    dtype: Dtype = "auto"
+    compile: bool = False
+
+    def load_pair(self, settings: Settings) -> tuple[ImageEncoder, ImageEncoder]:
+        """Load the CLIP model and the backbone for a new collection; the same object twice when they are the same."""
+        clip_id = self.clip or settings.clip
+        backbone_id = self.backbone or settings.backbone or clip_id
+        clip = registry.load_clip(clip_id, device=self.device, dtype=self.dtype, compile=self.compile)
+        if backbone_id == clip_id:
+            return clip, clip
+        backbone = registry.load_image_encoder(backbone_id, device=self.device, dtype=self.dtype, compile=self.compile)
+        return clip, backbone
+
+
+def encoder_ref(encoder: ImageEncoder) -> EncoderRef:
+    """Name an encoder by id, dimension and fingerprint."""
+    return EncoderRef(encoder.id, encoder.image_dim, encoder.fingerprint)
+
+
+class Models:
+    """The models behind one collection: what maps its images and its texts to unit rows of CLIP space."""
+
+    def __init__(self, card: CollectionCard, choice: ModelSelection, read_aligner: Callable[[], Aligner]) -> None:
+        self.card = card
+        self.choice = choice
+        self._read_aligner = read_aligner
+
+    @cached_property
+    def clip(self) -> ImageEncoder:
+        """The CLIP model. Raises UsageError when it is not the one that made the collection."""
+        clip_id = self.choice.clip or trusted(self.card.clip.id, "--clip")
+        encoder = registry.load_clip(
+            clip_id, device=self.choice.device, dtype=self.choice.dtype, compile=self.choice.compile
+        )
+        check_model("CLIP model", self.card.clip, encoder_ref(encoder))
+        return encoder
+
+    @cached_property
+    def backbone(self) -> ImageEncoder:
+        """The backbone. Raises UsageError when it is not the one that made the collection."""
+        if not self.card.aligned and self.choice.backbone in (None, self.choice.clip, self.card.backbone.id):
+            return self.clip
+        backbone_id = self.choice.backbone or trusted(self.card.backbone.id, "--backbone")
+        encoder = registry.load_image_encoder(
+            backbone_id, device=self.choice.device, dtype=self.choice.dtype, compile=self.choice.compile
+        )
+        check_model("backbone", self.card.backbone, encoder_ref(encoder))
+        return encoder
+
+    @cached_property
+    def text(self) -> TextEncoder:
+        """What understands the queries: the text tower the user brought, else the CLIP model's own.
+
+        Raises UsageError when there is none, or when it gives vectors of another space.
+        """
+        brought = self.choice.text or (self.card.text and trusted(self.card.text, "--text"))
+        if brought is None:
+            return registry.require_text(self.clip)
+        encoder = registry.load_text_encoder(brought, device=self.choice.device, dtype=self.choice.dtype)
+        if encoder.text_dim != self.card.clip.dim:
+            raise UsageError(
+                f"text tower {brought!r} gives {encoder.text_dim} dimensions, the CLIP model "
+                f"{self.card.clip.id!r} {self.card.clip.dim}: it was not trained for that space"
+            )
+        return encoder
+
+    @cached_property
+    def project(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The map from the backbone's rows (n, d_backbone) to unit rows (n, d_clip), on the backbone's device."""
+        if self.card.aligned:
+            return self._read_aligner().to(self.backbone.device)
+        from torch.nn.functional import normalize
+
+        return normalize
+
+    def check_choice(self) -> None:
+        """Raise UsageError when a model was named that is not the collection's; one of another id is loaded to tell."""
+        if self.choice.clip not in (None, self.card.clip.id):
+            _ = self.clip
+        if self.choice.backbone not in (None, self.card.backbone.id):
+            _ = self.backbone
+
+    def load_image_side(self) -> tuple[ImageEncoder, Callable[[torch.Tensor], torch.Tensor]]:
+        """Return the backbone and the projection of its rows: all that a process needs to index images."""
+        return self.backbone, self.project
+
+    def embed_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Map n texts to unit rows (n, d_clip) float32."""
+        return self.text.encode_texts(texts).cpu().numpy()
+
+    def embed_image(self, path: str | Path) -> FloatArray:
+        """Map an image to its unit vector (d_clip,) float32, by the way that the collection's own images went.
+
+        ``path`` is a file, or any path of a hit. Raises ImageError when it cannot be read or decoded.
+        """
+        from t2c_search.decoding.decode import decode
+        from t2c_search.sources import read_image
+
+        decoded = decode(read_image(str(path)), self.backbone.decode_size)
+        batch = self.backbone.prepare(decoded.pixels, str(path)).unsqueeze(0)
+        return self.project(self.backbone.encode_images(batch))[0].cpu().numpy()
+
+
+def read_aligner(store: VectorStore) -> Aligner:
+    """Return the aligner that a collection carries. Raises CollectionFormatError when it has lost it."""
+    from t2c_search.alignment.aligner import Aligner
+
+    content = store.read_blob(ALIGNER_BLOB)
+    if content is None:
+        raise CollectionFormatError(
+            f"collection {store.collection!r} has lost its aligner; index it again under another name"
+        )
+    return Aligner.from_bytes(content)
+
+
+def trusted(encoder_id: str, option: str) -> str:
+    """Return an id that a card names, unless loading it would run code that the user has not named."""
+    if encoder_id.startswith("torch:"):
+        raise UsageError(
+            f"the collection was made with {encoder_id!r}, which runs code of your own: "
+            f"name it yourself if you trust it, with {option} {encoder_id}"
+        )
+    return encoder_id

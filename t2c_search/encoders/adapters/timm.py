@@ -1,0 +1,43 @@
+"""``timm:NAME`` and ``timm:local-dir:PATH``: the image models of timm, without their classifiers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import timm
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
+
+from t2c_search.encoders.adapters.preprocessing import Preprocessing
+from t2c_search.encoders.adapters.tower import ImageTower
+from t2c_search.encoders.loading import LOCAL_DIR, loading, local_folder, suggest
+from t2c_search.encoders.placement import Placement
+from t2c_search.errors import UnknownEncoderError
+
+if TYPE_CHECKING:
+    from t2c_search.settings import Device, Dtype
+
+_REMEDY = "save its config.json and model.safetensors in a folder and use timm:local-dir:FOLDER"
+
+
+def load(spec: str, *, device: Device, dtype: Dtype) -> ImageTower:
+    """Load a timm model; its embedding is the pooled feature that its classifier would see, (n, d) float32.
+
+    Raises UnknownEncoderError for a name or folder that is not there, EncoderError when it cannot be loaded.
+    """
+    if spec.startswith(LOCAL_DIR):
+        spec = f"{LOCAL_DIR}{local_folder(f'timm:{spec}', spec.removeprefix(LOCAL_DIR), 'config.json')}"
+    elif ":" not in spec and not timm.models.is_model_pretrained(spec):
+        known = timm.list_models(pretrained=True)
+        raise UnknownEncoderError(f"timm has no pretrained model {spec!r}{suggest(spec, known)}")
+    return load_as(f"timm:{spec}", spec, device=device, dtype=dtype)
+
+
+def load_as(encoder_id: str, spec: str, *, device: Device, dtype: Dtype) -> ImageTower:
+    """Load a timm model under an id of the caller's choice."""
+    placement = Placement.choose(device, dtype)
+    with loading(encoder_id, _REMEDY, from_hub=not spec.startswith(LOCAL_DIR)):
+        module = timm.create_model(spec, pretrained=True, num_classes=0)
+        config = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
+        preprocessing = Preprocessing.split(create_transform(**config, is_training=False), config)
+        return ImageTower(encoder_id, module, preprocessing, placement)

@@ -1,0 +1,1 @@
+"""The stages of indexing on a Ray cluster."""

@@ -1,0 +1,1 @@
+"""Half-spaces to hits: searches, scans, counts and selections, each verified from the vectors."""

@@ -1,0 +1,57 @@
+"""How far each branch of a plan has been searched, and the images that it found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from t2c_search.query.planning.calibration import Array, cosines
+from t2c_search.query.planning.halfspace import HalfSpace
+from t2c_search.query.planning.planner import Branch
+from t2c_search.types import CLIP, Points
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """One scored image: the branch that scored it, and its cosines with that branch's axes (m,)."""
+
+    id: str
+    score: float
+    branch: int
+    cosines: Array
+
+
+@dataclass(slots=True)
+class Front:
+    """How far a branch has been searched: no unseen image of it scores more than ``bound``."""
+
+    number: int
+    branch: Branch
+    path: Literal["search", "scan"] = "search"
+    bound: float = np.inf
+    rounds: int = 0
+    candidates: int = 0
+    wanted: int = 0
+    """Candidates last asked for."""
+    half: HalfSpace | None = None
+    """What was last searched; None after a scan."""
+
+
+def scored(candidates: Points, front: Front, most: int | None = None) -> list[Found]:
+    """Score candidates exactly, from their vectors, and return those that pass the branch's gates.
+
+    Of more than ``most``, the best and what ties with the last of them: ids decide later.
+    """
+    branch = front.branch
+    cosine = cosines(candidates.vectors[CLIP], branch.axes) if branch.axes else np.empty((len(candidates), 0))
+    rows = np.flatnonzero(branch.passes(cosine))
+    scores = branch.scores(cosine[rows])
+    if most is not None and len(rows) > most:
+        kept = scores >= np.partition(scores, -most)[-most]
+        rows, scores = rows[kept], scores[kept]
+    return [
+        Found(candidates.ids[row], float(score), front.number, cosine[row])
+        for row, score in zip(rows, scores, strict=True)
+    ]

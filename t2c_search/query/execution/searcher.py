@@ -1,0 +1,221 @@
+"""The operations on one collection: search, mine, count and facets, from expressions or constraint trees."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from t2c_search.errors import UsageError
+from t2c_search.filters import Exists, Filter, Scalar
+from t2c_search.query.execution.account import Stopwatch, contributions, describe
+from t2c_search.query.execution.estimate import estimate_count
+from t2c_search.query.execution.fronts import Found, Front
+from t2c_search.query.execution.mining import count_by_score, matches
+from t2c_search.query.execution.selection import POOL, best_of_groups, values_of
+from t2c_search.query.execution.selection import diverse as most_diverse
+from t2c_search.query.execution.topk import Limits, TopK, find_top
+from t2c_search.query.language.constraints import Constraint
+from t2c_search.query.language.printer import unparse_filter
+from t2c_search.query.language.syntax import parse, parse_filter
+from t2c_search.query.planning.calibration import Calibration
+from t2c_search.query.planning.directions import Concepts, EmbedImage, EmbedTexts
+from t2c_search.query.planning.normal_form import branches as branches_of
+from t2c_search.query.planning.planner import Branch, embed, plan
+from t2c_search.state.concepts import SavedConcept
+from t2c_search.statistics import VectorStatistics
+from t2c_search.stores.protocol import VectorStore
+from t2c_search.types import CLIP, Certificate, Count, FloatArray, Hit, Mined, Points, SearchResult
+
+Expression = str | Mapping[str, Any] | Constraint
+MAX_CANDIDATES = 5000
+_BATCH = 1000
+
+
+class Searcher:
+    """Answers expressions over one collection.
+
+    ``embed_texts`` and ``embed_image`` map to unit rows of its CLIP space; ``concepts`` are the saved ones; ``fields``
+    the payload fields that expressions may name (None: any). ``free_text`` False is for text encoders of a closed
+    vocabulary. ``recall`` of the approximate index, where it was measured, goes on certificates.
+
+    Every method raises ExpressionError for an expression that cannot be read, UsageError for a concept that is not
+    there.
+    """
+
+    def __init__(
+        self,
+        store: VectorStore,
+        statistics: VectorStatistics,
+        *,
+        embed_texts: EmbedTexts,
+        embed_image: EmbedImage,
+        concepts: Mapping[str, SavedConcept] | None = None,
+        fields: Collection[str] | None = None,
+        free_text: bool = True,
+        recall: float | None = None,
+    ) -> None:
+        self.store = store
+        self.calibration = Calibration(statistics)
+        self.concepts = Concepts(embed_texts, embed_image, self._stored_vector, concepts or {}, free_text)
+        self._fields = fields
+        self._recall = recall
+
+    def search(
+        self,
+        expression: Expression,
+        limit: int = 10,
+        *,
+        where: str | Filter | None = None,
+        exact: bool = False,
+        diverse: bool = False,
+        group_by: str | None = None,
+        max_candidates: int = MAX_CANDIDATES,
+        max_seconds: float | None = None,
+    ) -> SearchResult:
+        """Find the ``limit`` best images, by score in standard deviations, and say how certain they are.
+
+        Thresholds exclude; bare concepts only rank. ``exact`` scans every vector instead of asking the index.
+        ``diverse`` picks unlike ones among the best, ``group_by`` the best image of each value of a field: the best of
+        those that share no value with a hit before it, without the images that lack the field. A search that has examined
+        ``max_candidates``, but at least twice the hits it chooses from, or that has taken ``max_seconds``, but at least
+        one round, ends with what it has, uncertified. A hit's contributions are those of the alternative (of an OR) that
+        gave its score.
+        """
+        _check_limits(limit, max_candidates, max_seconds)
+        if diverse and group_by:
+            raise UsageError("diverse and group_by both choose among the hits: ask for one of them")
+        if group_by:  # a name that is not there would leave nothing to group
+            parse_filter(unparse_filter(Exists(field=group_by)), fields=self._fields)
+        watch = Stopwatch()
+        branches = self._plan(expression, where, mining=False, watch=watch)
+        pool = limit * POOL if diverse or group_by else limit
+        deadline = np.inf if max_seconds is None else watch.started + max_seconds
+        limits, points = Limits(max(max_candidates, 2 * pool), deadline), self.calibration.count
+        if group_by:
+            top = best_of_groups(self.store, branches, group_by, limit, points=points, exact=exact, limits=limits)
+        else:
+            top = find_top(self.store, branches, pool, points=points, exact=exact, limits=limits)
+        watch.lap("search")
+        chosen = self._diverse(top.found, limit) if diverse and top.found else top.found
+        hits = tuple(self._hits(chosen, branches))
+        watch.lap("payload")
+        return SearchResult(hits, watch.total, self._certificate(top, exact), describe(top.fronts, watch.laps))
+
+    def mine(self, expression: Expression, *, where: str | Filter | None = None) -> Mined:
+        """Find every image that matches, in ascending order of id, one after the other, in constant memory.
+
+        A bare concept must reach its default threshold. The set is exact: vectors are scanned, not asked of the index.
+        """
+        watch = Stopwatch()
+        branches = self._plan(expression, where, mining=True, watch=watch)
+        fronts = _fronts(branches)
+        return Mined(self._mined(branches, fronts, watch), lambda: describe(fronts, watch.laps))
+
+    def _mined(self, branches: tuple[Branch, ...], fronts: list[Front], watch: Stopwatch) -> Iterator[Hit]:
+        found = matches(self.store, fronts, points=self.calibration.count)
+        rank = 1
+        while True:
+            watch.resume()
+            batch = list(islice(found, _BATCH))
+            watch.lap("search")
+            hits = list(self._hits(batch, branches, rank))
+            watch.lap("payload")
+            if not batch:
+                return
+            yield from hits
+            rank += len(hits)
+
+    def count(self, expression: Expression, *, where: str | Filter | None = None, approximate: bool = False) -> Count:
+        """Count the images that ``mine`` finds, or estimate their number from a sample, with its interval."""
+        watch = Stopwatch()
+        branches = self._plan(expression, where, mining=True, watch=watch)
+        if approximate:
+            estimate, low, high = estimate_count(self.store, branches, self.calibration) if branches else (0, 0, 0)
+            watch.lap("sample")
+            return Count(estimate, low == high, low, high, watch.total)
+        fronts = _fronts(branches)
+        count: int | None
+        if len(branches) == 1 and not branches[0].axes:
+            count = fronts[0].candidates = self.store.count(branches[0].where)
+            fronts[0].path = "scan"
+        else:
+            count = count_by_score(self.store, fronts, points=self.calibration.count)
+            if count is None:
+                count = sum(1 for _ in matches(self.store, fronts, points=self.calibration.count))
+        watch.lap("search")
+        return Count(count, True, count, count, watch.total, describe(fronts, watch.laps))
+
+    def facets(
+        self, expression: Expression, field: str, *, where: str | Filter | None = None, limit: int = 20
+    ) -> list[tuple[Scalar, int]]:
+        """Count the values of a payload field among the images that match, most frequent first, ties by value."""
+        branches = self._plan(expression, where, mining=True)
+        found = matches(self.store, _fronts(branches), points=self.calibration.count)
+        counts: Counter[Scalar] = Counter()
+        while batch := list(islice(found, _BATCH)):
+            for payload in self.store.fetch([each.id for each in batch]).payloads:
+                counts.update(set(values_of(payload, field)))
+        return sorted(counts.items(), key=lambda entry: (-entry[1], isinstance(entry[0], str), entry[0]))[:limit]
+
+    def _plan(
+        self, expression: Expression, where: str | Filter | None, *, mining: bool, watch: Stopwatch | None = None
+    ) -> tuple[Branch, ...]:
+        watch = watch or Stopwatch()
+        tree = parse(expression, fields=self._fields) if isinstance(expression, str | Mapping) else expression
+        condition = parse_filter(where, fields=self._fields) if isinstance(where, str) else where
+        conjunctions = branches_of(tree, condition)
+        watch.lap("plan")
+        question = embed(conjunctions, self.calibration, self.concepts)
+        watch.lap("embed")  # apart: the first question of all loads the models
+        branches = plan(question, self.calibration, self.concepts, mining=mining)
+        watch.lap("plan")
+        return branches
+
+    def _diverse(self, found: list[Found], limit: int) -> list[Found]:
+        points = self.store.fetch([each.id for each in found], vectors=(CLIP,), payload=False)
+        stored = set(points.ids)
+        there = [each for each in found if each.id in stored]  # others were deleted since they were found
+        scores = np.array([each.score for each in there])
+        return [there[at] for at in most_diverse(points.vectors[CLIP], scores, self.calibration.mean, limit)]
+
+    def _hits(self, found: list[Found], branches: tuple[Branch, ...], rank: int = 1) -> Iterator[Hit]:
+        points = self.store.fetch([each.id for each in found]) if found else Points([], [], {})
+        payloads = dict(zip(points.ids, points.payloads, strict=True))
+        there = (each for each in found if each.id in payloads)  # others were deleted since they were found
+        for at, each in enumerate(there, rank):
+            branch, payload = branches[each.branch], payloads[each.id]
+            cosine = float(each.cosines[branch.ranking.terms[0].axis]) if len(each.cosines) else 0.0
+            path = str(payload.get("path", ""))
+            yield Hit(at, each.id, path, each.score, cosine, payload, contributions(branch, each.cosines))
+
+    def _certificate(self, top: TopK, exact: bool) -> Certificate:
+        if top.open:
+            return Certificate("none", top.gap)
+        if exact or not self.store.capabilities.ann or all(front.path == "scan" for front in top.fronts):
+            return Certificate("exact")
+        return Certificate("ann", recall=self._recall)
+
+    def _stored_vector(self, point: str) -> FloatArray | None:
+        try:
+            known = str(uuid.UUID(point))
+        except ValueError:
+            return None
+        rows = self.store.fetch([known], vectors=(CLIP,), payload=False).vectors[CLIP]
+        return rows[0] if len(rows) else None
+
+
+def _fronts(branches: tuple[Branch, ...]) -> list[Front]:
+    return [Front(number, branch) for number, branch in enumerate(branches)]
+
+
+def _check_limits(limit: int, max_candidates: int, max_seconds: float | None) -> None:
+    for name, given in (("limit", limit), ("max_candidates", max_candidates)):
+        if given < 1:
+            raise UsageError(f"{name} {given} cannot be used; expected at least 1")
+    if max_seconds is not None and not max_seconds >= 0:
+        raise UsageError(f"max_seconds {max_seconds} cannot be used; expected 0 or more, or none for no limit")

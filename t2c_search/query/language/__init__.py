@@ -1,0 +1,1 @@
+"""What people write, as a tree of constraints, and back."""

@@ -1,0 +1,1 @@
+"""What people write about images: tables, annotations, text and JSON beside them, and the types of their fields."""

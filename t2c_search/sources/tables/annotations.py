@@ -1,0 +1,214 @@
+"""What people wrote about images, as payload fields: text and JSON files beside them, and tables of captions."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pickle
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from datetime import date, time
+from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from t2c_search.decoding.decode import open_local
+from t2c_search.decoding.metadata import CAPTIONS, MEASURED, MEMBER
+from t2c_search.sources.addresses import is_remote
+from t2c_search.sources.remarks import Remarks
+from t2c_search.sources.tables.rows import image_column, read_rows
+from t2c_search.types import Payload
+
+SIDECAR_BYTES = 256 << 10
+"""Larger sidecars are passed over: a payload is no place for documents, and stores limit the size of a request."""
+SIDECAR_SUFFIXES = (".txt", ".json")
+
+INT64 = range(-(2**63), 2**63)
+"""Integers that stores can hold."""
+_CAPTION_COLUMNS = ("caption", CAPTIONS)
+_MAX_LEVELS = 32  # of objects and lists in each other; each costs those who pass fields on a call within a call
+_MAX_NUMBERS = 64  # a longer list of numbers is a vector, not something to filter by
+
+
+def as_fields(given: Mapping[str, Any], remarks: Remarks, origin: str) -> Payload:
+    """Return what was written about one image as payload fields: texts under ``caption`` or ``captions`` as a list.
+
+    Fields that the image file itself gives, vectors, and what is nested too deep are remarked with ``origin`` and passed
+    over.
+    """
+    captions = [text for name in _CAPTION_COLUMNS for text in _texts(given.get(name))]
+    fields: Payload = {CAPTIONS: list(dict.fromkeys(captions))} if captions else {}
+    for field, value in given.items():
+        if field.partition(".")[0] in MEASURED:
+            remarks.add(f"field {field!r} passed over: the image file itself gives it", origin)
+        elif field.startswith(f"{CAPTIONS}."):
+            remarks.add(f"field {field!r} passed over: {CAPTIONS!r} are texts, in which nothing else lies", origin)
+        elif _is_vector(value):
+            remarks.add(f"field {field!r} passed over: it holds vectors or bytes, not something to filter by", origin)
+        elif _is_deep(value, _MAX_LEVELS - field.count(".")):
+            remarks.add(f"field {field!r} passed over: it is nested more than {_MAX_LEVELS} levels deep", origin)
+        elif field and field not in _CAPTION_COLUMNS and (clean := _clean(value)) is not None:
+            fields[_clean(field)] = clean
+    return fields
+
+
+def merge(payloads: Iterable[Payload]) -> Payload:
+    """Join what several files say of one image: all captions, each once; of other fields the last word."""
+    fields: Payload = {}
+    captions: list[str] = []
+    for payload in payloads:
+        captions += payload.get(CAPTIONS, ())
+        fields |= payload
+    return fields | {CAPTIONS: list(dict.fromkeys(captions))} if captions else fields
+
+
+def read_sidecars(image: Path, neighbours: Iterable[str], remarks: Remarks) -> Payload:
+    """Return the payload fields given by the ``.txt`` (a caption a line) and ``.json`` (one object) beside an image.
+
+    ``neighbours`` names those that exist. What cannot be used is remarked and passed over.
+    """
+    found: list[Payload] = []
+    for name in sorted(neighbours, reverse=True):  # captions of the text file come first
+        path = image.with_name(name)
+        try:
+            with open_local(path) as file:
+                content = file.read(SIDECAR_BYTES + 1)
+            if len(content) > SIDECAR_BYTES:
+                raise ValueError(f"it is larger than {SIDECAR_BYTES >> 10} KiB")
+        except (OSError, ValueError) as exc:
+            remarks.add(f"sidecar passed over: {getattr(exc, 'strerror', None) or exc}", str(path))
+        else:
+            found.append(parse_sidecar(content, str(path), remarks))
+    return merge(found)
+
+
+def parse_sidecar(content: bytes, path: str, remarks: Remarks) -> Payload:
+    """Return the payload fields in a sidecar's bytes, ``.txt`` or ``.json``; what cannot be used is remarked."""
+    try:
+        text = content.decode("utf-8-sig")
+        given = json.loads(text) if path.lower().endswith(".json") else {CAPTIONS: text.splitlines()}
+        if not isinstance(given, dict):
+            raise ValueError("it is not a JSON object")
+    except (ValueError, RecursionError) as exc:
+        remarks.add(f"sidecar passed over: {exc}", path)
+        return {}
+    return as_fields(given, remarks, path)
+
+
+def gather(rows: Iterable[tuple[str, Payload]]) -> Iterator[tuple[str, Payload]]:
+    """Yield each image, by its first row, with the fields of all its rows: lists of what differs, captions among them.
+
+    Until all are read they lie in a temporary database of SQLite's, of which it keeps 2 MiB in memory: tables may be long.
+    """
+    with closing(sqlite3.connect("", check_same_thread=False)) as database:
+        database.execute("CREATE TABLE rows (image, fields)")
+        database.executemany(
+            "INSERT INTO rows VALUES (?, ?)", ((_clean(image), pickle.dumps(fields)) for image, fields in rows)
+        )
+        found = database.execute("SELECT image, fields FROM rows ORDER BY min(rowid) OVER (PARTITION BY image), rowid")
+        for image, group in groupby(found, itemgetter(0)):
+            yield image, _join(pickle.loads(fields) for _, fields in group)
+
+
+def _join(rows: Iterable[Payload]) -> Payload:
+    joined: Payload = {}
+    for fields in rows:
+        for field, value in fields.items():
+            if field not in joined:
+                joined[field] = value
+            elif joined[field] != value:
+                values = _listed(joined[field])
+                joined[field] = values + [item for item in _listed(value) if item not in values]
+    return joined
+
+
+class CaptionTable:
+    """A table that says which image has which caption; several rows per image allowed; other columns are fields too.
+
+    A CSV with the columns ``image`` and ``caption``, JSON lines, or COCO annotations. ``image`` is a file's name, its
+    absolute path or address, or the last parts of either. Raises UsageError when the file cannot be read or lacks a column.
+    """
+
+    def __init__(self, path: Path, remarks: Remarks) -> None:
+        self._path = path
+        self._remarks = remarks
+        self._used: set[str] = set()
+        rows: list[tuple[str, Payload]] = []
+        for row in read_rows(path.as_posix(), remarks, required=("image", "caption")):
+            image = image_column(row)
+            if image is None:
+                remarks.add("row without an image passed over", str(path))
+            else:
+                rows.append((self._key(str(row.pop(image))), as_fields(row, remarks, str(path))))
+        self._rows = dict(gather(rows))
+
+    def fields(self, path: str) -> Payload:
+        """Return the fields of the image at an absolute posix path: captions as a list, others so when they differ."""
+        parts = PurePosixPath(path.replace(MEMBER, "/")).parts
+        for key in (path, *("/".join(parts[start:]) for start in range(1, len(parts)))):
+            if key in self._rows:
+                self._used.add(key)
+                return self._rows[key]
+        return {}
+
+    def remark_unused(self) -> None:
+        """Remark the images of the table that were not among those asked for."""
+        for key in self._rows:
+            if key not in self._used:
+                self._remarks.add(f"image in {self._path.name} that is not among the images given", key)
+
+    def _key(self, image: str) -> str:
+        """Normalise ``./a.jpg`` to ``a.jpg``, and what points up to an absolute path; addresses stay as they are."""
+        if is_remote(image):
+            return image
+        name = os.path.normpath(image)
+        if name.startswith(".."):
+            name = os.path.abspath(self._path.parent / name)  # noqa: PTH100 - absolute() would keep ".."
+        return PurePosixPath(name).as_posix()
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _texts(value: object) -> list[str]:
+    """Return the non-empty texts of a text or a list of texts."""
+    return [text for text in (_clean(item.strip()) for item in _listed(value) if isinstance(item, str)) if text]
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, bytes | bytearray) or (
+        isinstance(value, list) and len(value) > _MAX_NUMBERS and isinstance(value[0], int | float)
+    )
+
+
+def _is_deep(value: Any, levels: int) -> bool:
+    """Tell whether objects and lists lie more than so many levels in each other; a dot in a name is one, too."""
+    if levels < 0:
+        return True
+    if isinstance(value, dict):
+        return any(_is_deep(item, levels - 1 - str(key).count(".")) for key, item in value.items())
+    return isinstance(value, list | tuple) and any(_is_deep(item, levels - 1) for item in value)
+
+
+def _clean(value: Any) -> Any:
+    """Return a value as stores can hold it: UTF-8, integers beyond 64 bits as text, finite numbers, ISO dates, no null."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, int) and value not in INT64:
+        return str(value)
+    if isinstance(value, Decimal):
+        value = float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, date | time):  # datetimes are dates
+        return value.isoformat()
+    if isinstance(value, list | tuple):
+        return [clean for item in value if (clean := _clean(item)) is not None]
+    if isinstance(value, dict):
+        return {_clean(key): clean for key, item in value.items() if (clean := _clean(item)) is not None}
+    return value if isinstance(value, bool | int | float | None) else str(value)

@@ -1,0 +1,1 @@
+"""The embedded engine, Qdrant's own core in this process."""

@@ -1,0 +1,1 @@
+"""A Qdrant server, or Qdrant's in-memory engine, through qdrant-client."""
