@@ -25,8 +25,8 @@ from t2c_search.query.language.constraints import (
     is_concept,
 )
 from t2c_search.query.planning.calibration import DEFAULT_SD
-from t2c_search.query.planning.directions import JOINERS, PROMPTS
 from t2c_search.query.planning.ranking import SOFT_THRESHOLD
+from t2c_search.query.planning.texts import JOINERS, PROMPTS
 from t2c_search.testing.filters import matches
 
 Vector = NDArray[np.float64]

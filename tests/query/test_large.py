@@ -61,7 +61,7 @@ def ranked(world: World, tree, count: int) -> list[str]:
 @given(alternatives())
 def test_conditions_beside_negations_are_certified_and_right(world, tree):
     try:
-        result = world.engine.search(tree, K, exact=True)
+        result = world.searcher.search(tree, K, exact=True)
     except UsageError as refused:  # a random difference of a concept with itself
         assume("cancels itself out" not in str(refused))
         raise
@@ -83,7 +83,7 @@ def test_conditions_beside_negations_are_certified_and_right(world, tree):
 @pytest.mark.parametrize("limit", [1, 5, K])
 def test_no_branch_is_asked_for_more_than_it_can_score(world, expression, limit):
     """What matches the condition alone scores 0, and other branches more still, which a negation may never reach."""
-    result = world.engine.search(expression, limit, exact=True)
+    result = world.searcher.search(expression, limit, exact=True)
     assert result.certificate.kind == "exact"
     assert [hit.id for hit in result] == ranked(world, parse(expression), limit)
 
@@ -104,9 +104,8 @@ class Silent:
 @pytest.mark.timeout(60)
 def test_a_round_that_brings_nothing_is_the_last(world, monkeypatch):
     """Were rounding to eat a bound's improvement, the same search would be asked for ever."""
-    calibration, concepts = world.engine.calibration, world.engine.concepts
-    question = embed(branches(parse('NOT "dog" AND "snow"')), calibration, concepts)
-    asked = plan(question, calibration, concepts, mining=False)
+    directions = world.searcher.directions
+    asked = plan(embed(branches(parse('NOT "dog" AND "snow"')), directions), directions, mining=False)
     monkeypatch.setattr(Probe, "bound", lambda probe, answer, limit, enclosed: np.inf)
-    top = find_top(Silent(world.engine.store), asked, 5, points=SIZE, exact=True, limits=Limits(5000))
+    top = find_top(Silent(world.searcher.store), asked, 5, points=SIZE, exact=True, limits=Limits(5000))
     assert not top.found and top.open and top.fronts[0].rounds == 1
