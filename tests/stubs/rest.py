@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from qdrant_client import QdrantClient, models
 Fault = int | Literal["reset", "silence", "lost answer"] | None
 """A status instead of an answer; a closed connection; no answer at all; carried out but not answered; no fault."""
 
+_POINT = {"id", "vector", "payload"}
 _OPERATIONS = TypeAdapter(list[models.OverwritePayloadOperation])
 _VECTORS = TypeAdapter(models.VectorParams | dict[str, models.VectorParams])
 
@@ -57,6 +59,28 @@ class QdrantStub:
         """Answer again, at the same address and with everything that was there."""
         self._listen(self._server.server_port)
         self._thread.start()
+
+    def dump(self) -> str:
+        """Return all that is stored, as JSON lines: a collection's name and vectors, then its points, and so on."""
+        with self._turn:
+            lines: list[dict[str, Any]] = []
+            for found in self._client.get_collections().collections:
+                params = self._client.get_collection(found.name).config.params
+                lines.append({"collection": found.name, **params.model_dump(mode="json", include={"vectors"})})
+                records, _ = self._client.scroll(found.name, limit=sys.maxsize, with_payload=True, with_vectors=True)
+                lines += [record.model_dump(mode="json", include=_POINT) for record in records]
+        return "".join(json.dumps(line) + "\n" for line in lines)
+
+    def load(self, dump: str) -> None:
+        """Store what another stub dumped, besides what is there."""
+        with self._turn:
+            name = ""
+            for line in map(json.loads, dump.splitlines()):
+                if "collection" in line:
+                    name = line["collection"]
+                    _create(self._client, name, line)
+                else:
+                    self._client.upsert(name, [models.PointStruct(**line)])
 
     def _listen(self, port: int) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(self))
