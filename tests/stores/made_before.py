@@ -8,8 +8,8 @@ same after a realignment by other images: its points lie in a generation folder,
 To be small, the models are precomputed vectors, which also know the images in ``photographs/later``, not indexed yet, and the
 words ``WORDS``.
 
-``answers.json`` beside it says what each of them answered, and which commit made them. ``unpack`` gives a test its own copies, and
-``open_photos`` opens one. To make such a set for a later format, run this file at the commit whose format it is to keep:
+``answers.json`` beside it says what each of them answered, and which commit made them. ``unpack`` gives a test its own copies,
+and ``open_photos`` opens one. To make such a set for a later format, run this file at the commit whose format it is to keep:
 
     python -m tests.stores.made_before FOLDER
 
@@ -73,7 +73,7 @@ def make(folder: Path) -> None:
                 assert _fill(stub.url, table, realigned=kind == "realigned") == told[kind]
                 (work / f"{kind}.jsonl").write_text(stub.dump())
         shutil.copytree(IMAGES, work / IMAGES.name, ignore=shutil.ignore_patterns("others"))
-        owner = ("--owner=0", "--group=0", "--numeric-owner")
+        owner, parts = ("--owner=0", "--group=0", "--numeric-owner"), sorted(path.name for path in work.iterdir())
         _run(
             "tar",
             "--sparse",
