@@ -73,17 +73,8 @@ def make(folder: Path) -> None:
                 assert _fill(stub.url, table, realigned=kind == "realigned") == told[kind]
                 (work / f"{kind}.jsonl").write_text(stub.dump())
         shutil.copytree(IMAGES, work / IMAGES.name, ignore=shutil.ignore_patterns("others"))
-        owner, parts = ("--owner=0", "--group=0", "--numeric-owner"), sorted(path.name for path in work.iterdir())
-        _run(
-            "tar",
-            "--sparse",
-            "-cJf",
-            str(folder / _ARCHIVE),
-            *owner,
-            "-C",
-            str(work),
-            *sorted(path.name for path in work.iterdir()),
-        )
+        parts = sorted(path.name for path in work.iterdir())
+        _run("tar", "--sparse", "--owner=0", "--group=0", "-cJf", str(folder / _ARCHIVE), "-C", str(work), *parts)
         (folder / _ANSWERS).write_text(json.dumps(told, indent=1) + "\n")
     finally:
         shutil.rmtree(work)
