@@ -50,6 +50,6 @@ def root(
       t2c index ~/Pictures          index a folder, once
       t2c search "a dog on a beach" search it, ever after
 
-    Defaults for --collection, --store, --clip, --backbone, --device, --dtype, --batch-size and --workers can stand in
-    environment variables (T2C_STORE for --store) or in ./t2c.toml.
+    Where help says "setting store", the default can stand in the variable T2C_STORE or as store = "..." in ./t2c.toml;
+    t2c settings lists them all.
     """

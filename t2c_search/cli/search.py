@@ -16,7 +16,6 @@ from rich.table import Table
 
 from t2c_search.cli import options
 from t2c_search.cli.app import app
-from t2c_search.cli.options import SETTINGS
 from t2c_search.cli.render import err, out, print_json
 from t2c_search.errors import UsageError
 
@@ -36,8 +35,8 @@ Expression = Annotated[
 def search(
     query: Annotated[str | None, typer.Argument(help="A text, or constraints; left out with --image.")] = None,
     image: Annotated[str | None, typer.Option("--image", help="Search by this image, beside the text if any.")] = None,
-    collection: options.CollectionName = SETTINGS.collection,
-    store: options.StoreLocation = SETTINGS.store,
+    collection: options.CollectionName = None,
+    store: options.StoreLocation = None,
     limit: options.Limit = 10,
     where: options.Where = None,
     exact: Annotated[bool, typer.Option("--exact", help="Scan every vector instead of using the index.")] = False,
@@ -60,8 +59,8 @@ def search(
     clip: options.ClipId = None,
     backbone: options.BackboneId = None,
     text: options.TextId = None,
-    device: options.DeviceName = SETTINGS.device,
-    dtype: options.DtypeName = SETTINGS.dtype,
+    device: options.DeviceName = None,
+    dtype: options.DtypeName = None,
 ) -> None:
     """Find the images that match best: by a text, by constraints, by an image.
 
@@ -118,15 +117,15 @@ def search(
 @app.command()
 def mine(
     query: Expression,
-    collection: options.CollectionName = SETTINGS.collection,
-    store: options.StoreLocation = SETTINGS.store,
+    collection: options.CollectionName = None,
+    store: options.StoreLocation = None,
     where: options.Where = None,
     explain_plan: options.ExplainPlan = False,
     format: options.FormatName = None,
     output: options.Output = None,
     json: options.Json = False,
     text: options.TextId = None,
-    device: options.DeviceName = SETTINGS.device,
+    device: options.DeviceName = None,
 ) -> None:
     """Write every image that satisfies the constraints, however many there are: paths, unless --format says otherwise.
 
@@ -156,14 +155,14 @@ def mine(
 @app.command()
 def count(
     query: Expression,
-    collection: options.CollectionName = SETTINGS.collection,
-    store: options.StoreLocation = SETTINGS.store,
+    collection: options.CollectionName = None,
+    store: options.StoreLocation = None,
     where: options.Where = None,
     approx: Annotated[bool, typer.Option("--approx", help="Estimate from a sample, at once.")] = False,
     explain_plan: options.ExplainPlan = False,
     json: options.Json = False,
     text: options.TextId = None,
-    device: options.DeviceName = SETTINGS.device,
+    device: options.DeviceName = None,
 ) -> None:
     """Count the images that satisfy the constraints.
 
@@ -192,13 +191,13 @@ def count(
 def facets(
     field: Annotated[str, typer.Argument(help="Payload field whose values to count, e.g. camera.")],
     query: Annotated[str | None, typer.Argument(help="Only among the images that satisfy this.")] = None,
-    collection: options.CollectionName = SETTINGS.collection,
-    store: options.StoreLocation = SETTINGS.store,
+    collection: options.CollectionName = None,
+    store: options.StoreLocation = None,
     where: options.Where = None,
     limit: options.Limit = 20,
     json: options.Json = False,
     text: options.TextId = None,
-    device: options.DeviceName = SETTINGS.device,
+    device: options.DeviceName = None,
 ) -> None:
     """Count the values of a payload field, among all images or those that satisfy constraints.
 
