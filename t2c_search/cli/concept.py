@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from t2c_search.cli import options
-from t2c_search.cli.app import app
+from t2c_search.cli.app import SEARCHING, app
 from t2c_search.cli.render import out, print_json
 
 concept = typer.Typer(no_args_is_help=True, help="Teach concepts by examples, and use them in expressions as @name.")
-app.add_typer(concept, name="concept")
+app.add_typer(concept, name="concept", rich_help_panel=SEARCHING)
 
 Name = Annotated[str, typer.Argument(help="The concept's name; expressions say @NAME.")]
 

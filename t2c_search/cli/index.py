@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from t2c_search.cli import options
-from t2c_search.cli.app import app
+from t2c_search.cli.app import INDEXING, app
 from t2c_search.cli.render import err, key_value_table, out, print_json, progress_bar
 from t2c_search.errors import UsageError
 
@@ -31,7 +31,7 @@ _EXIT_ALL_FAILED = 3
 _EXIT_INTERRUPTED = 130
 
 
-@app.command()
+@app.command(rich_help_panel=INDEXING)
 def index(
     sources: Annotated[
         list[str],
@@ -167,7 +167,7 @@ def index(
             raise typer.Exit(_EXIT_ALL_FAILED)
 
 
-@app.command()
+@app.command(rich_help_panel=INDEXING)
 def retry(
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
@@ -203,7 +203,7 @@ def retry(
         raise typer.Exit(_EXIT_ALL_FAILED)
 
 
-@app.command()
+@app.command(rich_help_panel=INDEXING)
 def fit(
     images: Annotated[list[str], typer.Option("--images", help="Images to fit on, any source; may be given again.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Write the aligner here (safetensors).")],

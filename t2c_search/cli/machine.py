@@ -10,18 +10,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from t2c_search.cli import options
-from t2c_search.cli.app import app
+from t2c_search.cli.app import COLLECTIONS, MACHINE, app
 from t2c_search.cli.render import key_value_table, out, print_json
 from t2c_search.errors import UsageError
 from t2c_search.settings import EffectiveSetting
 
 settings = typer.Typer(invoke_without_command=True)
-app.add_typer(settings, name="settings")
+app.add_typer(settings, name="settings", rich_help_panel=MACHINE)
 
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[red]problem[/]"}
 
 
-@app.command()
+@app.command(rich_help_panel=COLLECTIONS)
 def info(
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
@@ -50,7 +50,7 @@ def info(
         out.print(f"[red]failed[/] {escape(failure['path'])}: {escape(failure['reason'])}", soft_wrap=True)
 
 
-@app.command()
+@app.command(rich_help_panel=MACHINE)
 def models(json: options.Json = False) -> None:
     """List the kinds of models there are, and good choices of each.
 
@@ -122,7 +122,7 @@ def _value(setting: EffectiveSetting) -> str:
     return "" if setting.value is None else str(setting.value)
 
 
-@app.command()
+@app.command(rich_help_panel=MACHINE)
 def doctor(store: options.StoreLocation = None, json: options.Json = False) -> None:
     """Say what is wrong with this machine, and what to do. Exit status 1 when something is.
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from t2c_search.cli import options
-from t2c_search.cli.app import app
+from t2c_search.cli.app import SEARCHING, app
 from t2c_search.cli.render import err, out, print_json
 from t2c_search.errors import UsageError
 
@@ -31,7 +31,7 @@ Expression = Annotated[
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=SEARCHING)
 def search(
     query: Annotated[str | None, typer.Argument(help="A text, or constraints; left out with --image.")] = None,
     image: Annotated[str | None, typer.Option("--image", help="Search by this image, beside the text if any.")] = None,
@@ -114,7 +114,7 @@ def search(
         err.print(f"[dim]contact sheet: {escape(str(sheet))}[/]")
 
 
-@app.command()
+@app.command(rich_help_panel=SEARCHING)
 def mine(
     query: Expression,
     collection: options.CollectionName = None,
@@ -152,7 +152,7 @@ def mine(
             _show_plan(hits.plan if explain_plan else None, err)
 
 
-@app.command()
+@app.command(rich_help_panel=SEARCHING)
 def count(
     query: Expression,
     collection: options.CollectionName = None,
@@ -187,7 +187,7 @@ def count(
         out.print(f"about [bold]{counted.count}[/] images (95 % interval: {counted.low} to {counted.high})")
 
 
-@app.command()
+@app.command(rich_help_panel=SEARCHING)
 def facets(
     field: Annotated[str, typer.Argument(help="Payload field whose values to count, e.g. camera.")],
     query: Annotated[str | None, typer.Argument(help="Only among the images that satisfy this.")] = None,

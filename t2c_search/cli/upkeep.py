@@ -12,14 +12,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from t2c_search.cli import options
-from t2c_search.cli.app import app
+from t2c_search.cli.app import COLLECTIONS, app
 from t2c_search.cli.render import err, out, print_json, progress_bar
 from t2c_search.query.execution.duplicates import NEAR, Group
 
 _SHOWN_GROUPS = 20
 
 
-@app.command()
+@app.command(rich_help_panel=COLLECTIONS)
 def realign(
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
@@ -63,7 +63,7 @@ def realign(
         )
 
 
-@app.command()
+@app.command(rich_help_panel=COLLECTIONS)
 def duplicates(
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
