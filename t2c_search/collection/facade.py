@@ -16,6 +16,7 @@ from t2c_search.collection.fitting import Batching
 from t2c_search.collection.making import Asked, agree, make
 from t2c_search.collection.models import Models, ModelSelection, read_aligner
 from t2c_search.collection.realigning import RealignReport, check_native, choose_aligner, realign
+from t2c_search.collection.removing import present, remove_images
 from t2c_search.collection.search_index import build_search_index, is_scanned
 from t2c_search.collection.updating import bring_in_line, on_ray
 from t2c_search.concepts.saved import fit_concept
@@ -28,7 +29,7 @@ from t2c_search.profile import LIST, StageClock
 from t2c_search.progress import Progress
 from t2c_search.query.execution.duplicates import NEAR, Duplicates, find_duplicates
 from t2c_search.query.execution.searcher import MAX_CANDIDATES, Expression, Known, Searcher
-from t2c_search.query.language.constraints import And, Image
+from t2c_search.query.language.constraints import And, Image, as_constraint
 from t2c_search.query.language.printer import unparse
 from t2c_search.query.language.reader import is_known, unknown_field
 from t2c_search.query.language.syntax import joined, parse, parse_filter
@@ -361,6 +362,32 @@ class Collection:
     def count(self, query: Expression, *, where: str | Filter | None = None, approx: bool = False) -> Count:
         """Count the images that satisfy the constraints: exactly, or from the sample with a 95 % interval."""
         return self.engine.count(query, where=where, approximate=approx)
+
+    def remove(
+        self,
+        query: Expression | None = None,
+        *,
+        where: str | Filter | None = None,
+        ids: str | Iterable[str] = (),
+        dry_run: bool = False,
+    ) -> list[str]:
+        """Take images out of the collection, those that ``mine`` finds or those of these ``ids``; return their ids.
+
+        Ids that the collection does not have are passed over. Image files are left alone, so that indexing them again
+        brings them back. ``dry_run`` removes nothing. Raises UsageError unless either constraints or ids are given.
+        """
+        self._made()
+        named = as_list("ids", ids)
+        if bool(named) == (query is not None or where is not None):
+            raise UsageError("say which images to remove: by constraints, or by ids")
+        if query is None and where is not None:
+            condition = parse_filter(where, fields=known_fields(self.store)) if isinstance(where, str) else where
+            query, where = as_constraint(condition), None
+        found = present(self.store, named) if query is None else [hit.id for hit in self.mine(query, where=where)]
+        if found and not dry_run:
+            remove_images(self.store, found)
+            self._forget("engine")
+        return found
 
     def facets(
         self, field: str, query: Expression | None = None, *, where: str | Filter | None = None, limit: int = 20
