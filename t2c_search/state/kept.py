@@ -24,8 +24,8 @@ class Kept(Generic[T]):
     load: Callable[[bytes], T]
 
     def read(self, store: VectorStore) -> T:
-        """Return the collection's value."""
-        return self._of(store.read_blob(self.key))
+        """Return the collection's value; of a pinned store, the value that it was pinned with."""
+        return self.among(store.read_blobs([self.key])[1])
 
     def among(self, blobs: Mapping[str, bytes]) -> T:
         """Return the value among blobs that were read together."""
@@ -38,10 +38,20 @@ class Kept(Generic[T]):
     def update(self, store: VectorStore, change: Callable[[T], T]) -> T:
         """Change the value, and return the new one; no other change that returned is lost.
 
-        ``change`` must be pure, as it runs again when the collection has changed meanwhile; what it raises is passed on,
-        and nothing is written then.
+        ``change`` must be pure, as it runs again when the collection has changed meanwhile. Nothing is written when it
+        returns what it was given, or raises, which is passed on.
         """
-        return self.load(store.update_blob(self.key, lambda content: self.dump(change(self._of(content)))))
+
+        def changed(content: bytes | None) -> bytes | None:
+            value = self._of(content)
+            new = change(value)
+            return content if new == value else self.dump(new)
+
+        return self._of(store.update_blob(self.key, changed))
+
+    def now(self, store: VectorStore) -> T:
+        """Return the value as it is at this moment, of a pinned store too."""
+        return self.update(store, lambda value: value)
 
     def _of(self, content: bytes | None) -> T:
         return self.empty if content is None else self.load(content)

@@ -46,12 +46,12 @@ class Claims:
         """Return these without that claim and some more."""
         return replace(self, open=tuple(other for other in self.open if other not in (claim, *more)), last=claim)
 
-    def tell(self, statistics: bytes) -> bool:
-        """Tell whether stored statistics are current."""
-        return not self.open and self.true in ("", digest(statistics))
+    def vouch_for(self, statistics: str) -> bool:
+        """Tell whether stored statistics, by their digest, are current."""
+        return not self.open and self.true in ("", statistics)
 
 
-def digest(content: bytes) -> str:
+def _digest(content: bytes) -> str:
     """Return the BLAKE3 digest of bytes in hexadecimal."""
     return blake3(content).hexdigest()
 
@@ -138,13 +138,20 @@ def save_statistics(store: VectorStore, statistics: VectorStatistics, claim: Cla
             statistics = count_statistics(store) or VectorStatistics(statistics.dim)
         content = statistics.to_bytes()
         store.write_blob(STATISTICS.key, content)
-        if CLAIMS.update(store, partial(claim.settled, true=digest(content))).last == claim.id:
+        if CLAIMS.update(store, partial(claim.settled, true=_digest(content))).last == claim.id:
             return
+
+
+def store_statistics(new: VectorStore, statistics: VectorStatistics) -> None:
+    """Store the statistics of a replacement, whose vectors nobody else changes."""
+    content = statistics.to_bytes()
+    new.write_blob(STATISTICS.key, content)
+    CLAIMS.write(new, Claims(true=_digest(content)))
 
 
 def repair_statistics(store: VectorStore) -> None:
     """Make the stored statistics true again where a killed run left them stale."""
-    if _true_statistics(store, CLAIMS.read(store)) is None and store.count():
+    if _true_statistics(store, CLAIMS.now(store)) is None and store.count():
         save_statistics(store, *claim_statistics(store))
 
 
@@ -161,8 +168,8 @@ def count_statistics(store: VectorStore) -> VectorStatistics | None:
 
 def _true_statistics(store: VectorStore, claims: Claims) -> VectorStatistics | None:
     """Return the stored statistics if they are current and of as many vectors as there are."""
-    content = store.read_blob(STATISTICS.key)
-    if content is None or not claims.tell(content):
+    content = store.update_blob(STATISTICS.key, lambda stored: stored)  # as it is now, of a pinned store too
+    if content is None or not claims.vouch_for(_digest(content)):
         return None
     statistics = STATISTICS.load(content)
     return statistics if statistics is not None and statistics.count == store.count() else None
