@@ -16,6 +16,7 @@ from t2c_search.filters import TextMatch
 from t2c_search.indexing.report import IndexReport
 from t2c_search.sources import list_images
 from t2c_search.state.failures import read_failures
+from t2c_search.state.statistics import CLAIMS
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
@@ -340,7 +341,7 @@ def test_store_that_fails_stops_the_run_and_the_next_one_completes_it(photos: Pa
         index(list_images([photos]), store, batch_size=2, progress=ClosesTheStore(store))
     store = open_store(embedded, "photos")
     assert 0 < store.count() < 20
-    assert store.read_blob("statistics-state").startswith(b"dirty")
+    assert CLAIMS.read(store).open
     report = index(list_images([photos]), store)
     assert 0 < report.unchanged < 20
     assert_same(store, fresh(photos))
