@@ -172,7 +172,7 @@ def fit_on_images(
 
 def _looks_alone(backbone: ImageEncoder, clip: ImageEncoder) -> bool:
     """Tell whether the backbone sees the images as it does alone: not decoded larger for the CLIP model's sake."""
-    return decode_size((backbone, clip)) == backbone.decode_size
+    return decode_size((backbone, clip)) == decode_size((backbone,))
 
 
 def _concept_vectors(clip: ImageEncoder) -> torch.Tensor | None:

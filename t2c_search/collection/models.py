@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2c_search.encoders import registry
+from t2c_search.encoders.protocols import model_input
 from t2c_search.errors import CollectionFormatError, UsageError
 from t2c_search.settings import Device, Dtype, Settings
 from t2c_search.state.card import ALIGNER_BLOB, CollectionCard, check_model
@@ -126,10 +127,11 @@ class Models:
         ``path`` is a file, or any path of a hit. Raises ImageError when it cannot be read or decoded.
         """
         from t2c_search.decoding.decode import decode
+        from t2c_search.indexing.embedding import decode_size
         from t2c_search.sources import read_image
 
-        decoded = decode(read_image(str(path)), self.backbone.decode_size)
-        batch = self.backbone.prepare(decoded.pixels, str(path)).unsqueeze(0)
+        decoded = decode(read_image(str(path)), decode_size((self.backbone,)))
+        batch = model_input(self.backbone, decoded.pixels, str(path)).unsqueeze(0)
         return self.project(self.backbone.encode_images(batch))[0].cpu().numpy()
 
 

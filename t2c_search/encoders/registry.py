@@ -3,13 +3,14 @@
     [project.entry-points."t2c_search.encoders"]
     acme = "acme.encoders:load"
 
-where ``load(name, *, device, dtype)`` returns an ImageEncoder, a TextEncoder or a DualEncoder whose ``id`` is
-``acme:NAME``, and passes ``t2c_search.testing.encoders.EncoderContract``. Where it runs a torch module, a method
+where ``load(name, *, device, dtype)`` returns a PixelEncoder, a VectorLookup, a TextEncoder or a DualEncoder whose ``id``
+is ``acme:NAME``, and passes the contract in ``t2c_search.testing.encoders``. Where it runs a torch module, a method
 ``compile()`` lets users have that compiled.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from t2c_search.encoders.catalogue import BUILT_IN, EncoderKind
 from t2c_search.encoders.loading import suggest
+from t2c_search.encoders.protocols import needs_pixels
 from t2c_search.errors import EncoderError, UnknownEncoderError, UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     Encoder = ImageEncoder | TextEncoder
 
 ENTRY_POINT_GROUP = "t2c_search.encoders"
-_LOOKS_UP = 0  # decode_size of an encoder that does not look at pixels
 
 _BUILT_IN = {  # kind -> the module here whose load() makes its encoders, imported when first asked for
     "timm": "timm",
@@ -50,8 +51,8 @@ def load(encoder_id: str, *, device: Device = "auto", dtype: Dtype = "auto", com
     """
     kind, _, name = encoder_id.partition(":")
     encoder = _factory(kind, encoder_id)(name, device=device, dtype=dtype)
-    if not _sees_images(encoder) and not _reads_texts(encoder):
-        raise EncoderError(f"encoder kind {kind!r} made a {type(encoder).__name__}, which is no encoder")
+    if fault := _fault(encoder):
+        raise EncoderError(f"encoder kind {kind!r} made a {type(encoder).__name__}, which {fault}")
     if compile and hasattr(encoder, "compile"):
         encoder.compile()
     return encoder
@@ -83,7 +84,7 @@ def load_clip(
     Raises UsageError when the id names something that has only one tower by nature, else as ``load``.
     """
     encoder = load_image_encoder(encoder_id, device=device, dtype=dtype, compile=compile)
-    if not _reads_texts(encoder) and encoder.decode_size != _LOOKS_UP:
+    if not _reads_texts(encoder) and needs_pixels(encoder):
         raise UsageError(
             f"{encoder_id!r} has no text tower, so it cannot be the CLIP model; use it as the backbone, "
             "with a CLIP model such as open_clip:ViT-B-32/laion2b_s34b_b79k"
@@ -127,6 +128,23 @@ def _factory(kind: str, encoder_id: str) -> Callable[..., Encoder]:
 
 def _plugins() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _fault(encoder: object) -> str:
+    """Say what keeps an object from being an encoder; nothing where it is one."""
+    if not _sees_images(encoder):
+        return "" if _reads_texts(encoder) else "is no encoder"
+    if not needs_pixels(encoder):
+        return (
+            "" if hasattr(encoder, "look_up") else "has neither prepare(image) nor look_up(path), one of which it needs"
+        )
+    try:
+        inspect.signature(encoder.prepare).bind("image")
+    except TypeError:
+        return "has a prepare that does not take an image alone: write prepare(image), or look_up(path) for a lookup by path"
+    return (
+        "" if hasattr(encoder, "decode_size") else "lacks decode_size: a number of pixels, or None for the whole image"
+    )
 
 
 # Not isinstance with the protocols: Python 3.11 would evaluate the fingerprint property, which reads all weights.
