@@ -59,7 +59,8 @@ def test_sync_deletes_what_is_gone_and_refuses_an_empty_folder(
 
 
 def test_profile_names_the_stages_and_the_limit(t2c: T2C, images: Path, options: list[object]) -> None:
-    told = t2c("index", images, *options, "--workers", 2, "--json").json["profile"]
+    threads = (os.cpu_count() or 1) + 1  # other than what it would be
+    told = t2c("index", images, *options, "--workers", threads, "--json").json["profile"]
     stages = {stage["stage"]: stage for stage in told["stages"]}
     assert stages.keys() >= {
         "list",
@@ -71,7 +72,7 @@ def test_profile_names_the_stages_and_the_limit(t2c: T2C, images: Path, options:
         "write",
     }
     assert told["limit"] in stages
-    assert stages["decode and prepare"]["threads"] == 2
+    assert stages["decode and prepare"]["threads"] == threads
     assert all(stage["seconds"] >= 0 and 0 <= stage["busy"] <= 1 for stage in told["stages"])
     shown = t2c("index", images, *options, "--profile").out
     assert "the limit: " in shown
