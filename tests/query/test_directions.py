@@ -13,13 +13,15 @@ from t2c_search.query.planning.calibration import Calibration
 from t2c_search.query.planning.directions import Concepts
 from t2c_search.statistics import VectorStatistics
 
+from .worlds import point_id
+
 DIM = 8
 
 
 @pytest.fixture
 def calibration() -> Calibration:
     statistics = VectorStatistics(DIM, 64)
-    statistics.add([str(number) for number in range(64)], np.random.default_rng(0).normal(size=(64, DIM)))
+    statistics.add([point_id(number) for number in range(64)], np.random.default_rng(0).normal(size=(64, DIM)))
     return Calibration(statistics)
 
 
@@ -35,7 +37,7 @@ def concepts(embedded: list[str]) -> Concepts:
 
 
 def ask(asked: Concepts, calibration: Calibration, text: str) -> np.ndarray:
-    phrase = Phrase(text)
+    phrase = Phrase(text=text)
     return asked.directions(calibration, [phrase]).axis(phrase).direction
 
 
