@@ -40,7 +40,7 @@ def searcher_of(rows, payloads=None, statistics=None, words=None, embed_image=No
         statistics = VectorStatistics(rows.shape[1])
         statistics.add(ids, rows)
     store = open_store(":memory:", "few")
-    store.create(CollectionSpec({CLIP: rows.shape[1]}, {}))
+    store.create(CollectionSpec.of({CLIP: rows.shape[1]}, {}))
     store.upsert(Points(ids, payloads, {CLIP: rows}))
     return Searcher(store, Known(statistics), Texts(words or ClusteredWords(rows.shape[1])), embed_image)
 
