@@ -28,7 +28,8 @@ from t2c_search.profile import LIST, StageClock
 from t2c_search.progress import Progress
 from t2c_search.query.execution.duplicates import NEAR, Duplicates, find_duplicates
 from t2c_search.query.execution.searcher import MAX_CANDIDATES, Expression, Known, Searcher
-from t2c_search.query.language.constraints import And, Image
+from t2c_search.query.language.concepts import Image
+from t2c_search.query.language.constraints import And
 from t2c_search.query.language.printer import unparse
 from t2c_search.query.language.reader import is_known, unknown_field
 from t2c_search.query.language.syntax import joined, parse, parse_filter

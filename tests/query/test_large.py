@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from t2c_search.errors import ExpressionError, UsageError
 from t2c_search.query.execution.topk import FIRST_CANDIDATES, Effort, find_top
-from t2c_search.query.language.constraints import Not, Or, Phrase
+from t2c_search.query.language.concepts import Phrase
+from t2c_search.query.language.constraints import Not, Or
 from t2c_search.query.language.syntax import parse
 from t2c_search.query.planning.normal_form import branches
 from t2c_search.query.planning.planner import embed, plan
