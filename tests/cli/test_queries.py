@@ -21,7 +21,6 @@ import typer
 from PIL import Image
 
 from t2c_search.cli import app, concept, search
-from t2c_search.cli.search import _result_json
 from t2c_search.collection import open_collection
 from t2c_search.demo.world import draw
 from t2c_search.query.language.syntax import parse, parse_filter
@@ -59,7 +58,7 @@ def test_a_search_tells_all_that_it_knows(t2c: T2C, scenes: list[object]) -> Non
 
 
 def test_an_infinite_gap_is_null() -> None:
-    told = _result_json(SearchResult((), 0.1, Certificate("none", inf)), "a star")
+    told = SearchResult((), 0.1, Certificate("none", inf)).to_json()
     assert told["certificate"]["gap"] is None
     assert json.loads(json.dumps(told, allow_nan=False))["count"] == 0
 
@@ -126,7 +125,7 @@ def test_every_format_holds_every_match(t2c: T2C, scenes: list[object], tmp_path
 
 def test_mined_hits_as_one_json_object(t2c: T2C, scenes: list[object]) -> None:
     told = t2c("mine", *scenes, '"a star" >= 0.5sd', "--where", "width > 96", "--json").json
-    assert list(told) == ["expression", "hits", "count", "certificate", "plan", "seconds"]
+    assert list(told) == ["expression", "hits", "count", "certificate", "plan", "seconds", "statistics", "as_of"]
     assert told["expression"] == '"a star" >= 0.5sd AND width > 96'
     assert told["count"] == len(told["hits"]) == t2c("count", *scenes, told["expression"], "--json").json["count"] > 0
     assert told["certificate"]["kind"] == "exact" and told["seconds"] > 0
@@ -298,7 +297,7 @@ def test_a_concept_may_be_several_texts_for_one_thing(t2c: T2C, scenes: list[obj
     added = t2c("concept", "add", *scenes, "pointed", *(f"--phrase={phrase}" for phrase in phrases))
     assert (added.code, added.out.strip()) == (0, "saved @pointed with the default threshold")
     with open_collection("scenes", str(scenes[-1])) as images:
-        worded = images.engine.concepts.worded(phrases)
+        worded = images.texts.worded(phrases)
         np.testing.assert_allclose(images.concepts["pointed"].direction, worded, atol=1e-6)
     assert t2c("search", *scenes, "@pointed", "-n", 5, "--json").json["count"] == 5
     nothing = t2c("concept", "add", *scenes, "x")
