@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from t2c_search.alignment.fit import FitReport
     from t2c_search.collection import Collection, open_collection
     from t2c_search.collection.fitting import fit
+    from t2c_search.collection.managing import delete_collection, list_collections
     from t2c_search.errors import T2CError
     from t2c_search.export.files import export_hits
     from t2c_search.indexing.report import IndexReport
@@ -37,8 +38,10 @@ _HOMES = {
     "IndexReport": "t2c_search.indexing.report",
     "SearchResult": "t2c_search.types",
     "T2CError": "t2c_search.errors",
+    "delete_collection": "t2c_search.collection.managing",
     "export_hits": "t2c_search.export.files",
     "fit": "t2c_search.collection.fitting",
+    "list_collections": "t2c_search.collection.managing",
     "open_collection": "t2c_search.collection",
     "parse": "t2c_search.query.language.syntax",
 }
@@ -54,8 +57,10 @@ __all__ = [
     "IndexReport",
     "SearchResult",
     "T2CError",
+    "delete_collection",
     "export_hits",
     "fit",
+    "list_collections",
     "open_collection",
     "parse",
 ]

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from t2c_search.encoders import registry
 from t2c_search.encoders.pool import ModelPool, default_pool
 from t2c_search.encoders.protocols import model_input
-from t2c_search.errors import CollectionFormatError, UsageError
+from t2c_search.errors import UsageError
 from t2c_search.settings import Device, Dtype, Settings
-from t2c_search.state.card import ALIGNER_BLOB, CollectionCard, check_model
-from t2c_search.stores.protocol import VectorStore
+from t2c_search.state.card import CollectionCard, check_model
 from t2c_search.types import EncoderRef, FloatArray
 
 if TYPE_CHECKING:
@@ -146,18 +145,6 @@ class Models:
         decoded = decode(read_image(str(path)), decode_size((self.backbone,)))
         batch = model_input(self.backbone, decoded.pixels, str(path)).unsqueeze(0)
         return self.project(self.backbone.encode_images(batch))[0].cpu().numpy()
-
-
-def read_aligner(store: VectorStore) -> Aligner:
-    """Return the aligner that a collection carries. Raises CollectionFormatError when it has lost it."""
-    from t2c_search.alignment.aligner import Aligner
-
-    content = store.read_blob(ALIGNER_BLOB)
-    if content is None:
-        raise CollectionFormatError(
-            f"collection {store.collection!r} has lost its aligner; index it again under another name"
-        )
-    return Aligner.from_bytes(content)
 
 
 def trusted(encoder_id: str, option: str) -> str:

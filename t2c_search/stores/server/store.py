@@ -270,7 +270,7 @@ class QdrantStore:
         """Return the bytes of that key, or None."""
         return self.read_blobs([key])[1].get(key)
 
-    def update_blob(self, key: str, function: Callable[[bytes | None], bytes]) -> bytes:
+    def update_blob(self, key: str, function: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """Replace a blob by what the function makes of it."""
         if self._aside is not None:
             return self._aside.update(key, function)
