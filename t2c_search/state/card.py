@@ -12,7 +12,7 @@ FORMAT_VERSION = 1
 """Raised whenever an older version could misread the collection."""
 ALIGNER_BLOB, CONCEPTS_BLOB = "aligner", "concepts"
 """What a collection carries beside its card."""
-_BLOB = "card"
+CARD_BLOB = "card"
 
 
 class CollectionCard(BaseModel):
@@ -47,7 +47,7 @@ def check_model(role: str, own: EncoderRef, came: EncoderRef) -> None:
 
 def write_card(store: VectorStore, card: CollectionCard) -> None:
     """Store the card with the collection; this is the last step of making one."""
-    store.write_blob(_BLOB, card.model_dump_json(indent=1).encode())
+    store.write_blob(CARD_BLOB, card.model_dump_json(indent=1).encode())
 
 
 def read_card(store: VectorStore) -> CollectionCard | None:
@@ -55,7 +55,7 @@ def read_card(store: VectorStore) -> CollectionCard | None:
 
     Raises CollectionFormatError when a newer version of t2c_search made the collection.
     """
-    content = store.read_blob(_BLOB)
+    content = store.read_blob(CARD_BLOB)
     if content is None:
         return None
     try:
