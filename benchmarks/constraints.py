@@ -57,7 +57,7 @@ class Bench:
         self.store, self.rows, self.shown, self.embed_texts = store, rows, shown, embed_texts
         self.ids = [str(uuid.uuid5(uuid.NAMESPACE_URL, str(number))) for number in range(len(rows))]
         self.places = {point: at for at, point in enumerate(self.ids)}
-        store.create(CollectionSpec({CLIP: rows.shape[1]}, {}))
+        store.create(CollectionSpec.of({CLIP: rows.shape[1]}, {}))
         store.upsert(Points(self.ids, [{} for _ in self.ids], {CLIP: rows}))
         self.statistics = VectorStatistics(rows.shape[1])
         self.statistics.add(self.ids, rows)

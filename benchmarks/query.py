@@ -108,7 +108,7 @@ class Bench:
 
     def fill(self) -> None:
         """Write the points."""
-        self.store.create(CollectionSpec({CLIP: DIM}, {}))
+        self.store.create(CollectionSpec.of({CLIP: DIM}, {}))
         for start in range(0, len(self.ids), BATCH):
             part = slice(start, start + BATCH)
             payloads = [{"path": f"{number}.jpg"} for number in range(start, start + len(self.ids[part]))]

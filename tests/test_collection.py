@@ -182,7 +182,7 @@ def test_an_unfinished_collection_is_made_anew(folder: Path, ids: dict[str, str]
     from t2c_search.stores.protocol import CollectionSpec
 
     raw = open_store(store, "photos")
-    raw.create(CollectionSpec({CLIP: 3}, {}))  # as a run leaves it that is killed before it writes the card
+    raw.create(CollectionSpec.of({CLIP: 3}, {}))  # as a run leaves it that is killed before it writes the card
     raw.close()
     with open_collection("photos", store, **ids) as opened:
         with pytest.raises(CollectionNotFoundError, match="t2c index FOLDER -c photos"):

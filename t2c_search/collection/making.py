@@ -109,7 +109,7 @@ def make(
     vectors = {CLIP: card.clip.dim} | ({NATIVE: card.backbone.dim} if card.native else {})
     try:
         quantization = asked.quantization or ("int8" if len(inputs) > HELD_WHOLE else "none")
-        store.create(CollectionSpec(vectors, {**PAYLOAD_INDEXES, **asked.fields}, quantization))
+        store.create(CollectionSpec.of(vectors, {**PAYLOAD_INDEXES, **asked.fields}, quantization))
     except StoreError:
         if not store.exists() or (made := _made_meanwhile(store, choice, asked)) is None:
             raise

@@ -18,7 +18,7 @@ from t2c_search.state.card import ALIGNER_BLOB, CONCEPTS_BLOB, CollectionCard, w
 from t2c_search.state.concepts import SavedConcept, dump_concepts
 from t2c_search.state.statistics import mark_dirty, save_statistics
 from t2c_search.statistics import VectorStatistics
-from t2c_search.stores.protocol import VectorStore
+from t2c_search.stores.protocol import VectorSpec, VectorStore
 from t2c_search.types import CLIP, NATIVE, Points
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def realign(
     same_space = renewed.clip.difference(card.clip) is None
     blobs = {ALIGNER_BLOB: aligner.to_bytes()} | ({} if same_space else {CONCEPTS_BLOB: dump_concepts({})})
     spec = store.spec()
-    with store.replacement(replace(spec, vectors={**spec.vectors, CLIP: renewed.clip.dim})) as new:
+    with store.replacement(replace(spec, vectors={**spec.vectors, CLIP: VectorSpec(renewed.clip.dim)})) as new:
         images = _project(store, new, aligner, progress or NoProgress())
         for key, content in blobs.items():
             new.write_blob(key, content)
@@ -140,7 +140,7 @@ def _project(store: VectorStore, new: VectorStore, aligner: Aligner, shown: Prog
     import torch
 
     shown.start(store.count(), "realigning")
-    statistics = VectorStatistics(new.spec().vectors[CLIP])
+    statistics = VectorStatistics(new.spec().dims[CLIP])
     for points in store.scan(vectors=(NATIVE,)):
         native = points.vectors[NATIVE]
         rows = aligner(torch.from_numpy(native)).numpy()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
@@ -18,12 +18,13 @@ from blake3 import blake3
 
 from t2c_search.errors import CollectionFormatError
 from t2c_search.stores.protocol import CollectionSpec, VectorSpec
-from t2c_search.types import CLIP
 
 LAYOUT = 2
 """How collections lie in stores; 1 had a pointer for each blob, and no header. Former versions refuse from 2 on."""
 LINEAGE = 64
 """Versions that a header remembers, so that a writer who reads another's can tell whether its own was among them."""
+RETIRED_SECONDS = 300.0
+"""How long what is named no more can still be read. A question that takes longer is asked anew, or is told so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +51,34 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class Retired:
+    """Bytes that no header names any more, and since when (Unix time, seconds)."""
+
+    content: Content
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """What a collection is at one moment.
 
     ``generation`` names where its points lie: empty for the first ones, another name for those that replaced them.
-    ``retired`` are contents and generations that no header names any more, with the time (Unix, seconds) from which on
-    nothing new begins with them; who began before may still read them.
+    ``retired`` contents and ``former`` generations are named no more, since a time (Unix, seconds) from which on nothing
+    new begins with them; who began before may still read them.
     """
 
     spec: CollectionSpec
     blobs: Mapping[str, Content] = field(default_factory=dict)
     generation: str = ""
-    retired: Mapping[str, float] = field(default_factory=dict)
+    retired: tuple[Retired, ...] = ()
+    former: Mapping[str, float] = field(default_factory=dict)
     version: str = field(default_factory=lambda: uuid.uuid4().hex)
     lineage: tuple[str, ...] = ()
+
+    @property
+    def content_ids(self) -> set[str]:
+        """Ids of all bytes that somebody may still read."""
+        return {content.id for content in self.blobs.values()} | {each.content.id for each in self.retired}
 
     def with_spec(self, spec: CollectionSpec) -> Header:
         """Return the next header, with another spec."""
@@ -71,19 +86,29 @@ class Header:
 
     def with_blob(self, key: str, content: Content) -> Header:
         """Return the next header, with other bytes for one blob."""
-        retired = {former.id: time.time()} if (former := self.blobs.get(key)) else {}
-        return self._next(blobs={**self.blobs, key: content}, retired={**self.retired, **retired})
+        return self._next(blobs={**self.blobs, key: content}, retired=self._retiring([key]))
 
     def replaced(self, generation: str, spec: CollectionSpec, blobs: Mapping[str, Content]) -> Header:
         """Return the next header, for points that lie elsewhere and the blobs that came with them; others are kept."""
-        now = time.time()
-        former = [self.blobs[key].id for key in blobs if key in self.blobs]
-        retired = {**self.retired, self.generation: now, **dict.fromkeys(former, now)}
-        return self._next(generation=generation, spec=spec, blobs={**self.blobs, **blobs}, retired=retired)
+        return self._next(
+            generation=generation,
+            spec=spec,
+            blobs={**self.blobs, **blobs},
+            retired=self._retiring(blobs),
+            former={**self.former, self.generation: time.time()},
+        )
 
-    def without_retired(self, names: set[str]) -> Header:
-        """Return the next header, from which these are forgotten."""
-        return self._next(retired={name: since for name, since in self.retired.items() if name not in names})
+    def expired(self) -> tuple[list[Content], list[str]]:
+        """List the retired contents, and the former generations, that nothing can read any more."""
+        oldest = time.time() - RETIRED_SECONDS
+        contents = [each.content for each in self.retired if each.since < oldest]
+        return contents, [generation for generation, since in self.former.items() if since < oldest]
+
+    def without(self, contents: Collection[Content], generations: Collection[str]) -> Header:
+        """Return this header, not yet stored, less what has expired."""
+        retired = tuple(each for each in self.retired if each.content not in contents)
+        former = {generation: since for generation, since in self.former.items() if generation not in generations}
+        return replace(self, retired=retired, former=former)
 
     def descends_from(self, version: str) -> bool:
         """Tell whether this header is that version, or was made from it, as far as it remembers."""
@@ -104,12 +129,18 @@ class Header:
                     "upgrade t2c-search to use it"
                 )
             blobs = {key: Content(**entry) for key, entry in told.pop("blobs").items()}
-            return cls(load_spec(told.pop("spec")), blobs, lineage=tuple(told.pop("lineage")), **told)
+            retired = tuple(Retired(Content(**each["content"]), each["since"]) for each in told.pop("retired"))
+            spec, lineage = load_spec(told.pop("spec")), tuple(told.pop("lineage"))
+            return cls(spec, blobs, retired=retired, lineage=lineage, **told)
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise CollectionFormatError(
                 f"the header of collection {collection!r} is damaged ({exc}): restore it from a backup, or index again "
                 "under another name"
             ) from exc
+
+    def _retiring(self, keys: Iterable[str]) -> tuple[Retired, ...]:
+        now = time.time()
+        return (*self.retired, *(Retired(self.blobs[key], now) for key in keys if key in self.blobs))
 
     def _next(self, **changes: Any) -> Header:
         lineage = (*self.lineage, self.version)[-LINEAGE:]
@@ -118,12 +149,8 @@ class Header:
 
 def load_spec(told: Mapping[str, Any]) -> CollectionSpec:
     """Read a collection's specification, that of the first layout too, which knew dimensions only."""
-    halved = told["quantization"] != "none"
-
-    def vector(name: str, of: Any) -> VectorSpec:
-        if isinstance(of, int):
-            return VectorSpec(of, dtype="float16" if halved and name != CLIP else "float32")
-        return VectorSpec(**of)
-
-    vectors = {name: vector(name, of) for name, of in told["vectors"].items()}
-    return CollectionSpec(vectors, told["indexes"], told["quantization"])
+    vectors = told["vectors"]
+    if all(isinstance(each, int) for each in vectors.values()):
+        return CollectionSpec.of(vectors, told["indexes"], told["quantization"])
+    specs = {name: VectorSpec(**each) for name, each in vectors.items()}
+    return CollectionSpec(specs, told["indexes"], told["quantization"])

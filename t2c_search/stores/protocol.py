@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from t2c_search.filters import Filter, Scalar
-from t2c_search.types import Payload, Points, ScoredPoints, VectorQuery
+from t2c_search.types import CLIP, Payload, Points, ScoredPoints, VectorQuery
 
 if TYPE_CHECKING:
     from t2c_search.stores.header import Header
@@ -47,10 +47,35 @@ class CollectionSpec:
     indexes: Mapping[str, FieldType]
     quantization: Quantization = "none"
 
+    @classmethod
+    def of(
+        cls, dims: Mapping[str, int], indexes: Mapping[str, FieldType], quantization: Quantization = "none"
+    ) -> CollectionSpec:
+        """Return that of vectors of these dimensions, a row a point; beside a quantised ``clip`` others are kept as float16."""
+        vectors = {
+            name: VectorSpec(dim, dtype="float16" if quantization != "none" and name != CLIP else "float32")
+            for name, dim in dims.items()
+        }
+        return cls(vectors, indexes, quantization)
+
     @property
     def dims(self) -> dict[str, int]:
         """Dimensions by name of vector."""
         return {name: vector.dim for name, vector in self.vectors.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How many seconds to wait for a collection that another process has open, and whom to ``tell``, once, after the first.
+
+    Only the embedded engine keeps others out.
+    """
+
+    seconds: float = 0.0
+    tell: Callable[[str], None] | None = None
+
+
+NO_WAIT = Wait()
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def save_pictures(folder: Path, count: int, *, first: int = 0) -> list[Path]:
 def create(
     store: VectorStore, *, native: bool = False, indexes: Mapping[str, FieldType] = PAYLOAD_INDEXES
 ) -> VectorStore:
-    store.create(CollectionSpec({CLIP: DIM} | ({NATIVE: DIM} if native else {}), indexes))
+    store.create(CollectionSpec.of({CLIP: DIM} | ({NATIVE: DIM} if native else {}), indexes))
     return store
 
 

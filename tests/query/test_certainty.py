@@ -38,7 +38,7 @@ def engine_of(rows, payloads=None, statistics=None, words=None) -> Searcher:
         statistics = VectorStatistics(rows.shape[1])
         statistics.add(ids, rows)
     store = open_store(":memory:", "few")
-    store.create(CollectionSpec({CLIP: rows.shape[1]}, {}))
+    store.create(CollectionSpec.of({CLIP: rows.shape[1]}, {}))
     store.upsert(Points(ids, payloads, {CLIP: rows}))
     return Searcher(store, statistics, embed_texts=words or ClusteredWords(rows.shape[1]), embed_image=None)
 

@@ -129,7 +129,7 @@ def _world(stores, rows, embed, saved, *, free_text) -> World:
     statistics = VectorStatistics(rows.shape[1], 1024)
     statistics.add(ids, rows)
     for store in stores.values():
-        store.create(CollectionSpec({CLIP: rows.shape[1]}, INDEXES))
+        store.create(CollectionSpec.of({CLIP: rows.shape[1]}, INDEXES))
         for start in range(0, len(ids), 1000):
             part = slice(start, start + 1000)
             store.upsert(Points(ids[part], payloads[part], {CLIP: rows[part]}))

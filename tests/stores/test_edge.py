@@ -24,7 +24,7 @@ from t2c_search.testing.points import COUNT, SPEC, make_id, make_points, unit
 from t2c_search.types import CLIP, Points, VectorQuery
 
 LARGE_DIM = 2048
-LARGE = CollectionSpec({CLIP: LARGE_DIM}, {"number": "integer"})
+LARGE = CollectionSpec.of({CLIP: LARGE_DIM}, {"number": "integer"})
 """Points of this size reach the engine's threshold for building a graph, 10 MB of vectors, soonest."""
 
 
@@ -205,7 +205,7 @@ def test_a_replacement_stays_when_the_pointer_cannot_be_read(disk: Path, monkeyp
 def test_failed_creation_leaves_nothing(disk: Path) -> None:
     store = open_store(str(disk), "broken")
     with pytest.raises(UsageError, match="field"):
-        store.create(CollectionSpec({CLIP: 8}, {'no"name': "keyword"}))
+        store.create(CollectionSpec.of({CLIP: 8}, {'no"name': "keyword"}))
     assert list(disk.iterdir()) == []
 
 

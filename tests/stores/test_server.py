@@ -313,7 +313,7 @@ def test_answers_are_bounded_and_complete(
     monkeypatch.setattr(qdrant, "RESPONSE_BYTES", 5000)
     del stub.requests[:]
     (parts,) = store.search([query])
-    asked, *fetches = [body for _, _, body in stub.requests]
+    asked, *fetches = [request.body for request in stub.requests]
     assert asked["searches"][0]["with_vector"] is False
     assert asked["searches"][0]["with_payload"] is False
     sizes = [len(body["ids"]) for body in fetches]
@@ -333,16 +333,16 @@ def test_answers_are_bounded_and_complete(
 
 
 def test_what_the_wire_carries(stub: QdrantStub, store: VectorStore) -> None:
-    made = [body for method, path, body in stub.requests if (method, path) == ("PUT", "/collections/photos")]
+    made = [each.body for each in stub.requests if each[:2] == ("PUT", "/collections/photos")]
     assert [(name, params["distance"]) for name, params in made[0]["vectors"].items()] == [
         (CLIP, "Dot"),
         (NATIVE, "Dot"),
     ]
     assert made[0]["vectors"][NATIVE]["hnsw_config"]["m"] == 0
-    indexes = [body for _, path, body in stub.requests if path.endswith("/index")]
+    indexes = [each.body for each in stub.requests if each.path.endswith("/index")]
     assert {body["field_name"]: body["field_schema"] for body in indexes} == SPEC.indexes
     store.search([VectorQuery(unit(1), 5, exact=True), VectorQuery(unit(1), 5, hnsw_ef=200, min_score=0.5)])
-    first, second = stub.requests[-1][2]["searches"]
+    first, second = stub.requests[-1].body["searches"]
     assert first["params"]["exact"] is True
     assert second["params"] == {**first["params"], "exact": False, "hnsw_ef": 200}
     assert 0.499 < second["score_threshold"] < 0.5

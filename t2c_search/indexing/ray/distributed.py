@@ -64,7 +64,7 @@ def embed_on_ray(
         return
     writer.claim()
     opens = open_store if store.capabilities.concurrent else None
-    dim = store.spec().vectors[CLIP]
+    dim = store.spec().dims[CLIP]
 
     def plan(placement: Placement) -> tuple[_IndexJob, Iterator[Part]]:
         run.clock.use_workers(placement.workers, placement.cpus)

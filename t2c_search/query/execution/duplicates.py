@@ -72,7 +72,7 @@ def _read(store: VectorStore, vector: str, *, with_rows: bool) -> tuple[list[str
     ids: list[str] = []
     hashes: list[str] = []
     vectors = (vector,) if with_rows else ()
-    batches = [np.empty((0, store.spec().vectors[vector]), np.float32)]
+    batches = [np.empty((0, store.spec().dims[vector]), np.float32)]
     for points in store.scan(vectors=vectors, payload=("hash",)):
         if with_rows:
             batches.append(_unit(points.vectors[vector]))

@@ -18,7 +18,7 @@ from t2c_search.testing.points import CLIP_DIM, COUNT, NATIVE_DIM, SPEC, make_id
 from t2c_search.testing.stores.fixtures import StorePlaces
 from t2c_search.types import CLIP, NATIVE, Points, VectorQuery
 
-RENEWED = CollectionSpec({CLIP: CLIP_DIM - 4, NATIVE: NATIVE_DIM}, SPEC.indexes)
+RENEWED = CollectionSpec.of({CLIP: CLIP_DIM - 4, NATIVE: NATIVE_DIM}, SPEC.indexes)
 """What the tests replace a collection of SPEC by: another space."""
 
 
