@@ -97,7 +97,7 @@ def copy(
 ) -> None:
     """Copy a collection to another store, a folder or a server, with all that it keeps, bit for bit.
 
-    Nobody sees the copy before it is complete. Stopped half way, the same command goes on from there. What is in the
+    It can be searched once it is complete. Stopped half way, the same command goes on from there. What is in the
     target under that name and is something else is left alone.
 
     \b
