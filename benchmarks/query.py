@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from benchmarks._common import Bar, finish, table
 from t2c_search.query.execution.searcher import Known, Searcher
-from t2c_search.query.language.constraints import Phrase
+from t2c_search.query.language.concepts import Phrase
 from t2c_search.query.planning.texts import Texts
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import build_index, open_store

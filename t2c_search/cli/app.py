@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +21,7 @@ class _Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """List the commands as help shows them."""
-        commands: dict[str, Any] = self.commands
+        commands: Mapping[str, Any] = self.commands
         return sorted(commands, key=lambda name: _HEADINGS.index(commands[name].rich_help_panel))
 
     def invoke(self, ctx: Any) -> Any:

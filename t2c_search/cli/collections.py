@@ -1,7 +1,8 @@
-"""``t2c collections``, ``delete`` and ``remove``: which collections there are, and what is taken out of them."""
+"""``t2c collections``, ``delete``, ``rename``, ``copy`` and ``remove``: what is done to collections as a whole."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ from rich.markup import escape
 
 from t2c_search.cli import options
 from t2c_search.cli.app import COLLECTIONS, app
-from t2c_search.cli.render import confirm, err, out, print_json
+from t2c_search.cli.render import confirm, err, out, print_json, progress_bar
 from t2c_search.settings import load_settings
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The collection's name.")]
@@ -56,6 +57,65 @@ def delete(
         print_json({"collection": name, "images": count})
     else:
         out.print(f"deleted [bold]{escape(name)}[/] and its {count} images")
+
+
+@app.command(rich_help_panel=COLLECTIONS)
+def rename(
+    name: Name,
+    new_name: Annotated[str, typer.Argument(metavar="NEW", help="Its name from now on.")],
+    store: options.StoreLocation = None,
+    json: options.Json = False,
+) -> None:
+    """Give a collection another name.
+
+    In a folder that is done in one step. A Qdrant server cannot rename: there the collection is copied, which takes time
+    and room for it once more, and then deleted. Stopped half way, it has its former name, and the same command goes on.
+
+    \b
+    Example:
+      t2c rename photos holidays --store ./photos.t2c
+    """
+    from t2c_search.collection.managing import rename_collection
+
+    with progress_bar() as progress:
+        rename_collection(name, new_name, store, progress=progress)
+    if json:
+        print_json({"collection": new_name, "former": name})
+    else:
+        out.print(f"renamed {escape(name)} to [bold]{escape(new_name)}[/]")
+
+
+@app.command(rich_help_panel=COLLECTIONS)
+def copy(
+    name: Name,
+    to_store: Annotated[
+        str | None, typer.Option("--to-store", help="Folder or http:// address to copy to; the same store if left out.")
+    ] = None,
+    new_name: Annotated[str | None, typer.Option("--as", help="The copy's name; the same if left out.")] = None,
+    store: options.StoreLocation = None,
+    json: options.Json = False,
+) -> None:
+    """Copy a collection to another store, a folder or a server, with all that it keeps, bit for bit.
+
+    It can be searched once it is complete. Stopped half way, the same command goes on from there. What is in the
+    target under that name and is something else is left alone.
+
+    \b
+    Examples:
+      t2c copy photos --store ./photos.t2c --to-store http://localhost:6333
+      t2c copy photos --as photos-before
+    """
+    from t2c_search.collection.managing import copy_collection
+
+    with progress_bar() as progress:
+        report = copy_collection(name, to_store, new_name, store=store, progress=progress)
+    if json:
+        print_json(asdict(report))
+    else:
+        out.print(
+            f"copied [bold]{report.images}[/] images to {escape(report.collection)} in {escape(report.store)} in "
+            f"{report.seconds:.1f} s" + (f", {report.written} of them now" if report.written < report.images else "")
+        )
 
 
 @app.command(rich_help_panel=COLLECTIONS, cls=options.SeveralValues)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from t2c_search.collection.fitting import fit
 from t2c_search.collection.models import ModelSelection, encoder_ref, trusted
 from t2c_search.collection.search_index import forget_build
-from t2c_search.encoders import registry
 from t2c_search.errors import StoreError, UsageError
 from t2c_search.progress import NoProgress, Progress
 from t2c_search.state.aligner import ALIGNER
@@ -86,6 +85,7 @@ def choose_aligner(
         device=choice.device,
         dtype=choice.dtype,
         compile=choice.compile,
+        pool=choice.pool,
         progress=progress,
     )
 
@@ -135,9 +135,7 @@ def _renewed(card: CollectionCard, aligner: Aligner, choice: ModelSelection) -> 
     if choice.clip is None and aligner.clip.difference(card.clip) is None:
         aligner.check(card.backbone, card.clip)
         return card
-    clip = registry.load_clip(
-        choice.clip or trusted(aligner.clip.id, "--clip"), device=choice.device, dtype=choice.dtype
-    )
+    clip = choice.load_clip(choice.clip or trusted(aligner.clip.id, "--clip"))
     ref = encoder_ref(clip)
     aligner.check(card.backbone, ref)
     if ref.difference(card.clip) is None:

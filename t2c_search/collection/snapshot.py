@@ -23,7 +23,8 @@ from t2c_search.errors import (
 )
 from t2c_search.filters import Exists, Filter
 from t2c_search.query.execution.searcher import Expression, Known, Searcher
-from t2c_search.query.language.constraints import And, Image
+from t2c_search.query.language.concepts import Image
+from t2c_search.query.language.constraints import And
 from t2c_search.query.language.reader import is_known, unknown_field
 from t2c_search.query.language.syntax import parse, parse_filter
 from t2c_search.query.planning.texts import Texts

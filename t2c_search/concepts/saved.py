@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from t2c_search.errors import UsageError
-from t2c_search.query.language.constraints import check_name
+from t2c_search.query.language.concepts import check_name
 from t2c_search.query.planning.calibration import Array, Axis, Calibration
 from t2c_search.state.concepts import SavedConcept
 from t2c_search.types import FloatArray

@@ -53,18 +53,15 @@ class Vault(Protocol):
 
 
 class Blobs:
-    """The blobs of one collection; ``absent`` is the error for one that is not there."""
+    """The blobs of one collection; ``missing`` is asked where there is no header: it makes one, or raises."""
 
-    def __init__(self, vault: Vault, absent: Callable[[], StoreError]) -> None:
+    def __init__(self, vault: Vault, missing: Callable[[], Header]) -> None:
         self.vault = vault
-        self._absent = absent
+        self._missing = missing
 
     def header(self) -> Header:
         """Return the header. Raises CollectionNotFoundError or CollectionFormatError where there is none."""
-        header = self.vault.load()
-        if header is None:
-            raise self._absent()
-        return header
+        return self.vault.load() or self._missing()
 
     def read(self, keys: Sequence[str], pin: Header | None = None) -> tuple[Header, dict[str, bytes]]:
         """Return the header and those of the blobs that there are, of one moment; with a ``pin``, of that moment."""
@@ -205,4 +202,4 @@ def pause() -> None:
 def refusals(spec: CollectionSpec) -> Mapping[str, bytes]:
     """Return the blobs by which the former version, which knows no header, recognises a collection, and refuses it."""
     told = {"vectors": spec.dims, "indexes": dict(spec.indexes), "quantization": spec.quantization}
-    return {"spec": json.dumps(told).encode(), "card": REFUSED_CARD}
+    return {"card": REFUSED_CARD, "spec": json.dumps(told).encode()}

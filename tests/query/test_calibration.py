@@ -7,7 +7,7 @@ import uuid
 import numpy as np
 import pytest
 
-from t2c_search.query.language.constraints import Phrase
+from t2c_search.query.language.concepts import Phrase
 from t2c_search.query.planning.calibration import Calibration, cosines
 from t2c_search.query.planning.tail import rank_at, value_at
 from t2c_search.statistics import VectorStatistics

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from t2c_search.encoders import registry
-from t2c_search.query.language.constraints import And, Phrase
+from t2c_search.query.language.concepts import Phrase
+from t2c_search.query.language.constraints import And
 from t2c_search.query.planning.calibration import Calibration
 from t2c_search.query.planning.directions import Directions
 from t2c_search.query.planning.normal_form import branches

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from t2c_search.query.execution.searcher import Searcher
-from t2c_search.query.language.constraints import Phrase
+from t2c_search.query.language.concepts import Phrase
 from t2c_search.query.planning import directions, texts
 from t2c_search.query.planning.calibration import Calibration
 from t2c_search.query.planning.directions import Directions

@@ -11,8 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from t2c_search.errors import ExpressionError, UsageError
-from t2c_search.query.execution.topk import FIRST_CANDIDATES, Limits, find_top
-from t2c_search.query.language.constraints import Not, Or, Phrase
+from t2c_search.query.execution.topk import FIRST_CANDIDATES, Effort, find_top
+from t2c_search.query.language.concepts import Phrase
+from t2c_search.query.language.constraints import Not, Or
 from t2c_search.query.language.syntax import parse
 from t2c_search.query.planning.normal_form import branches
 from t2c_search.query.planning.planner import embed, plan
@@ -92,11 +93,11 @@ class Silent:
     """A store that finds nothing."""
 
     def __init__(self, store) -> None:
-        self.store = store
+        self.store, self.capabilities = store, store.capabilities
 
     def search(self, queries):
         return [
-            replace(answer, ids=[], vectors={CLIP: answer.vectors[CLIP][:0]}, scores=answer.scores[:0])
+            replace(answer, ids=[], payloads=[], vectors={CLIP: answer.vectors[CLIP][:0]}, scores=answer.scores[:0])
             for answer in self.store.search(queries)
         ]
 
@@ -107,5 +108,5 @@ def test_a_round_that_brings_nothing_is_the_last(world, monkeypatch):
     directions = world.searcher.directions
     asked = plan(embed(branches(parse('NOT "dog" AND "snow"')), directions), directions, mining=False)
     monkeypatch.setattr(Probe, "bound", lambda probe, answer, limit, enclosed: np.inf)
-    top = find_top(Silent(world.searcher.store), asked, 5, points=SIZE, exact=True, limits=Limits(5000))
+    top = find_top(Silent(world.searcher.store), asked, 5, Effort(SIZE, exact=True, candidates=5000))
     assert not top.found and top.open and top.fronts[0].rounds == 1

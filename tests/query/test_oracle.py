@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from t2c_search.errors import ExpressionError, UsageError
 from t2c_search.filters import Equals, Exists, OneOf, Range
-from t2c_search.query.language.constraints import And, Image, Like, Not, Or, Phrase, Saved
+from t2c_search.query.language.concepts import Image, Like, Phrase, Saved
+from t2c_search.query.language.constraints import And, Not, Or
 from t2c_search.query.planning.normal_form import branches
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore

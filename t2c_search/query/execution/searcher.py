@@ -15,11 +15,11 @@ from t2c_search.errors import UsageError
 from t2c_search.filters import Exists, Filter, Scalar
 from t2c_search.query.execution.account import Stopwatch, contributions, describe
 from t2c_search.query.execution.estimate import estimate_count
-from t2c_search.query.execution.fronts import Found, Front
+from t2c_search.query.execution.fronts import Found, Front, with_payloads
 from t2c_search.query.execution.mining import count_by_score, matches
 from t2c_search.query.execution.selection import POOL, best_of_groups, values_of
 from t2c_search.query.execution.selection import diverse as most_diverse
-from t2c_search.query.execution.topk import Limits, TopK, find_top
+from t2c_search.query.execution.topk import Effort, TopK, find_top
 from t2c_search.query.language.constraints import Constraint
 from t2c_search.query.language.printer import unparse_filter
 from t2c_search.query.language.syntax import parse, parse_filter
@@ -39,7 +39,6 @@ from t2c_search.types import (
     FloatArray,
     Hit,
     Mined,
-    Points,
     SearchResult,
     StatisticsUsed,
 )
@@ -110,11 +109,11 @@ class Searcher:
         branches = self._plan(expression, where, mining=False, watch=watch)
         pool = limit * POOL if diverse or group_by else limit
         deadline = np.inf if max_seconds is None else watch.started + max_seconds
-        limits, points = Limits(max(max_candidates, 2 * pool), deadline), self.calibration.count
+        effort = Effort(self.calibration.count, exact, max(max_candidates, 2 * pool), deadline)
         if group_by:
-            top = best_of_groups(self.store, branches, group_by, limit, points=points, exact=exact, limits=limits)
+            top = best_of_groups(self.store, branches, group_by, limit, effort)
         else:
-            top = find_top(self.store, branches, pool, points=points, exact=exact, limits=limits)
+            top = find_top(self.store, branches, pool, effort)
         watch.lap("search")
         chosen = self._diverse(top.found, limit) if diverse and top.found else top.found
         hits = tuple(self._hits(chosen, branches))
@@ -210,11 +209,8 @@ class Searcher:
         return [there[at] for at in most_diverse(points.vectors[CLIP], scores, self.calibration.mean, limit)]
 
     def _hits(self, found: list[Found], branches: tuple[Branch, ...], rank: int = 1) -> Iterator[Hit]:
-        points = self.store.fetch([each.id for each in found]) if found else Points([], [], {})
-        payloads = dict(zip(points.ids, points.payloads, strict=True))
-        there = (each for each in found if each.id in payloads)  # others were deleted since they were found
-        for at, each in enumerate(there, rank):
-            branch, payload = branches[each.branch], payloads[each.id]
+        for at, each in enumerate(with_payloads(self.store, found), rank):
+            branch, payload = branches[each.branch], each.payload or {}
             cosine = float(each.cosines[branch.ranking.terms[0].axis]) if len(each.cosines) else 0.0
             path = str(payload.get("path", ""))
             yield Hit(at, each.id, path, each.score, cosine, payload, contributions(branch, each.cosines))

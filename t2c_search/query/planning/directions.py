@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from functools import singledispatch
 
 import numpy as np
 
 from t2c_search.errors import UsageError
-from t2c_search.query.language.constraints import Concept, Contrast, Difference, Image, Like, Phrase, Saved, Sum
+from t2c_search.query.language.concepts import Concept, Contrast, Difference, Image, Like, Phrase, Saved, Sum
 from t2c_search.query.planning.calibration import Array, Axis, Calibration
 from t2c_search.query.planning.remembered import Remembered
 from t2c_search.query.planning.texts import Texts
@@ -40,16 +41,16 @@ class Directions:
     ) -> None:
         self.calibration = calibration
         self.texts = texts
-        self._embed_image = embed_image
-        self._fetch = fetch
+        self.embed_image = embed_image
+        self.fetch = fetch
         self._saved = saved
         self._axes: Remembered[Phrase | tuple[str, ...], Axis] = Remembered(CACHED_AXES)
 
     def axis(self, concept: Concept) -> Axis:
         """Calibrated direction of a concept. Raises UsageError when there is no such point, image or saved concept."""
         if isinstance(concept, Phrase):
-            return self._remembered(concept, lambda: self.texts.vector(concept.text))
-        return self.calibration.axis(self._direction(concept))
+            return self._remembered(concept, lambda: direction_of(concept, self))
+        return self.calibration.axis(direction_of(concept, self))
 
     def joint(self, texts: tuple[str, ...]) -> Axis:
         """Calibrated direction of several texts at once: the mean of their sentences."""
@@ -63,35 +64,6 @@ class Directions:
         known = f"did you mean @{' or @'.join(near)}?" if near else f"saved: {', '.join(self._saved) or 'none'}"
         raise UsageError(f"no concept is saved as @{name}; {known}")
 
-    def _direction(self, concept: Concept) -> Array:
-        found: Array
-        match concept:
-            case Phrase():
-                return self.axis(concept).direction
-            case Image():
-                return self._embed_image(concept.path).astype(np.float64)
-            case Like():
-                return self._stored(concept.id)
-            case Saved():
-                return self.saved(concept.name).direction
-            case Contrast():
-                others = [self.axis(other).direction for other in concept.alternatives]
-                found = self.axis(concept.concept).direction - np.mean(others, axis=0)
-            case Difference():
-                found = self.axis(concept.concept).direction - self.axis(concept.over).direction
-            case Sum():
-                terms = [(term.weight, self.axis(term.concept)) for term in concept.terms]
-                found = np.sum([weight * axis.direction / axis.sd for weight, axis in terms], axis=0)
-        if np.linalg.norm(found) < 1e-6:
-            raise UsageError("a contrast, difference or sum cancels itself out: nothing is left to search for")
-        return found
-
-    def _stored(self, point: str) -> Array:
-        vector = self._fetch(point)
-        if vector is None:
-            raise UsageError(f"like({point!r}): the collection has no image of that id")
-        return vector.astype(np.float64)
-
     def _remembered(self, key: Phrase | tuple[str, ...], vector: Callable[[], Array]) -> Axis:
         """Axis of a text or joint text, made when it is first asked for."""
         axis = self._axes.get(key)
@@ -99,3 +71,56 @@ class Directions:
             axis = self.calibration.axis(vector())
             self._axes.put(key, axis)
         return axis
+
+
+@singledispatch
+def direction_of(concept: Concept, directions: Directions) -> Array:
+    """Direction (d,) float64, of any length but 0, of a concept: one function for each kind."""
+    raise NotImplementedError(f"{type(concept).__name__} has no direction: register one here")
+
+
+@direction_of.register
+def _of_phrase(concept: Phrase, directions: Directions) -> Array:
+    return directions.texts.vector(concept.text)
+
+
+@direction_of.register
+def _of_image(concept: Image, directions: Directions) -> Array:
+    return directions.embed_image(concept.path).astype(np.float64)
+
+
+@direction_of.register
+def _of_like(concept: Like, directions: Directions) -> Array:
+    vector = directions.fetch(concept.id)
+    if vector is None:
+        raise UsageError(f"like({concept.id!r}): the collection has no image of that id")
+    return vector.astype(np.float64)
+
+
+@direction_of.register
+def _of_saved(concept: Saved, directions: Directions) -> Array:
+    return directions.saved(concept.name).direction
+
+
+@direction_of.register
+def _of_contrast(concept: Contrast, directions: Directions) -> Array:
+    others = [directions.axis(other).direction for other in concept.alternatives]
+    return _left(directions.axis(concept.concept).direction - np.mean(others, axis=0))
+
+
+@direction_of.register
+def _of_difference(concept: Difference, directions: Directions) -> Array:
+    return _left(directions.axis(concept.concept).direction - directions.axis(concept.over).direction)
+
+
+@direction_of.register
+def _of_sum(concept: Sum, directions: Directions) -> Array:
+    terms = [(term.weight, directions.axis(term.concept)) for term in concept.terms]
+    return _left(np.sum([weight * axis.direction / axis.sd for weight, axis in terms], axis=0))
+
+
+def _left(direction: Array) -> Array:
+    """Return what a combination leaves. Raises UsageError when that is nothing."""
+    if np.linalg.norm(direction) < 1e-6:
+        raise UsageError("a contrast, difference or sum cancels itself out: nothing is left to search for")
+    return direction

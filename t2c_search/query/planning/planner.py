@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from t2c_search.filters import Filter
-from t2c_search.query.language.constraints import Concept, Not, Phrase, Saved, Sum, Threshold
+from t2c_search.query.language.concepts import Concept, Phrase, Saved, Sum
+from t2c_search.query.language.constraints import Not, Threshold
 from t2c_search.query.language.printer import unparse
 from t2c_search.query.planning.calibration import DEFAULT_SD, Array, Axis
 from t2c_search.query.planning.directions import Directions
