@@ -129,6 +129,8 @@ class QdrantStore:
         if not self._vault.is_there() and self._connection.call(self._client.collection_exists, self.collection):
             raise self._foreign()
         self._vault.create()
+        if self.capabilities.ann:  # the in-memory engine has no index of any kind
+            self._vault.index_versions()
         self._make(self.collection, spec)
         header = Header(spec)
         refuse(Former(self._connection, self.collection), header)
@@ -303,7 +305,7 @@ class QdrantStore:
         self._index(name, spec.indexes)
 
     def _index(self, name: str, indexes: Mapping[str, FieldType]) -> None:
-        if self.capabilities.ann:  # the in-memory engine has no index of any kind
+        if self.capabilities.ann:
             for field, field_type in indexes.items():
                 self._connection.call(
                     self._client.create_payload_index, name, json_path(field), FIELD_TYPES[field_type]

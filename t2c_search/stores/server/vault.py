@@ -45,11 +45,10 @@ class PointVault:
         return self._call(self._client.collection_exists, self.companion)
 
     def create(self) -> None:
-        """Make the companion collection, with its index of versions, unless it is there."""
+        """Make the companion collection unless it is there."""
         # one number per point, always zero: points without any vector are not taken by every server version
         vector = models.VectorParams(size=1, distance=models.Distance.DOT)
         self._call(ensure_collection, self._client, self.companion, vector)
-        self.index_versions()
 
     def index_versions(self) -> None:
         """Index the field that the header is swapped by: a server in strict mode filters by nothing else."""
