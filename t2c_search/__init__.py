@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from t2c_search.collection import Collection as Collection
     from t2c_search.collection import open_collection as open_collection
     from t2c_search.collection.fitting import fit as fit
+    from t2c_search.collection.managing import copy_collection as copy_collection
+    from t2c_search.collection.managing import delete_collection as delete_collection
+    from t2c_search.collection.managing import list_collections as list_collections
+    from t2c_search.collection.managing import rename_collection as rename_collection
     from t2c_search.collection.realigning import RealignReport as RealignReport
     from t2c_search.errors import AlignerMismatchError as AlignerMismatchError
     from t2c_search.errors import AlignmentError as AlignmentError
@@ -69,6 +73,7 @@ _NAMES = {
     "alignment.report": ("FitReport",),
     "collection": ("Collection", "open_collection"),
     "collection.fitting": ("fit",),
+    "collection.managing": ("copy_collection", "delete_collection", "list_collections", "rename_collection"),
     "collection.realigning": ("RealignReport",),
     "errors": (
         "AlignerMismatchError",

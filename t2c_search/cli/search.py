@@ -13,8 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from t2c_search.cli import options
-from t2c_search.cli.app import app
-from t2c_search.cli.options import SETTINGS
+from t2c_search.cli.app import SEARCHING, app
 from t2c_search.cli.render import err, out, print_json
 from t2c_search.errors import UsageError
 
@@ -30,12 +29,12 @@ Expression = Annotated[
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=SEARCHING)
 def search(
     query: Annotated[str | None, typer.Argument(help="A text, or constraints; left out with --image.")] = None,
     image: Annotated[str | None, typer.Option("--image", help="Search by this image, beside the text if any.")] = None,
-    collection: options.CollectionName = SETTINGS.collection,
-    store: options.StoreLocation = SETTINGS.store,
+    collection: options.CollectionName = None,
+    store: options.StoreLocation = None,
     limit: options.Limit = 10,
     where: options.Where = None,
     exact: Annotated[bool, typer.Option("--exact", help="Scan every vector instead of using the index.")] = False,
@@ -58,8 +57,8 @@ def search(
     clip: options.ClipId = None,
     backbone: options.BackboneId = None,
     text: options.TextId = None,
-    device: options.DeviceName = SETTINGS.device,
-    dtype: options.DtypeName = SETTINGS.dtype,
+    device: options.DeviceName = None,
+    dtype: options.DtypeName = None,
 ) -> None:
     """Find the images that match best: by a text, by constraints, by an image.
 
@@ -115,18 +114,18 @@ def search(
         err.print(f"[dim]contact sheet: {escape(str(sheet))}[/]")
 
 
-@app.command()
+@app.command(rich_help_panel=SEARCHING)
 def mine(
     query: Expression,
-    collection: options.CollectionName = SETTINGS.collection,
-    store: options.StoreLocation = SETTINGS.store,
+    collection: options.CollectionName = None,
+    store: options.StoreLocation = None,
     where: options.Where = None,
     explain_plan: options.ExplainPlan = False,
     format: options.FormatName = None,
     output: options.Output = None,
     json: options.Json = False,
     text: options.TextId = None,
-    device: options.DeviceName = SETTINGS.device,
+    device: options.DeviceName = None,
 ) -> None:
     """Write every image that satisfies the constraints, however many there are: paths, unless --format says otherwise.
 
@@ -154,17 +153,17 @@ def mine(
                 err.print(f"[yellow]note[/] the thresholds are{stale.removeprefix(',')}")
 
 
-@app.command()
+@app.command(rich_help_panel=SEARCHING)
 def count(
     query: Expression,
-    collection: options.CollectionName = SETTINGS.collection,
-    store: options.StoreLocation = SETTINGS.store,
+    collection: options.CollectionName = None,
+    store: options.StoreLocation = None,
     where: options.Where = None,
     approx: Annotated[bool, typer.Option("--approx", help="Estimate from a sample, at once.")] = False,
     explain_plan: options.ExplainPlan = False,
     json: options.Json = False,
     text: options.TextId = None,
-    device: options.DeviceName = SETTINGS.device,
+    device: options.DeviceName = None,
 ) -> None:
     """Count the images that satisfy the constraints.
 
@@ -191,17 +190,17 @@ def count(
         )
 
 
-@app.command()
+@app.command(rich_help_panel=SEARCHING)
 def facets(
     field: Annotated[str, typer.Argument(help="Payload field whose values to count, e.g. camera.")],
     query: Annotated[str | None, typer.Argument(help="Only among the images that satisfy this.")] = None,
-    collection: options.CollectionName = SETTINGS.collection,
-    store: options.StoreLocation = SETTINGS.store,
+    collection: options.CollectionName = None,
+    store: options.StoreLocation = None,
     where: options.Where = None,
     limit: options.Limit = 20,
     json: options.Json = False,
     text: options.TextId = None,
-    device: options.DeviceName = SETTINGS.device,
+    device: options.DeviceName = None,
 ) -> None:
     """Count the values of a payload field, among all images or those that satisfy constraints.
 

@@ -78,7 +78,9 @@ class Blobs:
             self._check_lost(header, lost[0], pinned=pin is not None, late=time.monotonic() > deadline)
             pause()
 
-    def update(self, key: str, function: Callable[[bytes | None], bytes], pin: Header | None = None) -> bytes:
+    def update(
+        self, key: str, function: Callable[[bytes | None], bytes | None], pin: Header | None = None
+    ) -> bytes | None:
         """Replace a blob by what the function makes of it; see ``VectorStore.update_blob``.
 
         With a ``pin``, raises CollectionReplacedError once other points have taken the place of its own.
@@ -88,7 +90,7 @@ class Blobs:
             header, found = self.read([key])
             check_generation(header, pin)
             content = function(found.get(key))
-            if content == found.get(key):
+            if content is None or content == found.get(key):
                 return content
             entry = Content.of(content)
             self.vault.put(entry, content)
@@ -145,11 +147,13 @@ class Aside:
         _, others = self._blobs.read([key for key in keys if key not in own])
         return others | {key: each.check(written.get(each.id, b""), key) for key, each in own.items()}
 
-    def update(self, key: str, function: Callable[[bytes | None], bytes]) -> bytes:
+    def update(self, key: str, function: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """Replace a blob of the replacement's own; only who fills it may call this."""
         former = self.read([key]).get(key)
         content = function(former)
-        if content != former:
+        if content is not None and (
+            content != former or key not in self._own
+        ):  # equal bytes of its own stand for themselves
             entry = Content.of(content)
             self._blobs.vault.put(entry, content)
             if key in self._own:

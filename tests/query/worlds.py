@@ -104,7 +104,7 @@ def real_photos(stores: Mapping[str, VectorStore], real_data: Path) -> World:
 def _seen(stores: Mapping[str, VectorStore], model_id: str, images: Sequence[Image.Image]) -> World:
     model = registry.load(model_id, device="cpu")
     assert isinstance(model, DualEncoder)
-    prepared = torch.stack([model.prepare(image.convert("RGB"), str(at)) for at, image in enumerate(images)])
+    prepared = torch.stack([model.prepare(image.convert("RGB")) for image in images])
     rows = unit(model.encode_images(prepared).numpy())
     again = len(rows) // 50
     rows[-again:] = rows[:again]

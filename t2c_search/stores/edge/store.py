@@ -145,6 +145,20 @@ class EdgeStore:
         with self._mapped_errors():
             shutil.rmtree(gone)
 
+    def rename(self, name: str) -> None:
+        """Give the collection another name, in one step, and close this store. Raises StoreError when the name is taken."""
+        opening, _ = self._at()
+        renamed = self._home.with_name(name)
+        with opening.using() as shard:  # its lock keeps others from writing under the former name
+            if renamed.exists():
+                raise StoreError(f"{renamed} is there already; use another name, or delete it first")
+            shard.flush()
+            self._keeper.note_release()
+            self._home.rename(renamed)
+            sync_folder(renamed.parent)
+        self._openings.forget()
+        self.close()
+
     @contextmanager
     def replacement(self, spec: CollectionSpec) -> Iterator[EdgeStore]:
         """Fill another generation in a folder aside; at the end of the block a header that names it takes over."""
@@ -319,7 +333,7 @@ class EdgeStore:
         """Return the bytes of that key, or None."""
         return self.read_blobs([key])[1].get(key)
 
-    def update_blob(self, key: str, function: Callable[[bytes | None], bytes]) -> bytes:
+    def update_blob(self, key: str, function: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """Replace a blob by what the function makes of it; works while others have the points open."""
         self.header()
         if self._aside is not None:

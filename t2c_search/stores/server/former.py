@@ -89,20 +89,23 @@ def upgrade(connection: Connection, collection: str) -> Header:
     header = Header.from_json(noted, collection) if noted else _copy(vault, Former(connection, name), name, collection)
     if not noted:
         vault.index_versions()
-        home.write(_UPGRADE, header.to_json())
-    refuse(home, header)
-    vault.swap(None, header)
-    home.remove(_UPGRADE)
+    settle(vault, home, header)
     if header.generation:
         home.remove(_POINTER)
         connection.call(connection.client.delete_collection, collection + header.generation + COMPANION_SUFFIX)
     return vault.load() or header  # another one's, if that was quicker
 
 
-def refuse(home: Former, header: Header) -> None:
-    """Write what makes former versions recognise the collection and refuse it."""
+def settle(vault: PointVault, home: Former, header: Header) -> None:
+    """Write the first header, and what makes former versions recognise the collection and refuse it.
+
+    Killed half way, whoever comes next finds the note of the header, and goes on.
+    """
+    home.write(_UPGRADE, header.to_json())
     for key, content in refusals(header.spec).items():
         home.write(key, content)
+    vault.swap(None, header)
+    home.remove(_UPGRADE)
 
 
 def _copy(vault: PointVault, former: Former, name: str, collection: str) -> Header:

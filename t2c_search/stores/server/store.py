@@ -40,7 +40,7 @@ from t2c_search.stores.conditions import check_facet, json_path
 from t2c_search.stores.header import Header
 from t2c_search.stores.protocol import Capabilities, CollectionSpec, FieldType
 from t2c_search.stores.server.connection import Connection, connect
-from t2c_search.stores.server.former import Former, is_former, refuse, upgrade
+from t2c_search.stores.server.former import Former, is_former, settle, upgrade
 from t2c_search.stores.server.requests import FIELD_TYPES, server_filter, server_request, vector_params
 from t2c_search.stores.server.vault import COMPANION_SUFFIX, PointVault, ensure_collection
 from t2c_search.types import Payload, Points, ScoredPoints, VectorQuery
@@ -121,7 +121,7 @@ class QdrantStore:
         return self.header().spec
 
     def create(self, spec: CollectionSpec) -> None:
-        """Make the empty collection. Killed half way it does not exist yet, and creating it again completes it."""
+        """Make the empty collection. Killed half way it does not exist yet, or is completed when next looked at."""
         if self.exists():
             raise StoreError(f"collection {self.collection!r} is at {self.location} already; use another name")
         self._vault.forget_header()  # of points that somebody deleted
@@ -131,9 +131,7 @@ class QdrantStore:
         if self.capabilities.ann:  # the in-memory engine has no index of any kind
             self._vault.index_versions()
         self._make(self.collection, spec)
-        header = Header(spec)
-        refuse(Former(self._connection, self.collection), header)
-        self._vault.swap(None, header)
+        settle(self._vault, Former(self._connection, self.collection), Header(spec))
 
     def drop(self) -> None:
         """Delete the collection and its blobs."""
@@ -270,7 +268,7 @@ class QdrantStore:
         """Return the bytes of that key, or None."""
         return self.read_blobs([key])[1].get(key)
 
-    def update_blob(self, key: str, function: Callable[[bytes | None], bytes]) -> bytes:
+    def update_blob(self, key: str, function: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """Replace a blob by what the function makes of it."""
         if self._aside is not None:
             return self._aside.update(key, function)
