@@ -15,7 +15,7 @@ import numpy as np
 from t2c_search.collection.fitting import Batching
 from t2c_search.collection.making import Asked, agree, make
 from t2c_search.collection.models import Models, ModelSelection, read_aligner
-from t2c_search.collection.realigning import RealignReport, check_native, choose_aligner, realign
+from t2c_search.collection.realigning import RealignReport, check_native, check_replaceable, choose_aligner, realign
 from t2c_search.collection.removing import present, remove_images
 from t2c_search.collection.search_index import build_search_index, is_scanned
 from t2c_search.collection.updating import bring_in_line, on_ray
@@ -291,6 +291,7 @@ class Collection:
         check_counts(fit_pairs=fit_pairs)
         card = self._made()
         check_native(card, self.name)
+        check_replaceable(self.store)
         chosen = choose_aligner(aligner, images, card, self._choice, pairs=fit_pairs, progress=progress)
         renewed, report = realign(
             self.store, card, chosen, choice=self._choice, concepts=self.concepts, progress=progress
@@ -506,6 +507,7 @@ class Collection:
         return {
             "collection": self.name,
             "store": self.store.location,
+            "physical_names": self.store.physical_names(),
             "images": self.store.count(),
             "clip": card.clip.id,
             "backbone": card.backbone.id,
