@@ -15,7 +15,7 @@ import numpy as np
 from t2c_search.collection.fitting import Batching
 from t2c_search.collection.making import Asked, agree, make
 from t2c_search.collection.models import Models, ModelSelection
-from t2c_search.collection.realigning import RealignReport, check_native, choose_aligner, realign
+from t2c_search.collection.realigning import RealignReport, check_native, check_replaceable, choose_aligner, realign
 from t2c_search.collection.removing import present, remove_images
 from t2c_search.collection.search_index import build_search_index, is_scanned
 from t2c_search.collection.snapshot import Snapshot, Snapshots
@@ -300,6 +300,7 @@ class Collection:
         check_counts(fit_pairs=fit_pairs)
         card = self._snapshots.made().card
         check_native(card, self.name)
+        check_replaceable(self.store)
         chosen = choose_aligner(aligner, images, card, self._choice, pairs=fit_pairs, progress=progress)
         report = realign(self.store, chosen, choice=self._choice, progress=progress)
         build_search_index(self.store, report.images, progress)

@@ -153,7 +153,7 @@ def test_exported_hits_can_be_found_again_by_their_expression(
 ) -> None:
     asked = [command, *scenes, '"a star" >= 0.5sd OR "a ring" >= 1sd', "--where", 'folders = "nowhere" OR width > 96']
     assert t2c(*asked, "--format", "csv", "-o", tmp_path / "hits.csv").code == 0
-    rows = list(csv.DictReader((tmp_path / "hits.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((tmp_path / "hits.csv").read_text(encoding="utf-8").splitlines()))
     [expression] = {row["expression"] for row in rows}
     again = t2c(command, *scenes, expression, "--format", "jsonl").out
     assert [json.loads(line)["path"] for line in again.splitlines()] == [row["path"] for row in rows]
