@@ -59,7 +59,7 @@ class World:
 
     def draw(self, other: VectorStore) -> Callable[[], None]:
         """Draw what happens inside a function."""
-        kind = self.dice.choice(("nothing", "update", "same update", "replacement", "kill"))
+        kind = self.dice.choice(("nothing", "update", "updates", "replacement", "kill"))
         key = self.dice.choice(KEYS)
         self.incidents[kind] += 1
         match kind:
@@ -69,8 +69,8 @@ class World:
                 return lambda: self.replace(other, key, nothing)
             case "kill":
                 return killed
-            case "same update":
-                return lambda: [self.update(other, each, nothing) for each in KEYS][0]
+            case "updates":
+                return lambda: self.update_all(other)
         return nothing
 
     def update(self, handle: VectorStore, key: str, incident: Callable[[], None]) -> None:
@@ -88,6 +88,11 @@ class World:
             return
         assert number in entries(returned)
         self.expected[key].append(number)
+
+    def update_all(self, handle: VectorStore) -> None:
+        """Add a number to every blob."""
+        for key in KEYS:
+            self.update(handle, key, nothing)
 
     def replace(self, handle: VectorStore, key: str, incident: Callable[[], None]) -> None:
         """Replace the collection by one that has a blob of its own, and keeps the others; meanwhile something happens."""
