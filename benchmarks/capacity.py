@@ -247,7 +247,7 @@ def _fill(folder: str, indexes: bool) -> None:
 
     rng = np.random.default_rng(0)
     store = open_store(folder, "capacity")
-    store.create(CollectionSpec({CLIP: PROBE_DIM}, PAYLOAD_INDEXES if indexes else {}))
+    store.create(CollectionSpec.of({CLIP: PROBE_DIM}, PAYLOAD_INDEXES if indexes else {}))
     for _ in range(0, POINTS, 256):
         ids = [str(uuid.UUID(bytes=rng.bytes(16))) for _ in range(256)]
         vectors = rng.normal(size=(256, PROBE_DIM)).astype(np.float32)

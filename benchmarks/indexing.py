@@ -179,7 +179,7 @@ def measure(encoder_id: str, paths: list[str], rounds: int) -> dict[str, Any]:
 def _made(location: str, name: str) -> VectorStore:
     """Make an embedded collection, which a run of a million images does once."""
     store = open_store(location, name)
-    store.create(CollectionSpec({CLIP: ALIGNED}, PAYLOAD_INDEXES))
+    store.create(CollectionSpec.of({CLIP: ALIGNED}, PAYLOAD_INDEXES))
     return store
 
 
@@ -211,7 +211,7 @@ class Discarding(DiscardingStore):
     """A store of 512 dimensions that forgets every point it is given."""
 
     def spec(self) -> CollectionSpec:
-        return CollectionSpec({CLIP: ALIGNED}, {})
+        return CollectionSpec.of({CLIP: ALIGNED}, {})
 
 
 def resident(folder: str, count: int, location: str | None) -> dict[str, float]:

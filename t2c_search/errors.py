@@ -16,6 +16,7 @@
         ├── StoreLockedError                          another process has it open
         ├── StoreFullError                            no room left on its disk
         ├── CollectionNotFoundError (LookupError)     no such collection there
+        ├── CollectionReplacedError                   another one took its place while it was asked
         └── CollectionFormatError                     made by a newer version, or not by us
 
 Each message says what came, what was expected and what to do. Errors of dependencies are mapped here with
@@ -85,6 +86,10 @@ class StoreFullError(StoreError):
 
 class CollectionNotFoundError(StoreError, LookupError):
     """The store has no collection of that name."""
+
+
+class CollectionReplacedError(StoreError):
+    """Another collection took this one's place while it was asked: ask again."""
 
 
 class CollectionFormatError(StoreError):

@@ -71,7 +71,8 @@ def test_native_vectors_are_the_backbones_and_aligned_ones_come_from_them(photos
 
     with open_collection("photos", store) as opened:
         points = next(opened.store.scan(vectors=(CLIP, NATIVE)))
-        aligned = opened.models.project(torch.from_numpy(points.vectors[NATIVE])).numpy()
+        native = torch.from_numpy(points.vectors[NATIVE]).to(opened.models.backbone.device)
+        aligned = opened.models.project(native).cpu().numpy()
     np.testing.assert_allclose(aligned, points.vectors[CLIP], atol=1e-5)
 
 
@@ -182,7 +183,7 @@ def test_an_unfinished_collection_is_made_anew(folder: Path, ids: dict[str, str]
     from t2c_search.stores.protocol import CollectionSpec
 
     raw = open_store(store, "photos")
-    raw.create(CollectionSpec({CLIP: 3}, {}))  # as a run leaves it that is killed before it writes the card
+    raw.create(CollectionSpec.of({CLIP: 3}, {}))  # as a run leaves it that is killed before it writes the card
     raw.close()
     with open_collection("photos", store, **ids) as opened:
         with pytest.raises(CollectionNotFoundError, match="t2c index FOLDER -c photos"):

@@ -19,7 +19,7 @@ from t2c_search.collection.search_index import build_search_index, is_scanned
 from t2c_search.collection.updating import bring_in_line
 from t2c_search.concepts.saved import fit_concept
 from t2c_search.errors import CollectionNotFoundError, ImageError, UsageError
-from t2c_search.filters import Exists, Filter, Scalar
+from t2c_search.filters import Exists, Filter
 from t2c_search.indexing.batching import Batching
 from t2c_search.indexing.embedder import Embedder, LocalEmbedder
 from t2c_search.indexing.pipeline import Run
@@ -29,12 +29,14 @@ from t2c_search.indexing.removal import absolute_roots, refuse_emptied
 from t2c_search.indexing.report import IndexReport
 from t2c_search.profile import LIST
 from t2c_search.progress import Monitor, NoProgress, Progress
-from t2c_search.query.execution.duplicates import NEAR, Group, find_duplicates
-from t2c_search.query.execution.searcher import MAX_CANDIDATES, Expression, Searcher
-from t2c_search.query.language.constraints import And, Image
+from t2c_search.query.execution.duplicates import NEAR, Duplicates, find_duplicates
+from t2c_search.query.execution.searcher import MAX_CANDIDATES, Expression, Known, Searcher
+from t2c_search.query.language.concepts import Image
+from t2c_search.query.language.constraints import And
 from t2c_search.query.language.printer import unparse
 from t2c_search.query.language.reader import is_known, unknown_field
 from t2c_search.query.language.syntax import joined, parse, parse_filter
+from t2c_search.query.planning.texts import Texts
 from t2c_search.settings import Device, Dtype, load_settings
 from t2c_search.sources import EVERY, list_images, require_images
 from t2c_search.sources.arguments import as_list, check_choice, check_counts, check_seconds
@@ -48,7 +50,7 @@ from t2c_search.state.recall import read_recall
 from t2c_search.state.statistics import load_statistics
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import FieldType, Quantization, VectorStore
-from t2c_search.types import Count, FloatArray, Mined, SearchResult
+from t2c_search.types import Count, Facets, FloatArray, Mined, SearchResult
 
 if TYPE_CHECKING:
     from t2c_search.alignment.report import FitReport
@@ -282,29 +284,28 @@ class Collection:
             self.store, card, chosen, choice=self._choice, concepts=self.concepts, progress=progress
         )
         self.card = renewed
-        self._forget("models", "engine", "concepts")
+        self._forget("models", "texts", "engine", "concepts")
         build_search_index(self.store, report.images, progress)
         return report
 
     @cached_property
+    def texts(self) -> Texts:
+        """The texts that were asked for, as the collection's text model understands them."""
+        return Texts(self.models.embed_texts, self._made().free_text)
+
+    @cached_property
     def engine(self) -> Searcher:
         """The query engine over the collection as it is now. Raises CollectionNotFoundError when it holds no image."""
-        card = self._made()
+        self._made()
         statistics = load_statistics(self.store)
         if statistics is None or not statistics.count:
             raise CollectionNotFoundError(
                 f"collection {self.name!r} holds no image yet; add some with: t2c index FOLDER"
             )
-        return Searcher(
-            self.store,
-            statistics,
-            embed_texts=self.models.embed_texts,
-            embed_image=self._embed_image,
-            concepts=self.concepts,
-            fields=known_fields(self.store),
-            free_text=card.free_text,
-            recall=read_recall(self.store),
+        known = Known(
+            statistics, concepts=self.concepts, fields=known_fields(self.store), recall=read_recall(self.store)
         )
+        return Searcher(self.store, known, self.texts, self._embed_image)
 
     def search(
         self,
@@ -351,7 +352,7 @@ class Collection:
 
     def facets(
         self, field: str, query: Expression | None = None, *, where: str | Filter | None = None, limit: int = 20
-    ) -> list[tuple[Scalar, int]]:
+    ) -> Facets:
         """Count a payload field's values among the images that satisfy the constraints, most frequent first.
 
         Without constraints the store's index counts where the field has one. Raises UsageError, naming the nearest ones,
@@ -362,7 +363,7 @@ class Collection:
             query = Exists(field=field)
         if query is None:
             condition = parse_filter(where, fields=known_fields(self.store)) if isinstance(where, str) else where
-            return self.store.facet(field, where=condition, limit=limit)
+            return Facets(field, self.store.facet(field, where=condition, limit=limit))
         return self.engine.facets(query, field, where=where, limit=limit)
 
     def expression(
@@ -387,7 +388,7 @@ class Collection:
         content = self.store.read_blob(CONCEPTS_BLOB)
         return load_concepts(content) if content else {}
 
-    def duplicates(self, near: float = NEAR) -> list[Group]:
+    def duplicates(self, near: float = NEAR) -> Duplicates:
         """Find the images that are there several times: the same bytes, or a cosine of at least ``near``; largest group first.
 
         Each group stands from the best image, the one to keep, to the worst; see ``find_duplicates``.
@@ -413,7 +414,7 @@ class Collection:
         embed = self._embed_image
         dim = self._made().clip.dim
         shown, others = (np.array([embed(path) for path in paths], np.float32).reshape(-1, dim) for paths in named)
-        direction = self.engine.concepts.worded(worded) if worded else None
+        direction = self.texts.worded(worded) if worded else None
         concept = fit_concept(name, shown, others, self.engine.calibration, direction)
         self._save_concepts(self.concepts | {name: concept})
         return concept

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from t2c_search.alignment.vocabulary import concept_vocabulary
 from t2c_search.collection.models import ModelSelection
 from t2c_search.encoders.fingerprint import encoder_ref
+from t2c_search.encoders.pool import ModelPool, default_pool
 from t2c_search.encoders.protocols import TextEncoder, needs_pixels
 from t2c_search.errors import AlignmentError, UsageError
 from t2c_search.indexing.batching import Batching
@@ -67,6 +68,7 @@ def fit(
     device: Device | None = None,
     dtype: Dtype | None = None,
     compile: bool | None = None,
+    pool: ModelPool | None = None,
     progress: Progress | None = None,
 ) -> Aligner:
     """Fit an aligner on a sample of images, to save and to use for many collections; its ``report`` says how good it is.
@@ -81,6 +83,7 @@ def fit(
         device or settings.device,
         dtype or settings.dtype,
         settings.compile if compile is None else compile,
+        pool or default_pool(),
     )
     inputs = require_images(images, progress=progress)
     models = load_pair(choice, settings)

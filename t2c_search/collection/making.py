@@ -108,7 +108,7 @@ def _new_card(asked: Asked, pair: PairModels) -> CollectionCard:
 def _spec(card: CollectionCard, asked: Asked, images: int) -> CollectionSpec:
     vectors = {CLIP: card.clip.dim} | ({NATIVE: card.backbone.dim} if card.native else {})
     quantization = asked.quantization or ("int8" if images > HELD_WHOLE else "none")
-    return CollectionSpec(vectors, {**PAYLOAD_INDEXES, **asked.fields}, quantization)
+    return CollectionSpec.of(vectors, {**PAYLOAD_INDEXES, **asked.fields}, quantization)
 
 
 def _made_meanwhile(store: VectorStore, asked: Asked) -> Made | None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from t2c_search.collection.fitting import fit
 from t2c_search.collection.models import ModelSelection, trusted
 from t2c_search.collection.search_index import forget_build
-from t2c_search.encoders import registry
 from t2c_search.encoders.fingerprint import encoder_ref
 from t2c_search.errors import StoreError, UsageError
 from t2c_search.progress import NoProgress, Progress
@@ -19,7 +18,7 @@ from t2c_search.state.card import ALIGNER_BLOB, CONCEPTS_BLOB, CollectionCard, w
 from t2c_search.state.concepts import SavedConcept, dump_concepts
 from t2c_search.state.statistics import mark_dirty, save_statistics
 from t2c_search.statistics import VectorStatistics
-from t2c_search.stores.protocol import VectorStore
+from t2c_search.stores.protocol import VectorSpec, VectorStore
 from t2c_search.types import CLIP, NATIVE, Points
 
 if TYPE_CHECKING:
@@ -86,6 +85,7 @@ def choose_aligner(
         device=choice.device,
         dtype=choice.dtype,
         compile=choice.compile,
+        pool=choice.pool,
         progress=progress,
     )
 
@@ -110,7 +110,7 @@ def realign(
     same_space = renewed.clip.difference(card.clip) is None
     blobs = {ALIGNER_BLOB: aligner.to_bytes()} | ({} if same_space else {CONCEPTS_BLOB: dump_concepts({})})
     spec = store.spec()
-    with store.replacement(replace(spec, vectors={**spec.vectors, CLIP: renewed.clip.dim})) as new:
+    with store.replacement(replace(spec, vectors={**spec.vectors, CLIP: VectorSpec(renewed.clip.dim)})) as new:
         images = _project(store, new, aligner, progress or NoProgress())
         for key, content in blobs.items():
             new.write_blob(key, content)
@@ -125,9 +125,7 @@ def _renewed(card: CollectionCard, aligner: Aligner, choice: ModelSelection) -> 
     if choice.clip is None and aligner.clip.difference(card.clip) is None:
         aligner.check(card.backbone, card.clip)
         return card
-    clip = registry.load_clip(
-        choice.clip or trusted(aligner.clip.id, "--clip"), device=choice.device, dtype=choice.dtype
-    )
+    clip = choice.load_clip(choice.clip or trusted(aligner.clip.id, "--clip"))
     ref = encoder_ref(clip)
     aligner.check(card.backbone, ref)
     if ref.difference(card.clip) is None:
@@ -141,7 +139,7 @@ def _project(store: VectorStore, new: VectorStore, aligner: Aligner, shown: Prog
     import torch
 
     shown.start(store.count(), "realigning")
-    statistics = VectorStatistics(new.spec().vectors[CLIP])
+    statistics = VectorStatistics(new.spec().dims[CLIP])
     for points in store.scan(vectors=(NATIVE,)):
         native = points.vectors[NATIVE]
         rows = aligner(torch.from_numpy(native)).numpy()

@@ -62,34 +62,47 @@ def load_image_encoder(
     encoder_id: str, *, device: Device = "auto", dtype: Dtype = "auto", compile: bool = False
 ) -> ImageEncoder:
     """Load an encoder of images. Raises UsageError when the id names one of texts only, else as ``load``."""
-    encoder = load(encoder_id, device=device, dtype=dtype, compile=compile)
-    if not _sees_images(encoder):
-        raise UsageError(f"{encoder_id!r} reads texts only: it can be a text tower, not a backbone or CLIP model")
-    return encoder
+    return as_image_encoder(load(encoder_id, device=device, dtype=dtype, compile=compile))
 
 
 def load_text_encoder(encoder_id: str, *, device: Device = "auto", dtype: Dtype = "auto") -> TextEncoder:
     """Load an encoder of texts. Raises UsageError when the id names one of images only, else as ``load``."""
-    encoder = load(encoder_id, device=device, dtype=dtype)
-    if not _reads_texts(encoder):
-        raise UsageError(f"{encoder_id!r} sees images only: it can be a backbone, not a text tower")
-    return encoder
+    return as_text_encoder(load(encoder_id, device=device, dtype=dtype))
 
 
 def load_clip(
     encoder_id: str, *, device: Device = "auto", dtype: Dtype = "auto", compile: bool = False
 ) -> ImageEncoder:
-    """Load a CLIP model: a DualEncoder, or image vectors precomputed by one, which an aligner can be fitted to.
+    """Load a CLIP model. Raises UsageError when the id names something that cannot be one, else as ``load``."""
+    return as_clip(load(encoder_id, device=device, dtype=dtype, compile=compile))
 
-    Raises UsageError when the id names something that has only one tower by nature, else as ``load``.
+
+def as_image_encoder(encoder: Encoder) -> ImageEncoder:
+    """Return an encoder that sees images. Raises UsageError when it reads texts only."""
+    if not _sees_images(encoder):
+        raise UsageError(f"{encoder.id!r} reads texts only: it can be a text tower, not a backbone or CLIP model")
+    return encoder
+
+
+def as_text_encoder(encoder: Encoder) -> TextEncoder:
+    """Return an encoder that reads texts. Raises UsageError when it sees images only."""
+    if not _reads_texts(encoder):
+        raise UsageError(f"{encoder.id!r} sees images only: it can be a backbone, not a text tower")
+    return encoder
+
+
+def as_clip(encoder: Encoder) -> ImageEncoder:
+    """Return a CLIP model: a DualEncoder, or image vectors precomputed by one, which an aligner can be fitted to.
+
+    Raises UsageError when it has only one tower by nature.
     """
-    encoder = load_image_encoder(encoder_id, device=device, dtype=dtype, compile=compile)
-    if not _reads_texts(encoder) and needs_pixels(encoder):
+    images = as_image_encoder(encoder)
+    if not _reads_texts(images) and needs_pixels(images):
         raise UsageError(
-            f"{encoder_id!r} has no text tower, so it cannot be the CLIP model; use it as the backbone, "
+            f"{encoder.id!r} has no text tower, so it cannot be the CLIP model; use it as the backbone, "
             "with a CLIP model such as open_clip:ViT-B-32/laion2b_s34b_b79k"
         )
-    return encoder
+    return images
 
 
 def require_text(encoder: ImageEncoder) -> TextEncoder:
@@ -132,8 +145,12 @@ def _plugins() -> dict[str, EntryPoint]:
 
 def _fault(encoder: object) -> str:
     """Say what keeps an object from being an encoder; nothing where it is one."""
+    if not _sees_images(encoder) and not _reads_texts(encoder):
+        return "is no encoder"
+    if not hasattr(encoder, "__dict__"):
+        return "has __slots__ only: a pool that shares an encoder gives it a lock, so it must take further attributes"
     if not _sees_images(encoder):
-        return "" if _reads_texts(encoder) else "is no encoder"
+        return ""
     if not needs_pixels(encoder):
         return (
             "" if hasattr(encoder, "look_up") else "has neither prepare(image) nor look_up(path), one of which it needs"

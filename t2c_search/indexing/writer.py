@@ -128,7 +128,7 @@ class Writer:
         with self._lock:
             if self._claimed is None:
                 statistics, claim = claim_statistics(self._store)
-                self._claimed = (statistics or VectorStatistics(self._store.spec().vectors[CLIP]), claim)
+                self._claimed = (statistics or VectorStatistics(self._store.spec().dims[CLIP]), claim)
             return self._claimed[0]
 
 

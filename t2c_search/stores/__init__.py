@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 
 from t2c_search.errors import UsageError
-from t2c_search.stores.protocol import VectorStore
+from t2c_search.stores.protocol import NO_WAIT, VectorStore, Wait
 
 __all__ = ["MEMORY", "build_index", "list_collections", "open_store"]
 
@@ -23,11 +23,17 @@ _RESERVED_SUFFIX = ".t2c"  # a server's companion collections
 
 
 def open_store(
-    location: str, collection: str, *, api_key: str | None = None, timeout: float = TIMEOUT_SECONDS
+    location: str,
+    collection: str,
+    *,
+    api_key: str | None = None,
+    timeout: float = TIMEOUT_SECONDS,
+    wait: Wait | None = None,
 ) -> VectorStore:
     """Return the collection at that location, whether it exists yet or not.
 
-    ``api_key`` (a server's; T2C_QDRANT_API_KEY when None) and ``timeout`` (seconds for one request) concern servers.
+    ``api_key`` (a server's; T2C_QDRANT_API_KEY when None) and ``timeout`` (seconds for one request) concern servers;
+    ``wait`` says how long to wait for an embedded collection that another process has open (not at all when None).
     Each ``open_store(":memory:", ...)`` is a new empty store, even under the same name.
     Raises UsageError for a location or a name that cannot be used. Nothing is read before the first method call.
     """
@@ -46,7 +52,7 @@ def open_store(
         return open_server(location, collection, _api_key(api_key), timeout)
     from t2c_search.stores.edge.store import EdgeStore
 
-    return EdgeStore(location, collection)
+    return EdgeStore(location, collection, wait or NO_WAIT)
 
 
 def list_collections(location: str, *, api_key: str | None = None, timeout: float = TIMEOUT_SECONDS) -> list[str]:

@@ -1,21 +1,181 @@
-"""Small named byte strings kept beside a collection's points: the card, the aligner, the statistics."""
+"""What a collection keeps beside its points, as named byte strings: read together, changed by compare-and-swap.
+
+The bytes of a blob are written under an id of their own and never changed; the header says which id each blob has. So the
+one step that counts is the header's swap, and that is what an engine's ``Vault`` makes atomic.
+"""
 
 from __future__ import annotations
 
 import json
-import os
+import random
 import re
-import tempfile
-from dataclasses import asdict
-from pathlib import Path
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
-from t2c_search.errors import UsageError
+from t2c_search.errors import CollectionFormatError, CollectionReplacedError, StoreError, UsageError
+from t2c_search.stores.header import Content, Header
 from t2c_search.stores.protocol import CollectionSpec
 
-SPEC = "spec"
-"""Key of the blob that ``create`` writes last: a collection exists when it is there."""
-
+REFUSED_CARD = b'{"format_version": 2}'
+"""The card that former versions find: of a format that they do not know."""
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]*")
+_LOST_SECONDS = 10.0  # for which bytes that the header names may be nowhere: a replica may lag that much behind
+_PAUSE_SECONDS = 0.02  # at most, before what another writer was quicker with is tried again
+
+
+class Vault(Protocol):
+    """Where the header and the contents of one collection lie, in one engine. Raises StoreError."""
+
+    def load(self) -> Header | None:
+        """Return the header; None when there is no such collection."""
+        ...
+
+    def swap(self, former: str | None, header: Header) -> bool:
+        """Store the header in one step if the one that is there has the version ``former`` (None: if there is none)."""
+        ...
+
+    def put(self, content: Content, content_bytes: bytes) -> None:
+        """Store bytes under a new id, before a header names it."""
+        ...
+
+    def get(self, contents: Sequence[Content]) -> dict[str, bytes]:
+        """Return those of the bytes that are there, by id."""
+        ...
+
+    def discard(self, contents: Sequence[Content]) -> None:
+        """Remove bytes; what is not there is passed over."""
+        ...
+
+    def discard_generations(self, generations: Sequence[str]) -> None:
+        """Remove points that were replaced, where that is not somebody else's part."""
+        ...
+
+
+class Blobs:
+    """The blobs of one collection; ``missing`` is asked where there is no header: it makes one, or raises."""
+
+    def __init__(self, vault: Vault, missing: Callable[[], Header]) -> None:
+        self.vault = vault
+        self._missing = missing
+
+    def header(self) -> Header:
+        """Return the header. Raises CollectionNotFoundError or CollectionFormatError where there is none."""
+        return self.vault.load() or self._missing()
+
+    def read(self, keys: Sequence[str], pin: Header | None = None) -> tuple[Header, dict[str, bytes]]:
+        """Return the header and those of the blobs that there are, of one moment; with a ``pin``, of that moment."""
+        for key in keys:
+            check_key(key)
+        deadline = time.monotonic() + _LOST_SECONDS
+        while True:
+            header = pin or self.header()
+            named = {key: header.blobs[key] for key in keys if key in header.blobs}
+            found = self.vault.get(list(named.values())) if named else {}
+            lost = [key for key, content in named.items() if content.id not in found]
+            if not lost:
+                return header, {key: each.check(found[each.id], key) for key, each in named.items()}
+            self._check_lost(header, lost[0], pinned=pin is not None, late=time.monotonic() > deadline)
+            pause()
+
+    def update(self, key: str, function: Callable[[bytes | None], bytes], pin: Header | None = None) -> bytes:
+        """Replace a blob by what the function makes of it; see ``VectorStore.update_blob``.
+
+        With a ``pin``, raises CollectionReplacedError once other points have taken the place of its own.
+        """
+        check_key(key)
+        while True:
+            header, found = self.read([key])
+            check_generation(header, pin)
+            content = function(found.get(key))
+            if content == found.get(key):
+                return content
+            entry = Content.of(content)
+            self.vault.put(entry, content)
+            if self.swap(header, header.with_blob(key, entry)):
+                return content
+            self.vault.discard([entry])
+            pause()
+
+    def change_spec(self, function: Callable[[CollectionSpec], CollectionSpec], pin: Header | None = None) -> None:
+        """Replace the specification by what the function makes of it, as ``update`` does a blob."""
+        while True:
+            header = self.header()
+            check_generation(header, pin)
+            spec = function(header.spec)
+            if spec == header.spec or self.swap(header, header.with_spec(spec)):
+                return
+            pause()
+
+    def swap(self, former: Header, header: Header) -> bool:
+        """Store the next header, if nobody stored another one meanwhile; remove what has expired with it."""
+        contents, generations = header.expired()
+        if not self.vault.swap(former.version, header.without(contents, generations)):
+            return False
+        if contents:
+            self.vault.discard(contents)
+        if generations:
+            self.vault.discard_generations(generations)
+        return True
+
+    def _check_lost(self, header: Header, key: str, *, pinned: bool, late: bool) -> None:
+        """Go on where bytes are missing because another header took over; raise where they are lost."""
+        now = self.header()
+        if pinned and now.version != header.version:
+            raise CollectionReplacedError(f"{key!r} was replaced while the collection was asked; ask again")
+        if now.version == header.version and late:
+            raise CollectionFormatError(
+                f"{key!r}, which the collection keeps beside its points, is lost: restore it from a backup, or index again "
+                "under another name"
+            )
+
+
+class Aside:
+    """The blobs of a replacement while it is filled: those written to it, and for the rest the collection's own."""
+
+    def __init__(self, blobs: Blobs, began: Header) -> None:
+        self._blobs = blobs
+        self._began = began
+        self._own: dict[str, Content] = {}
+
+    def read(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Return those of the blobs that there are."""
+        own = {key: self._own[key] for key in keys if key in self._own}
+        written = self._blobs.vault.get(list(own.values()))
+        _, others = self._blobs.read([key for key in keys if key not in own])
+        return others | {key: each.check(written.get(each.id, b""), key) for key, each in own.items()}
+
+    def update(self, key: str, function: Callable[[bytes | None], bytes]) -> bytes:
+        """Replace a blob of the replacement's own; only who fills it may call this."""
+        former = self.read([key]).get(key)
+        content = function(former)
+        if content != former:
+            entry = Content.of(content)
+            self._blobs.vault.put(entry, content)
+            if key in self._own:
+                self._blobs.vault.discard([self._own[key]])
+            self._own[key] = entry
+        return content
+
+    def take_over(self, generation: str, spec: CollectionSpec, collection: str) -> Header:
+        """Swap the header for one of this generation; return it. Raises StoreError when that would lose an update."""
+        while True:
+            header = self._blobs.header()
+            changed = [key for key in self._own if header.blobs.get(key) != self._began.blobs.get(key)]
+            if header.generation != self._began.generation or header.spec != self._began.spec or changed:
+                what = f"its {changed[0]}" if changed else "it"
+                raise StoreError(
+                    f"collection {collection!r} was left as it is, as {what} was changed while another was made to take "
+                    "its place: run the same command again when nobody else changes it"
+                )
+            new = header.replaced(generation, spec, self._own)
+            if self._blobs.swap(header, new):
+                return new
+            pause()
+
+    def discard(self) -> None:
+        """Remove what was written for nothing."""
+        self._blobs.vault.discard(list(self._own.values()))
 
 
 def check_key(key: str) -> None:
@@ -24,54 +184,18 @@ def check_key(key: str) -> None:
         raise UsageError(f"blob key {key!r} cannot be used; expected a-z, digits and -")
 
 
-def dump_spec(spec: CollectionSpec) -> bytes:
-    """Write a collection's specification as JSON."""
-    return json.dumps(asdict(spec)).encode()
+def check_generation(header: Header, pin: Header | None) -> None:
+    """Raise CollectionReplacedError when other points have taken the place of the pinned ones."""
+    if pin is not None and header.generation != pin.generation:
+        raise CollectionReplacedError("the collection was replaced while it was worked on; begin again")
 
 
-def load_spec(content: bytes) -> CollectionSpec:
-    """Read what ``dump_spec`` wrote."""
-    return CollectionSpec(**json.loads(content))
+def pause() -> None:
+    """Let another writer finish."""
+    time.sleep(random.uniform(0, _PAUSE_SECONDS))
 
 
-class FileBlobs:
-    """Blobs as files of one folder, each replaced atomically and durably. Raises OSError."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def read(self, key: str) -> bytes | None:
-        """Return the blob's bytes, or None when there is none."""
-        check_key(key)
-        try:
-            return (self._folder / key).read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def write(self, key: str, content: bytes) -> None:
-        """Replace the blob; a reader, or a crash, sees the old bytes or the new ones."""
-        check_key(key)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        # a key cannot begin with a dot, so what a killed writer leaves is never read
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{key}.", dir=self._folder)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(self._folder / key)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        sync_folder(self._folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the folder's own entries durable, where the system can: renames in it survive a power cut."""
-    if os.name == "nt":  # Windows cannot open a folder
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def refusals(spec: CollectionSpec) -> Mapping[str, bytes]:
+    """Return the blobs by which the former version, which knows no header, recognises a collection, and refuses it."""
+    told = {"vectors": spec.dims, "indexes": dict(spec.indexes), "quantization": spec.quantization}
+    return {"card": REFUSED_CARD, "spec": json.dumps(told).encode()}

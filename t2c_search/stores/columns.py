@@ -12,7 +12,7 @@ import numpy as np
 
 from t2c_search.errors import UsageError
 from t2c_search.stores.protocol import CollectionSpec
-from t2c_search.types import CLIP, FloatArray, Payload, Points, ScoredPoints, VectorQuery
+from t2c_search.types import FloatArray, Payload, Points, ScoredPoints, VectorQuery
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -47,7 +47,7 @@ def check_points(points: Points, spec: CollectionSpec) -> None:
 
     Engines differ in what they let through: some store NaN, which then sorts anywhere.
     """
-    count, dims = len(points), spec.vectors
+    count, dims = len(points), spec.dims
     wrong = next((point_id for point_id in points.ids if not _UUID.fullmatch(point_id)), None)
     if wrong is not None:
         raise UsageError(f"point id {wrong!r} is not a UUID in lower case, such as str(uuid.uuid5(...)) gives")
@@ -58,7 +58,7 @@ def check_points(points: Points, spec: CollectionSpec) -> None:
     for name, rows in points.vectors.items():
         if rows.shape != (count, dims[name]):
             raise UsageError(f"vector {name!r} came as {rows.shape}; expected {(count, dims[name])}")
-        half = name != CLIP and spec.quantization != "none"
+        half = spec.vectors[name].dtype == "float16"
         largest = float(np.finfo(np.float16 if half else np.float32).max)
         if not (np.abs(rows) <= largest).all():  # NaN is not either
             raise UsageError(

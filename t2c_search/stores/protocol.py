@@ -2,30 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from t2c_search.filters import Filter, Scalar
-from t2c_search.types import Payload, Points, ScoredPoints, VectorQuery
+from t2c_search.types import CLIP, Payload, Points, ScoredPoints, VectorQuery
+
+if TYPE_CHECKING:
+    from t2c_search.stores.header import Header
 
 FieldType = Literal["keyword", "integer", "float", "bool", "datetime", "text", "geo"]
 Quantization = Literal["none", "int8", "tq4"]
 """How vectors are held in memory: as they are, as one byte a number, or as half a byte (TurboQuant)."""
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionSpec:
-    """Vector names with their dimensions (dot product on float32); payload fields to index, with their types.
+VectorType = Literal["float32", "float16"]
+"""How a vector's numbers are stored. Vectors go in and come out as float32 all the same."""
 
-    Where ``quantization`` is chosen, approximate searches choose candidates by quantised ``clip`` vectors in memory and
-    score them by the whole ones on disk; exact searches use the whole ones only. Other vectors are then kept as float16.
+
+@dataclass(frozen=True, slots=True)
+class VectorSpec:
+    """One named vector of every point: its dimension, one row a point or (``multi``) several, and how numbers are stored.
+
+    ``added``: to a collection that was there, so that points may lack it; all others have it.
     """
 
-    vectors: Mapping[str, int]
+    dim: int
+    multi: bool = False
+    dtype: VectorType = "float32"
+    added: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSpec:
+    """Named vectors (scored by dot product); payload fields to index, with their types.
+
+    Where ``quantization`` is chosen, approximate searches choose candidates by quantised ``clip`` vectors in memory and
+    score them by the whole ones on disk; exact searches use the whole ones only.
+    """
+
+    vectors: Mapping[str, VectorSpec]
     indexes: Mapping[str, FieldType]
     quantization: Quantization = "none"
+
+    @classmethod
+    def of(
+        cls, dims: Mapping[str, int], indexes: Mapping[str, FieldType], quantization: Quantization = "none"
+    ) -> CollectionSpec:
+        """Return that of vectors of these dimensions, a row a point; beside a quantised ``clip`` others are kept as float16."""
+        vectors = {
+            name: VectorSpec(dim, dtype="float16" if quantization != "none" and name != CLIP else "float32")
+            for name, dim in dims.items()
+        }
+        return cls(vectors, indexes, quantization)
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Dimensions by name of vector."""
+        return {name: vector.dim for name, vector in self.vectors.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How many seconds to wait for a collection that another process has open, and whom to ``tell``, once, after the first.
+
+    Only the embedded engine keeps others out.
+    """
+
+    seconds: float = 0.0
+    tell: Callable[[str], None] | None = None
+
+
+NO_WAIT = Wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +91,10 @@ class Capabilities:
 
 
 class VectorStore(Protocol):
-    """One collection in one engine. All methods may be called from several threads.
+    """One collection in one engine. All methods may be called from several threads, ``release`` beside all others.
+
+    A store follows its collection: each call is about what the collection is at that moment. One from ``pinned`` is about
+    what it was at one moment, in all that it reads and writes, and raises CollectionReplacedError where that is gone.
 
     Raises StoreError or one of its kinds; CollectionNotFoundError from every method but ``exists``, ``create`` and
     ``close`` when the collection is not there.
@@ -60,8 +113,23 @@ class VectorStore(Protocol):
         """Make the empty collection, payload indexes included. Raises StoreError when it is there already."""
         ...
 
+    def header(self) -> Header:
+        """Read what the collection is now, by one small read; its ``version`` changes with whatever is kept beside points."""
+        ...
+
+    def pinned(self, header: Header | None = None) -> VectorStore:
+        """Return this store as it is at a header, or now: without a look at the header with each call.
+
+        Points may come and go in it; another collection does not take its place. Closing it does nothing.
+        """
+        ...
+
+    def physical_names(self) -> list[str]:
+        """Name what the engine holds of this collection: what a token must cover, and a backup copy."""
+        ...
+
     def spec(self) -> CollectionSpec:
-        """Return what the collection was created with, and the indexes added since."""
+        """Return what the collection was created with, and the indexes and vectors added since."""
         ...
 
     def add_indexes(self, indexes: Mapping[str, FieldType]) -> None:
@@ -75,14 +143,23 @@ class VectorStore(Protocol):
         """Delete the collection and its blobs."""
         ...
 
+    def add_vector(self, name: str, vector: VectorSpec) -> None:
+        """Add a named vector to a collection that is there; points lack it until ``update_vectors`` or a new ``upsert``.
+
+        Adding it again does nothing. Raises UsageError when it is there with another specification.
+        """
+        ...
+
     def replacement(self, spec: CollectionSpec) -> AbstractContextManager[VectorStore]:
         """Fill a new collection aside, which takes this one's place, in one step, when the ``with`` block ends.
 
-        The new one begins with this one's blobs and without points. Everyone sees the old one until the switch; after an
-        exception in the block, or a killed process, the old one stays and what was written aside is removed, at the
-        latest by the next replacement; when the switch itself fails, either one is there, whole. After the switch this
-        store is the new collection; whoever else has the old one open gets a StoreError that says to open it again. What
-        is written to the old one meanwhile is lost.
+        The new one begins without points. Blobs written to it take the place of this one's with the switch; all others are
+        this one's, as they are then. Everyone sees the old one until the switch; after an exception in the block, or a
+        killed process, the old one stays and what was written aside is removed, at the latest by the next replacement;
+        when the switch itself fails, either one is there, whole. Raises StoreError, and changes nothing, when a blob that
+        the new one has of its own was changed meanwhile. Points written to the old one meanwhile are lost.
+
+        What was replaced is removed once nothing that began with it can still run.
         """
         ...
 
@@ -90,8 +167,19 @@ class VectorStore(Protocol):
         """Insert or replace whole points; on return they are durable as far as the engine can make them."""
         ...
 
+    def update_vectors(self, points: Points) -> None:
+        """Replace those of the named vectors that ``points`` has, of points that exist; payloads are left as they are."""
+        ...
+
     def set_payload(self, ids: Sequence[str], payloads: Sequence[Payload]) -> None:
         """Replace the payloads of existing points, leaving their vectors."""
+        ...
+
+    def update_payload(self, ids: Sequence[str], fields: Sequence[Payload]) -> None:
+        """Merge fields into the payloads of existing points: those named take the new values, all others stay.
+
+        Two callers who name different fields of one point lose nothing.
+        """
         ...
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -128,12 +216,28 @@ class VectorStore(Protocol):
         """Count the values of an indexed keyword, integer or bool field, most frequent first, ties by value."""
         ...
 
+    def read_blobs(self, keys: Sequence[str]) -> tuple[Header, dict[str, bytes]]:
+        """Return the header, and those of the blobs that there are, all as they are at that header's moment.
+
+        Raises UsageError for a key that is not made of a-z, digits and ``-``, CollectionFormatError for damaged bytes.
+        """
+        ...
+
     def read_blob(self, key: str) -> bytes | None:
-        """Return what ``write_blob`` stored with the collection under that key (a-z, digits, ``-``), or None."""
+        """Return the bytes that were stored with the collection under that key, or None."""
+        ...
+
+    def update_blob(self, key: str, function: Callable[[bytes | None], bytes]) -> bytes:
+        """Replace a blob by what ``function`` makes of it (None: there is none), and return that.
+
+        Atomic against every other update of the collection, by threads, processes and machines: the function runs without
+        a lock, and again when the collection has changed meanwhile, so it must be pure. Nothing is written when it returns
+        what it was given.
+        """
         ...
 
     def write_blob(self, key: str, content: bytes) -> None:
-        """Store bytes with the collection, replacing atomically: a reader sees the old or the new ones, whole."""
+        """Store bytes with the collection under that key, whatever was there."""
         ...
 
     def flush(self) -> None:

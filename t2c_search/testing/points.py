@@ -10,8 +10,8 @@ from t2c_search.stores.protocol import CollectionSpec
 from t2c_search.types import CLIP, NATIVE, FloatArray, Points
 
 COUNT, CLIP_DIM, NATIVE_DIM = 300, 16, 5
-SPEC = CollectionSpec(
-    vectors={CLIP: CLIP_DIM, NATIVE: NATIVE_DIM},
+SPEC = CollectionSpec.of(
+    dims={CLIP: CLIP_DIM, NATIVE: NATIVE_DIM},
     indexes={
         "camera": "keyword",
         "width": "integer",

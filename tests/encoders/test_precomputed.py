@@ -63,7 +63,7 @@ def test_a_path_that_finds_none_or_several_is_an_error(
 def test_concepts_are_known_in_any_case_and_unit_length(tmp_path: Path) -> None:
     concepts = {"Air conditioner": ROWS[1], "dog": ROWS[2]}
     encoder_id = tiny.save_precomputed(tmp_path / "vectors", {"a.jpg": ROWS[0]}, concepts)
-    texts = registry.load_text_encoder(encoder_id)
+    texts = registry.load_text_encoder(encoder_id, device="cpu")
     assert texts.vocabulary == ("Air conditioner", "dog")
     rows = texts.encode_texts(["DOG", " air  conditioner"])
     expected = ROWS[[2, 1]] / np.linalg.norm(ROWS[[2, 1]], axis=1, keepdims=True)

@@ -37,7 +37,7 @@ class DiscardingStore:
         self._blobs: dict[str, bytes] = {}
 
     def spec(self) -> CollectionSpec:
-        return CollectionSpec({CLIP: DIM}, {})
+        return CollectionSpec.of({CLIP: DIM}, {})
 
     def upsert(self, points: Points) -> None:
         self.written += len(points)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -24,7 +25,7 @@ from t2c_search.sources import ImageInput, list_images
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 
-from .support import SIDE, TinyEncoder, create
+from .support import DIM, SIDE, TinyEncoder, create
 
 Loaded = tuple[TinyEncoder, Callable[[torch.Tensor], torch.Tensor]]
 
@@ -74,6 +75,26 @@ def load_deadly_pair(paths: Sequence[Path], marker: str) -> tuple[TinyEncoder, T
     return Deadly(paths, marker), TinyEncoder(seed=1)
 
 
+def make_backbone() -> tuple[torch.nn.Module, Callable[[Image.Image], torch.Tensor]]:
+    """A module of one's own, which loads no library of models into each worker."""
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIDE * SIDE, DIM)), _pooled
+
+
+def _pooled(image: Image.Image) -> torch.Tensor:
+    return TinyEncoder().prepare(image).float().div(255)
+
+
+def save_vectors(folder: Path, names: Sequence[str]) -> str:
+    """Save what stands in for a CLIP model, vectors of images and of two concepts; return its id."""
+    folder.mkdir()
+    dice = np.random.default_rng(0)
+    for kind, each in (("image", names), ("concept", ["dog", "snow"])):
+        np.save(folder / f"{kind}_embeddings.npy", dice.normal(size=(len(each), DIM)).astype(np.float32))
+        (folder / f"{kind}_names.txt").write_text("\n".join(each))
+    return f"precomputed:{folder}"
+
+
 def on_ray(
     inputs: Sequence[ImageInput], store: VectorStore, load: Callable[[], Any] = load_tiny, batch_size: int = 2
 ) -> IndexReport:
@@ -83,7 +104,9 @@ def on_ray(
 if __name__ == "__main__":
     from . import on_ray as imported  # so that the workers find what is pickled
 
-    photos, marker, exit_code = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    photos, location, marker, exit_code = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+    store = create(open_store(location, "photos"), indexes={})
     load = partial(imported.load_deadly, imported.Deadly, [photos / "0011.jpg"], marker)
-    report = imported.on_ray(list_images([photos]), create(open_store(":memory:", "photos"), indexes={}), load)
+    report = imported.on_ray(list_images([photos]), store, load)
+    store.close()
     sys.exit(exit_code if report.indexed == 20 else 1)

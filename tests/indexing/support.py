@@ -85,7 +85,7 @@ def note_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def create(
     store: VectorStore, *, native: bool = False, indexes: Mapping[str, FieldType] = PAYLOAD_INDEXES
 ) -> VectorStore:
-    store.create(CollectionSpec({CLIP: DIM} | ({NATIVE: DIM} if native else {}), indexes))
+    store.create(CollectionSpec.of({CLIP: DIM} | ({NATIVE: DIM} if native else {}), indexes))
     return store
 
 

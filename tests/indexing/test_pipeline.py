@@ -1,6 +1,8 @@
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Barrier, get_ident
 
 import numpy as np
 import pytest
@@ -37,6 +39,25 @@ def test_order_and_vectors_do_not_depend_on_threads_or_batches(tmp_path: Path, b
     ids, vectors = rows(embed(images, (encoder,), batching=Batching(batch_size, workers), on_failure=never))
     assert ids == [item.id for item in images]
     torch.testing.assert_close(vectors, torch.cat(expected), atol=1e-4, rtol=1e-5)
+
+
+def test_as_many_threads_decode_as_were_asked_for(tmp_path: Path) -> None:
+    """One more than processors, which is what there would be otherwise: all of them at once, and no other."""
+    asked = (os.cpu_count() or 1) + 1
+    save_pictures(tmp_path, 2 * asked)
+    together = Barrier(asked)
+    threads: list[int] = []
+
+    class Waiting(TinyEncoder):
+        def prepare(self, image: Image.Image) -> torch.Tensor:
+            if get_ident() not in threads:
+                threads.append(get_ident())
+                together.wait(20)
+            return super().prepare(image)
+
+    images = list_images([tmp_path])
+    list(embed(images, (Waiting(),), batching=Batching(len(images), asked), on_failure=never))
+    assert len(threads) == asked
 
 
 def test_failures_leave_no_gap_and_batches_stay_full(tmp_path: Path) -> None:

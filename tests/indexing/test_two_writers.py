@@ -143,7 +143,7 @@ def test_a_run_counts_anew_when_it_finds_anothers_claim_and_only_then(
     index(list_images([photos]), store)
 
     def scans() -> int:
-        return sum(path.endswith("/photos/points/scroll") for _, path, _ in stub.requests)
+        return sum(each.path.endswith("/photos/points/scroll") for each in stub.requests)
 
     _, claim = claim_statistics(store)
     mark_dirty(store)

@@ -24,7 +24,7 @@ def filled(rows: FloatArray, hashes: list[str] | None = None, *, native: FloatAr
     """Return a store of these unit rows; every other image is larger, and each has a hash of its own unless given."""
     store = open_store(":memory:", "photos")
     vectors = {CLIP: rows} | ({} if native is None else {NATIVE: native})
-    store.create(CollectionSpec({name: array.shape[1] for name, array in vectors.items()}, {"hash": "keyword"}))
+    store.create(CollectionSpec.of({name: array.shape[1] for name, array in vectors.items()}, {"hash": "keyword"}))
     payloads = [
         {
             "path": f"{at:03d}.jpg",

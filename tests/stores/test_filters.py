@@ -48,7 +48,7 @@ VALUES: dict[str, tuple[Any, ...]] = {  # the indexed fields hold their type, as
     "text": WORDS,
     "place": PLACES,
 }
-SPEC = CollectionSpec(
+SPEC = CollectionSpec.of(
     {"clip": 2},
     {
         "word": "keyword",

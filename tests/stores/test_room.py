@@ -21,7 +21,7 @@ from t2c_search.stores.protocol import CollectionSpec, FieldType
 from t2c_search.testing.points import COUNT, SPEC, make_points
 from t2c_search.types import CLIP, NATIVE
 
-FULL = CollectionSpec({CLIP: 512}, PAYLOAD_INDEXES)
+FULL = CollectionSpec.of({CLIP: 512}, PAYLOAD_INDEXES)
 """What indexing makes."""
 BEGIN = """if True:
     import sys
@@ -136,7 +136,7 @@ def test_room_asked_for_is_what_an_empty_shard_takes(
     mount: Callable[[int], Path], vectors: dict[str, int], indexes: dict[str, FieldType], quantization: str
 ) -> None:
     disk = mount(400)
-    spec = CollectionSpec(vectors, indexes, quantization)
+    spec = CollectionSpec.of(vectors, indexes, quantization)
     create_shard(disk / "shard", spec)
     qdrant_edge.EdgeShard.load(str(disk / "shard")).close()
     taken = sum(path.stat().st_blocks * 512 for path in disk.rglob("*"))

@@ -64,7 +64,7 @@ class RayEmbedder:
                 run.load_models,
                 opened if store.capabilities.concurrent else None,
                 self._batching_on(placement),
-                store.spec().vectors[CLIP],
+                store.spec().dims[CLIP],
                 run.keep_native,
             )
             return job, _parts(chain((first,), inputs), self._sizes(placement), run)

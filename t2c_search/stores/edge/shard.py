@@ -8,7 +8,7 @@ from pathlib import Path
 import qdrant_edge as edge
 
 from t2c_search.stores.conditions import json_path
-from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization
+from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization, VectorSpec, VectorType
 from t2c_search.types import CLIP
 
 # texts lie far from all images, and what they find is scattered: the engine's own 16 and 100 miss a third of it
@@ -17,6 +17,10 @@ _NO_GRAPH = edge.HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_0
 _QUANTIZATION: dict[Quantization, edge.ScalarQuantizationConfig | edge.TurboQuantQuantizationConfig] = {
     "int8": edge.ScalarQuantizationConfig(edge.ScalarType.Int8, memory=edge.Memory.Pinned),
     "tq4": edge.TurboQuantQuantizationConfig(bits=edge.TurboQuantBitSize.Bits4, memory=edge.Memory.Pinned),
+}
+_DTYPES: dict[VectorType, edge.VectorStorageDatatype] = {
+    "float32": edge.VectorStorageDatatype.Float32,
+    "float16": edge.VectorStorageDatatype.Float16,
 }
 _FIELD_TYPES: dict[FieldType, edge.PayloadSchemaType] = {
     "keyword": edge.PayloadSchemaType.Keyword,
@@ -55,7 +59,7 @@ def create_shard(folder: Path, spec: CollectionSpec) -> None:
     shard = edge.EdgeShard.create(
         str(folder),
         edge.EdgeConfig(
-            vectors={name: _vector_params(name, dim, spec.quantization) for name, dim in spec.vectors.items()}
+            vectors={name: _vector_params(name, vector, spec.quantization) for name, vector in spec.vectors.items()}
         ),
     )
     add_indexes(shard, spec.indexes)
@@ -69,17 +73,19 @@ def add_indexes(shard: edge.EdgeShard, indexes: Mapping[str, FieldType]) -> None
         shard.update(edge.UpdateOperation.create_field_index(json_path(field), _FIELD_TYPES[field_type]))
 
 
-def _vector_params(name: str, dim: int, quantization: Quantization) -> edge.EdgeVectorParams:
-    quantized = quantization != "none"
+def _vector_params(name: str, vector: VectorSpec, quantization: Quantization) -> edge.EdgeVectorParams:
     if name != CLIP:  # read in passes, seldom searched: on disk, and no graph to build
-        datatype = edge.VectorStorageDatatype.Float16 if quantized else edge.VectorStorageDatatype.Float32
         return edge.EdgeVectorParams(
-            dim, edge.Distance.Dot, memory=edge.Memory.Cold, hnsw_config=_NO_GRAPH, datatype=datatype
+            vector.dim,
+            edge.Distance.Dot,
+            memory=edge.Memory.Cold,
+            hnsw_config=_NO_GRAPH,
+            datatype=_DTYPES[vector.dtype],
         )
-    if not quantized:
-        return edge.EdgeVectorParams(dim, edge.Distance.Dot, hnsw_config=_GRAPH)
+    if quantization == "none":
+        return edge.EdgeVectorParams(vector.dim, edge.Distance.Dot, hnsw_config=_GRAPH)
     return edge.EdgeVectorParams(
-        dim,
+        vector.dim,
         edge.Distance.Dot,
         memory=edge.Memory.Cold,
         hnsw_config=_GRAPH,

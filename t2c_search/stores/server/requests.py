@@ -7,7 +7,7 @@ from qdrant_client import models
 from t2c_search.filters import Filter
 from t2c_search.stores.columns import OVERSAMPLING, score_threshold
 from t2c_search.stores.conditions import Dialect, engine_filter
-from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization
+from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization, VectorSpec
 from t2c_search.types import CLIP, VectorQuery
 
 FIELD_TYPES: dict[FieldType, models.PayloadSchemaType] = {
@@ -31,12 +31,12 @@ _QUANTIZATION: dict[Quantization, models.QuantizationConfig] = {
 }
 
 
-def vector_params(name: str, dim: int, quantization: Quantization) -> models.VectorParams:
+def vector_params(name: str, vector: VectorSpec, quantization: Quantization) -> models.VectorParams:
     """Return how a server holds one of the collection's vectors: in memory or on disk, whole or quantised."""
-    params = models.VectorParams(size=dim, distance=models.Distance.DOT)
+    params = models.VectorParams(size=vector.dim, distance=models.Distance.DOT)
     if name != CLIP:  # read in passes, seldom searched: on disk, and no graph to build
         params.on_disk, params.hnsw_config = True, models.HnswConfigDiff(m=0)
-        params.datatype = None if quantization == "none" else models.Datatype.FLOAT16
+        params.datatype = models.Datatype.FLOAT16 if vector.dtype == "float16" else None
     elif quantization != "none":
         params.on_disk, params.quantization_config = True, _QUANTIZATION[quantization]
     return params

@@ -1,7 +1,10 @@
 """A Qdrant server, or Qdrant's in-memory engine for tests and notebooks, both through qdrant-client.
 
-A collection ``NAME`` has a companion ``NAME.t2c`` that holds its blobs, and tells it from collections that others made. A
-replacement is filled as ``NAME~xxxx`` and ``NAME~xxxx.t2c``; one blob of ``NAME.t2c``, the pointer, then names it.
+A collection ``NAME`` has a companion ``NAME.t2c`` with its header and blobs, which tells it from collections that others
+made; see ``vault``. A replacement is filled as ``NAME~xxxx``, which the header then names.
+
+Points are written with the medium ordering: two indexers may write one point from two sides, and with the weak one the
+replicas of a cluster would then differ for good.
 """
 
 from __future__ import annotations
@@ -16,9 +19,14 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 from qdrant_client import QdrantClient, models
 
-from t2c_search.errors import CollectionFormatError, CollectionNotFoundError, StoreError
+from t2c_search.errors import (
+    CollectionFormatError,
+    CollectionNotFoundError,
+    CollectionReplacedError,
+    StoreError,
+)
 from t2c_search.filters import Filter, Scalar
-from t2c_search.stores.blobs import SPEC, dump_spec, load_spec
+from t2c_search.stores.blobs import Aside, Blobs
 from t2c_search.stores.columns import (
     REQUEST_POINTS,
     check_points,
@@ -29,17 +37,19 @@ from t2c_search.stores.columns import (
     uploads,
 )
 from t2c_search.stores.conditions import check_facet, json_path
+from t2c_search.stores.header import Header
 from t2c_search.stores.protocol import Capabilities, CollectionSpec, FieldType
-from t2c_search.stores.server.blobs import COMPANION_SUFFIX, PointBlobs, ensure_collection
 from t2c_search.stores.server.connection import Connection, connect
+from t2c_search.stores.server.former import Former, is_former, refuse, upgrade
 from t2c_search.stores.server.requests import FIELD_TYPES, server_filter, server_request, vector_params
+from t2c_search.stores.server.vault import COMPANION_SUFFIX, PointVault, ensure_collection
 from t2c_search.types import Payload, Points, ScoredPoints, VectorQuery
 
 RESPONSE_BYTES = 16 << 20
 """Size of one answer with vectors; larger ones are asked for in parts."""
 _FLOAT_BYTES = 20  # one float32 as JSON, at most
 _PAYLOAD_BYTES = 1 << 10  # one payload, as a rule
-_POINTER = "current"
+_POINTS = models.WriteOrdering.MEDIUM
 _REPLACEMENT = "~"  # not in a name that a user may choose
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
@@ -67,8 +77,8 @@ def collection_names(location: str, api_key: str | None, timeout: float) -> list
         names = {found.name for found in connection.call(connection.client.get_collections).collections}
     finally:
         connection.close()
-    made = {name.partition(_REPLACEMENT)[0] for name in names if name + COMPANION_SUFFIX in names}
-    return sorted(name for name in made if name + COMPANION_SUFFIX in names)
+    homes = (name.removesuffix(COMPANION_SUFFIX) for name in names if name.endswith(COMPANION_SUFFIX))
+    return sorted(name for name in homes if _REPLACEMENT not in name)
 
 
 class QdrantStore:
@@ -80,100 +90,97 @@ class QdrantStore:
         self.capabilities = capabilities
         self._connection = connection
         self._client = connection.client
-        self._name = collection  # on the server
-        self._spec: CollectionSpec | None = None
-
-    @property
-    def _blobs(self) -> PointBlobs:
-        return PointBlobs(self._connection, self._name)
-
-    @property
-    def _home_blobs(self) -> PointBlobs:
-        return PointBlobs(self._connection, self.collection)
+        self._vault = PointVault(connection, collection)
+        self._blobs = Blobs(self._vault, self._missing)
+        self._pin: Header | None = None
+        self._aside: Aside | None = None
 
     def exists(self) -> bool:
         """Tell whether the collection is there, complete."""
-        return PointBlobs(self._connection, self._current()).read(SPEC) is not None
+        header = self._vault.load()
+        if header is None:
+            return is_former(self._connection, self.collection)
+        return self._connection.call(self._client.collection_exists, self.collection + header.generation)
+
+    def header(self) -> Header:
+        """Read what the collection is now; one of the first layout is upgraded."""
+        return self._pin or self._blobs.header()
+
+    def pinned(self, header: Header | None = None) -> QdrantStore:
+        """Return this store as it is at a header, or now, over the same connection."""
+        view = QdrantStore(self._connection, self.location, self.collection, self.capabilities)
+        view._pin = header or self.header()
+        return view
+
+    def physical_names(self) -> list[str]:
+        """Name the collection of the points, and the companion."""
+        return [self.collection + self.header().generation, self._vault.companion]
+
+    def spec(self) -> CollectionSpec:
+        """Return what it was created with, and the indexes and vectors added since."""
+        return self.header().spec
 
     def create(self, spec: CollectionSpec) -> None:
         """Make the empty collection. Killed half way it does not exist yet, and creating it again completes it."""
-        current = self._current()
-        if current != self.collection and PointBlobs(self._connection, current).read(SPEC) is None:
-            self._home_blobs.write(_POINTER, self.collection.encode())  # what it named is gone
         if self.exists():
             raise StoreError(f"collection {self.collection!r} is at {self.location} already; use another name")
-        self._name = self.collection
-        if not self._blobs.is_there() and self._call(self._client.collection_exists, self.collection):
+        self._vault.forget_header()  # of points that somebody deleted
+        if not self._vault.is_there() and self._connection.call(self._client.collection_exists, self.collection):
             raise self._foreign()
-        self._blobs.create()
-        self._make(spec)
+        self._vault.create()
+        if self.capabilities.ann:  # the in-memory engine has no index of any kind
+            self._vault.index_versions()
+        self._make(self.collection, spec)
+        header = Header(spec)
+        refuse(Former(self._connection, self.collection), header)
+        self._vault.swap(None, header)
 
     def drop(self) -> None:
         """Delete the collection and its blobs."""
-        self.spec()
+        self.header()
         for name in self._names():
-            self._call(self._client.delete_collection, name)
-        self._name, self._spec = self.collection, None
+            self._connection.call(self._client.delete_collection, name)
 
     @contextmanager
     def replacement(self, spec: CollectionSpec) -> Iterator[QdrantStore]:
-        """Fill a new collection under another name; at the end of the block the pointer is replaced by that name."""
-        self.spec()
-        self._remove_others()
-        new = QdrantStore(self._connection, self.location, self.collection, self.capabilities)
-        new._name = f"{self.collection}{_REPLACEMENT}{uuid.uuid4().hex[:8]}"
+        """Fill a new collection under another name; at the end of the block the header is replaced by one that names it."""
+        began = self.header()
+        self._remove_others(began)
+        generation = f"{_REPLACEMENT}{uuid.uuid4().hex[:8]}"
+        filled = self.pinned(Header(spec, generation=generation))
+        filled._aside = Aside(self._blobs, began)
         try:
-            new._blobs.create()
-            self._blobs.copy_to(new._blobs)
-            new._make(spec)
-            yield new
+            self._make(self.collection + generation, spec)
+            yield filled
+            filled._aside.take_over(generation, spec, self.collection)
         except BaseException:
             with suppress(StoreError):  # what went wrong first is what matters
-                for name in (new._name, new._name + COMPANION_SUFFIX):
-                    self._call(self._client.delete_collection, name)
+                if self._blobs.header().generation != generation:  # or it was interrupted just after the switch
+                    filled._aside.discard()
+                    self._vault.discard_generations([generation])
             raise
-        self._spec = None  # a failure from here on leaves open which of the two the pointer names, so that both stay
-        self._home_blobs.write(_POINTER, new._name.encode())
-        self._name, self._spec = new._name, None
-        self._remove_others()
-
-    def spec(self) -> CollectionSpec:
-        """Return what it was created with, and the indexes added since. Raises CollectionFormatError for one others made."""
-        if self._spec is None:
-            self._name = self._current()
-            content = self._blobs.read(SPEC)
-            if content is None:
-                if self._call(self._client.collection_exists, self.collection):
-                    raise self._foreign()
-                raise CollectionNotFoundError(
-                    f"no collection {self.collection!r} at {self.location}; index images to make one"
-                )
-            self._spec = load_spec(content)
-        return self._spec
 
     def add_indexes(self, indexes: Mapping[str, FieldType]) -> None:
         """Index payload fields that have no index yet, for the points there already too."""
-        spec = self.spec()
-        self._check_replaced()
-        self._index(indexes)
-        if (content := self._blobs.read(SPEC)) is not None:  # others may have added some
-            spec = load_spec(content)
-        self._write_spec(replace(spec, indexes={**spec.indexes, **indexes}))
+        name, _ = self._at()
+        self._index(name, indexes)
+        self._blobs.change_spec(lambda spec: replace(spec, indexes={**spec.indexes, **indexes}), self._pin)
 
     def upsert(self, points: Points) -> None:
         """Insert or replace whole points, in requests of a bounded size; each is applied on the server on return."""
-        dims = self.spec().vectors
-        check_points(points, self.spec())
+        name, spec = self._at()
+        check_points(points, spec)
         columns = {name: rows.tolist() for name, rows in points.vectors.items()}
-        vector_bytes = _FLOAT_BYTES * sum(dims.values())
+        vector_bytes = _FLOAT_BYTES * sum(spec.dims.values())
         sizes = payload_sizes(points.ids, points.payloads)
         for part in uploads([vector_bytes + size for size in sizes]):
-            vectors = {name: rows[part] for name, rows in columns.items()}
+            vectors = {each: rows[part] for each, rows in columns.items()}
             batch = models.Batch(ids=points.ids[part], vectors=vectors, payloads=points.payloads[part])
-            self._call(self._client.upsert, self._name, batch, wait=True)
+            self._call(self._client.upsert, name, batch, wait=True, ordering=_POINTS)
 
     def set_payload(self, ids: Sequence[str], payloads: Sequence[Payload]) -> None:
         """Replace the payloads of those points that exist, leaving their vectors."""
+        name, _ = self._at()
         sizes = payload_sizes(ids, payloads)
         known = set(self.fetch(ids, payload=False).ids)
         pairs = [pair for pair in zip(ids, payloads, strict=True) if pair[0] in known]
@@ -182,22 +189,21 @@ class QdrantStore:
                 models.OverwritePayloadOperation(overwrite_payload=models.SetPayload(payload=payload, points=[point]))
                 for point, payload in pairs[part]
             ]
-            self._call(self._client.batch_update_points, self._name, operations, wait=True)
+            self._call(self._client.batch_update_points, name, operations, wait=True, ordering=_POINTS)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove points; unknown ids are passed over."""
-        self.spec()
+        name, _ = self._at()
         for part in _parts(ids, REQUEST_POINTS):
-            self._call(self._client.delete, self._name, models.PointIdsList(points=part), wait=True)
+            self._call(self._client.delete, name, models.PointIdsList(points=part), wait=True, ordering=_POINTS)
 
     def fetch(self, ids: Sequence[str], *, vectors: tuple[str, ...] = (), payload: bool = True) -> Points:
         """Return the points that exist, in the order asked for."""
-        dims = self.spec().vectors
+        name, spec = self._at()
+        dims = spec.dims
         answers = [to_points([], vectors, dims)]
         for part in _parts(ids, _answer_points(vectors, dims)):
-            records = self._call(
-                self._client.retrieve, self._name, part, with_payload=payload, with_vectors=list(vectors)
-            )
+            records = self._call(self._client.retrieve, name, part, with_payload=payload, with_vectors=list(vectors))
             answers.append(to_points(records, vectors, dims))  # at once: records hold vectors at 15 times their size
         return _in_order(ids, answers)
 
@@ -210,13 +216,13 @@ class QdrantStore:
         batch_size: int = 1000,
     ) -> Iterator[Points]:
         """Yield every matching point once, in ascending order of id, in batches of at most ``batch_size``."""
-        dims = self.spec().vectors
-        offset = None
+        name, spec = self._at()
+        dims, offset = spec.dims, None
         while True:
             records, offset = self._call(
                 self._client.scroll,
-                self._name,
-                scroll_filter=server_filter(where, self.spec()),
+                name,
+                scroll_filter=server_filter(where, spec),
                 limit=min(batch_size, _answer_points(vectors, dims)),
                 offset=offset,
                 with_payload=payload if isinstance(payload, bool) else [json_path(field) for field in payload],
@@ -229,13 +235,13 @@ class QdrantStore:
 
     def search(self, queries: Sequence[VectorQuery]) -> list[ScoredPoints]:
         """Answer several searches in one round trip; what is too much for one answer is fetched after it."""
-        dims = self.spec().vectors
+        name, spec = self._at()
+        dims, ann = spec.dims, self.capabilities.ann
         for query in queries:
             check_query(query, dims)
         whole = sum(query.limit * _point_bytes(query.with_vectors, dims) for query in queries) <= RESPONSE_BYTES
-        spec, ann = self.spec(), self.capabilities.ann
         requests = [server_request(query, spec, ann=ann, whole=whole) for query in queries]
-        answers = self._call(self._client.query_batch_points, self._name, requests)
+        answers = self._call(self._client.query_batch_points, name, requests)
         pairs = zip(queries, answers, strict=True)
         if whole:
             return [to_scored_points(answer.points, query.with_vectors, dims) for query, answer in pairs]
@@ -243,93 +249,104 @@ class QdrantStore:
 
     def count(self, where: Filter | None = None) -> int:
         """Count the matching points exactly."""
-        self.spec()
-        return self._call(self._client.count, self._name, server_filter(where, self.spec()), exact=True).count
+        name, spec = self._at()
+        return self._call(self._client.count, name, server_filter(where, spec), exact=True).count
 
     def facet(self, field: str, *, where: Filter | None = None, limit: int = 20) -> list[tuple[Scalar, int]]:
         """Count the values of an indexed field, most frequent first, ties by value."""
-        check_facet(field, self.spec().indexes)
-        condition = server_filter(where, self.spec())
-        answer = self._call(self._client.facet, self._name, json_path(field), condition, limit, exact=True)
+        name, spec = self._at()
+        check_facet(field, spec.indexes)
+        condition = server_filter(where, spec)
+        answer = self._call(self._client.facet, name, json_path(field), condition, limit, exact=True)
         return [(hit.value, hit.count) for hit in answer.hits]
 
+    def read_blobs(self, keys: Sequence[str]) -> tuple[Header, dict[str, bytes]]:
+        """Return the header and those of the blobs that there are, of one moment."""
+        if self._aside is not None:
+            return self.header(), self._aside.read(keys)
+        return self._blobs.read(keys, self._pin)
+
     def read_blob(self, key: str) -> bytes | None:
-        """Return the blob of that key, or None."""
-        self.spec()
-        content = self._blobs.read(key)
-        if content is None:
-            self._check_replaced()
-        return content
+        """Return the bytes of that key, or None."""
+        return self.read_blobs([key])[1].get(key)
+
+    def update_blob(self, key: str, function: Callable[[bytes | None], bytes]) -> bytes:
+        """Replace a blob by what the function makes of it."""
+        if self._aside is not None:
+            return self._aside.update(key, function)
+        return self._blobs.update(key, function, self._pin)
 
     def write_blob(self, key: str, content: bytes) -> None:
-        """Replace the blob of that key atomically."""
-        self.spec()
-        self._check_replaced()
-        self._blobs.write(key, content)
+        """Store bytes under that key, whatever was there."""
+        self.update_blob(key, lambda _: content)
 
     def flush(self) -> None:
         """Do nothing more: every write has waited until the server applied it, in its write-ahead log first."""
-        self.spec()
+        self.header()
 
     def release(self) -> None:
         """Do nothing: nobody else is kept out."""
 
     def close(self) -> None:
-        """Release the connection; closing again does nothing."""
-        self._connection.close()
+        """Release the connection; closing again, or a pinned view, does nothing."""
+        if self._pin is None:
+            self._connection.close()
 
-    def _make(self, spec: CollectionSpec) -> None:
-        """Make the points' collection and, last, the spec, which says that the collection is complete."""
-        vectors = {name: vector_params(name, dim, spec.quantization) for name, dim in spec.vectors.items()}
-        self._call(ensure_collection, self._client, self._name, vectors)
-        self._index(spec.indexes)
-        self._write_spec(spec)
+    def _at(self) -> tuple[str, CollectionSpec]:
+        """Return the name of the points' collection, and its specification, as they are now or were pinned."""
+        header = self.header()
+        return self.collection + header.generation, header.spec
 
-    def _index(self, indexes: Mapping[str, FieldType]) -> None:
-        if self.capabilities.ann:  # the in-memory engine has no index of any kind
+    def _make(self, name: str, spec: CollectionSpec) -> None:
+        """Make a collection for points."""
+        vectors = {each: vector_params(each, vector, spec.quantization) for each, vector in spec.vectors.items()}
+        self._connection.call(ensure_collection, self._client, name, vectors)
+        self._index(name, spec.indexes)
+
+    def _index(self, name: str, indexes: Mapping[str, FieldType]) -> None:
+        if self.capabilities.ann:
             for field, field_type in indexes.items():
-                self._call(self._client.create_payload_index, self._name, json_path(field), FIELD_TYPES[field_type])
-
-    def _write_spec(self, spec: CollectionSpec) -> None:
-        self._blobs.write(SPEC, dump_spec(spec))
-        self._spec = spec
-
-    def _current(self) -> str:
-        """Return the name, on the server, of the collection as it is now."""
-        pointer = self._home_blobs.read(_POINTER)
-        return self.collection if pointer is None else pointer.decode()
+                self._connection.call(
+                    self._client.create_payload_index, name, json_path(field), FIELD_TYPES[field_type]
+                )
 
     def _names(self) -> list[str]:
-        """List what the server holds of this collection, replaced and unfinished ones too, the pointer's home last."""
-        found = self._call(self._client.get_collections).collections
-        home = self.collection + COMPANION_SUFFIX
-        names = {each.name for each in found if each.name.startswith(self.collection + _REPLACEMENT)}
-        return [*sorted(names), *(name for name in (self.collection, home) if name in {each.name for each in found})]
+        """List what the server holds of this collection, replaced and unfinished ones too, the companion last."""
+        found = {each.name for each in self._connection.call(self._client.get_collections).collections}
+        replaced = sorted(name for name in found if name.startswith(self.collection + _REPLACEMENT))
+        return [*replaced, *(name for name in (self.collection, self._vault.companion) if name in found)]
 
-    def _remove_others(self) -> None:
-        """Remove what was replaced, and replacements that were not finished."""
-        current = self._current()
-        kept = (current, current + COMPANION_SUFFIX, self.collection + COMPANION_SUFFIX)
+    def _remove_others(self, header: Header) -> None:
+        """Remove what was replaced long ago, and replacements that were not finished."""
+        kept = {self.collection + generation for generation in (header.generation, *header.former)}
         for name in self._names():
-            if name not in kept:
-                self._call(self._client.delete_collection, name)
-        if current != self.collection:
-            self._home_blobs.keep_only(_POINTER)
-
-    def _check_replaced(self) -> None:
-        """Raise StoreError when this collection is gone because another took its place."""
-        if self._blobs.read(SPEC) is None and self.exists():
-            raise StoreError(f"collection {self.collection!r} at {self.location} was replaced meanwhile; open it again")
+            if name not in kept and name != self._vault.companion:
+                self._connection.call(self._client.delete_collection, name)
 
     def _call(
         self, request: Callable[_Arguments, _Answer], *args: _Arguments.args, **kwargs: _Arguments.kwargs
     ) -> _Answer:
-        """Return the answer of one of the client's methods; one that finds its collection gone may mean a replacement."""
+        """Return the answer of one of the client's methods about points; those of a pinned view may be gone."""
         try:
             return self._connection.call(request, *args, **kwargs)
-        except CollectionNotFoundError:
-            self._check_replaced()
+        except CollectionNotFoundError as exc:
+            if (
+                self._pin is not None
+                and self._aside is None
+                and self._blobs.header().generation != self._pin.generation
+            ):
+                raise CollectionReplacedError(
+                    f"collection {self.collection!r} at {self.location} was replaced while it was asked; ask again"
+                ) from exc
             raise
+
+    def _missing(self) -> Header:
+        """Upgrade a collection of the first layout; raise what is to be said where there is none."""
+        if is_former(self._connection, self.collection):
+            return upgrade(self._connection, self.collection)
+        if self._connection.call(self._client.collection_exists, self.collection):
+            raise self._foreign()
+        raise CollectionNotFoundError(f"no collection {self.collection!r} at {self.location}; index images to make one")
 
     def _foreign(self) -> CollectionFormatError:
         return CollectionFormatError(

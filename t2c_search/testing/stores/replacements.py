@@ -6,19 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 
-from t2c_search.errors import StoreError
+from t2c_search.errors import CollectionReplacedError, StoreError
 from t2c_search.stores import list_collections, open_store
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
-from t2c_search.testing.points import CLIP_DIM, COUNT, NATIVE_DIM, SPEC, make_id, make_points, unit
+from t2c_search.testing.points import CLIP_DIM, COUNT, NATIVE_DIM, SPEC, make_id, make_points
 from t2c_search.testing.stores.fixtures import StorePlaces
 from t2c_search.types import CLIP, NATIVE, Points, VectorQuery
 
-RENEWED = CollectionSpec({CLIP: CLIP_DIM - 4, NATIVE: NATIVE_DIM}, SPEC.indexes)
+RENEWED = CollectionSpec.of({CLIP: CLIP_DIM - 4, NATIVE: NATIVE_DIM}, SPEC.indexes)
 """What the tests replace a collection of SPEC by: another space."""
 
 
@@ -87,23 +86,54 @@ class ReplacementContract(StorePlaces):
                 opened.fetch([make_id(3)], vectors=(CLIP,)).vectors[CLIP], make_points().vectors[CLIP][3:4]
             )
 
-    def test_who_has_the_old_collection_open_is_told_to_open_it_again(self, store: VectorStore) -> None:
+    def test_who_has_the_old_collection_open_follows(self, store: VectorStore) -> None:
         if not store.capabilities.persistent:
             pytest.skip("not persistent: nobody else can have it open")
         store.write_blob("card", b"old")
         reader = open_store(store.location, "contract")
+        before = reader.header()
         assert reader.read_blob("card") == b"old"
+        new = _renewed_points()
+        with store.replacement(RENEWED) as aside:
+            aside.upsert(new)
+            aside.write_blob("card", b"new")
+        store.close()
+        assert reader.header().generation != before.generation
+        assert (reader.read_blob("card"), reader.count(), reader.spec()) == (b"new", COUNT // 2, RENEWED)
+        (found,) = reader.search([VectorQuery(new.vectors[CLIP][7], 1)])
+        assert found.ids == [new.ids[7]]
+        reader.write_blob("card", b"late")
+        reader.close()
+
+    def test_a_pinned_view_stays_with_its_points_or_says_that_they_are_gone(self, store: VectorStore) -> None:
+        old, query = make_points(), VectorQuery(make_points().vectors[CLIP][7], 1)
+        store.write_blob("card", b"old")
+        view = store.pinned()
         with store.replacement(RENEWED) as aside:
             aside.upsert(_renewed_points())
-        store.close()
-        calls: list[Any] = [
-            reader.count,
-            lambda: reader.search([VectorQuery(unit(1), 1)]),
-            lambda: reader.upsert(make_points(1)),
-            lambda: reader.read_blob("card"),
-            lambda: reader.write_blob("card", b"late"),
-        ]
-        for call in calls:
-            with pytest.raises(StoreError, match="replaced meanwhile; open it again"):
-                call()
-        reader.close()
+            aside.write_blob("card", b"new")
+        assert view.search([query])[0].ids == [old.ids[7]]
+        assert (view.count(), view.spec(), view.read_blob("card")) == (COUNT, SPEC, b"old")
+        with pytest.raises(CollectionReplacedError):
+            view.update_blob("card", lambda _: b"of the former space")
+        assert store.read_blob("card") == b"new"
+        view.close()
+        assert store.count() == COUNT // 2
+        if not store.capabilities.concurrent and store.capabilities.persistent:
+            store.release()  # now another process may remove what was replaced
+            with pytest.raises(CollectionReplacedError):
+                view.count()
+
+    def test_updates_during_a_replacement_are_carried_over_or_refuse_it(self, store: VectorStore) -> None:
+        store.write_blob("card", b"old")
+        with store.replacement(RENEWED) as aside:
+            aside.write_blob("card", b"new")
+            store.update_blob("kept", lambda former: (former or b"") + b"+")
+        assert (store.read_blob("card"), store.read_blob("kept")) == (b"new", b"+")
+        with pytest.raises(StoreError, match="its card was changed"), store.replacement(SPEC) as aside:
+            aside.write_blob("card", b"newer")
+            store.write_blob("card", b"meanwhile")
+        assert (store.read_blob("card"), store.spec()) == (b"meanwhile", RENEWED)
+        with pytest.raises(StoreError, match="it was changed"), store.replacement(SPEC) as aside:
+            store.add_indexes({"tags": "keyword"})
+        assert "tags" in store.spec().indexes

@@ -11,7 +11,7 @@ import pytest
 
 from t2c_search.errors import UsageError
 from t2c_search.filters import Equals, Not, OneOf, Range
-from t2c_search.stores.protocol import Quantization, VectorStore
+from t2c_search.stores.protocol import CollectionSpec, Quantization, VectorStore
 from t2c_search.testing.points import CLIP_DIM, COUNT, SPEC, make_id, make_points, unit
 from t2c_search.testing.stores.fixtures import StorePlaces
 from t2c_search.types import CLIP, NATIVE, Points, VectorQuery
@@ -140,7 +140,7 @@ class SearchContract(StorePlaces):
         self, absent: VectorStore, quantization: Quantization
     ) -> None:
         points = make_points()
-        spec = replace(SPEC, quantization=quantization)
+        spec = CollectionSpec.of(SPEC.dims, SPEC.indexes, quantization)
         absent.create(spec)
         absent.upsert(points)
         assert absent.spec() == spec
