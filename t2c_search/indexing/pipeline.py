@@ -147,13 +147,13 @@ class Run:
     def align(self, batches: Iterable[EmbeddedBatch], projection: Projection) -> None:
         """Project batches of the backbone's rows, and pass the points on to the store."""
         for points, failures in align(batches, projection, self.keep_native, self.monitor.clock):
-            self.write(points)
-            self.record(points.ids, failures)
+            self.write(points, failures)
 
-    def write(self, points: Points) -> None:
-        """Pass points on to the store."""
+    def write(self, points: Points, failures: Iterable[Failure] = ()) -> None:
+        """Pass points on to the store, and count them and the images that failed beside them."""
         if points.ids:
             self.writer.put(points, self.replaced(points.ids))
+        self.record(points.ids, failures)
 
     def replaced(self, ids: Iterable[str]) -> set[str]:
         """Return those of the ids whose former vectors the store holds."""

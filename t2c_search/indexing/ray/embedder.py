@@ -74,7 +74,6 @@ class RayEmbedder:
                 part, outcome = answer
                 for points in outcome.unwritten:
                     run.write(points)
-                    run.record(points.ids, ())
                 run.writer.merge(outcome.statistics, _among(part.former, outcome.written))
                 clock.add_of_worker(outcome.seconds)
                 run.record(outcome.written, outcome.failures)
