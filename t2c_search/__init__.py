@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from t2c_search.alignment.fit import FitReport
     from t2c_search.collection import Collection, open_collection
     from t2c_search.collection.fitting import fit
+    from t2c_search.collection.managing import copy_collection, delete_collection, list_collections, rename_collection
     from t2c_search.errors import T2CError
     from t2c_search.export.files import export_hits
     from t2c_search.indexing.report import IndexReport
@@ -37,10 +38,14 @@ _HOMES = {
     "IndexReport": "t2c_search.indexing.report",
     "SearchResult": "t2c_search.types",
     "T2CError": "t2c_search.errors",
+    "copy_collection": "t2c_search.collection.managing",
+    "delete_collection": "t2c_search.collection.managing",
     "export_hits": "t2c_search.export.files",
     "fit": "t2c_search.collection.fitting",
+    "list_collections": "t2c_search.collection.managing",
     "open_collection": "t2c_search.collection",
     "parse": "t2c_search.query.language.syntax",
+    "rename_collection": "t2c_search.collection.managing",
 }
 
 __all__ = [
@@ -54,10 +59,14 @@ __all__ = [
     "IndexReport",
     "SearchResult",
     "T2CError",
+    "copy_collection",
+    "delete_collection",
     "export_hits",
     "fit",
+    "list_collections",
     "open_collection",
     "parse",
+    "rename_collection",
 ]
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from t2c_search.errors import StoreError, StoreLockedError
-from t2c_search.settings import load_settings
+from t2c_search.errors import StoreError, StoreLockedError, UsageError
+from t2c_search.settings import effective_settings, load_settings
 from t2c_search.stores import MEMORY, list_collections, open_store
 
 _LOW_DISK_BYTES = 2 << 30  # a million 512-d vectors with their index take about 4 GiB
@@ -26,19 +26,26 @@ class Finding:
     remedy: str = ""
 
 
-def examine(store: str) -> Iterator[Finding]:
-    """Look at models' libraries, processors, hub, disk and the store, one finding each; opens no network address but
-    the store's own when it is a server.
+def examine(store: str | None = None) -> Iterator[Finding]:
+    """Look at settings, models' libraries, processors, hub, disk and the store, the settings' one when None is given.
+
+    Opens no network address but the store's own when it is a server.
     """
-    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _libraries,
-        _processors,
-        _hub,
-        lambda: _disk(store),
-        lambda: _store(store),
-    )
-    for check in checks:
-        yield from check()
+    try:
+        settings = load_settings()
+    except UsageError as exc:
+        yield Finding("settings", "problem", str(exc), "mend that, or remove it; t2c settings then lists what counts")
+        key = None
+    else:
+        used = sorted({setting.origin for setting in effective_settings()} - {"default"})
+        yield Finding("settings", "ok", ", ".join(used) or "the defaults")
+        store, key = store or settings.store, settings.api_key
+    yield from _libraries()
+    yield from _processors()
+    yield from _hub()
+    if store is not None:
+        yield from _disk(store)
+        yield from _store(store, key)
 
 
 def _libraries() -> Iterator[Finding]:
@@ -126,8 +133,7 @@ def _disk(store: str) -> Iterator[Finding]:
     )
 
 
-def _store(store: str) -> Iterator[Finding]:
-    key = load_settings().api_key
+def _store(store: str, key: str | None) -> Iterator[Finding]:
     try:
         names = list_collections(store, api_key=key)
         for name in names:

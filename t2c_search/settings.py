@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -17,15 +20,22 @@ from t2c_search.errors import UsageError
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
+SETTINGS_FILE = "t2c.toml"
+"""Read from the working directory."""
+
 
 class Settings(BaseSettings):
     """Defaults of every command and of ``open_collection``; each field is also a variable ``T2C_<FIELD>``."""
 
-    model_config = SettingsConfigDict(env_prefix="T2C_", toml_file="t2c.toml", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="T2C_", toml_file=SETTINGS_FILE, extra="forbid", frozen=True)
 
     collection: str = Field("images", description="Collection to work on.")
-    store: str = Field("./images.t2c", description="Folder of the embedded store, server address, or :memory:.")
-    clip: str = Field("open_clip:ViT-B-32/laion2b_s34b_b79k", description="CLIP model: understands the texts.")
+    store: str = Field(
+        "./images.t2c", description="Folder of the embedded store, or http:// address of a Qdrant server."
+    )
+    clip: str = Field(
+        "open_clip:ViT-B-32/laion2b_s34b_b79k", description="CLIP model: understands the texts (see: t2c models)."
+    )
     backbone: str | None = Field(None, description="Model that looks at the images; the CLIP model itself when absent.")
     device: Device = Field("auto", description="Where models run.")
     dtype: Dtype = Field("auto", description="Precision of models: float32 on a CPU, bfloat16 on a GPU when auto.")
@@ -69,3 +79,28 @@ def load_settings() -> Settings:
         ) from exc
     except ValueError as exc:  # tomllib's error is a ValueError
         raise UsageError(f"t2c.toml cannot be read: {exc}") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveSetting:
+    """What a setting is for this process, and what says so; a secret's value is masked."""
+
+    name: str
+    value: str | float | bool | None
+    origin: str
+
+
+def effective_settings() -> list[EffectiveSetting]:
+    """Tell every setting's value and where it comes from. Raises UsageError as ``load_settings`` does."""
+    settings = load_settings()
+    variables, file = EnvSettingsSource(Settings)(), TomlConfigSettingsSource(Settings)()
+    found = []
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        origin = "default"
+        if name in variables:
+            origin = f"variable T2C_{name.upper()}"
+        elif name in file:
+            origin = f"key {name} of {Path(SETTINGS_FILE).absolute()}"
+        found.append(EffectiveSetting(name, str(value) if isinstance(value, SecretStr) else value, origin))
+    return found

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+INDEXING, SEARCHING, COLLECTIONS, MACHINE = "Indexing", "Searching", "Collections", "This machine"
+"""Under which heading help lists a command."""
+_HEADINGS = (INDEXING, SEARCHING, COLLECTIONS, MACHINE)
 _READER_GONE = 141  # what a shell reports of a program that a closed pipe ended
 
 
 class _Commands(TyperGroup):
-    """Commands whose output may lose its reader, as in ``t2c search ... | head``."""
+    """Commands, heading by heading; their output may lose its reader, as in ``t2c search ... | head``."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """List the commands as help shows them."""
+        commands: Mapping[str, Any] = self.commands
+        return sorted(commands, key=lambda name: _HEADINGS.index(commands[name].rich_help_panel))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command and write all that it printed, before typer ends with an exit code of its own."""
@@ -50,6 +59,6 @@ def root(
       t2c index ~/Pictures          index a folder, once
       t2c search "a dog on a beach" search it, ever after
 
-    Defaults for --collection, --store, --clip, --backbone, --device, --dtype, --batch-size and --workers can stand in
-    environment variables (T2C_STORE for --store) or in ./t2c.toml.
+    Where help says "setting store", the default can stand in the variable T2C_STORE or as store = "..." in ./t2c.toml;
+    t2c settings lists them all.
     """

@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 
 from t2c_search.cli import options
-from t2c_search.cli.app import app
-from t2c_search.cli.options import SETTINGS
+from t2c_search.cli.app import SEARCHING, app
 from t2c_search.cli.render import out, print_json
 
 concept = typer.Typer(no_args_is_help=True, help="Teach concepts by examples, and use them in expressions as @name.")
-app.add_typer(concept, name="concept")
+app.add_typer(concept, name="concept", rich_help_panel=SEARCHING)
 
 Name = Annotated[str, typer.Argument(help="The concept's name; expressions say @NAME.")]
 
@@ -25,9 +24,9 @@ def add(
     phrase: Annotated[
         list[str] | None, typer.Option("--phrase", help="A text that names it; several are averaged.")
     ] = None,
-    collection: options.CollectionName = SETTINGS.collection,
-    store: options.StoreLocation = SETTINGS.store,
-    device: options.DeviceName = SETTINGS.device,
+    collection: options.CollectionName = None,
+    store: options.StoreLocation = None,
+    device: options.DeviceName = None,
 ) -> None:
     """Learn a concept from images that show it and images that do not, with the threshold that suits it, or from texts.
 
@@ -47,8 +46,8 @@ def add(
 
 @concept.command("list")
 def list_concepts(
-    collection: options.CollectionName = SETTINGS.collection,
-    store: options.StoreLocation = SETTINGS.store,
+    collection: options.CollectionName = None,
+    store: options.StoreLocation = None,
     json: options.Json = False,
 ) -> None:
     """List the saved concepts.
@@ -70,8 +69,8 @@ def list_concepts(
 @concept.command()
 def remove(
     name: Name,
-    collection: options.CollectionName = SETTINGS.collection,
-    store: options.StoreLocation = SETTINGS.store,
+    collection: options.CollectionName = None,
+    store: options.StoreLocation = None,
 ) -> None:
     """Forget a saved concept.
 

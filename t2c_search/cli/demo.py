@@ -11,14 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from t2c_search.cli import options
-from t2c_search.cli.app import app
+from t2c_search.cli.app import MACHINE, app
 from t2c_search.cli.render import out, print_json, progress_bar
 
 if TYPE_CHECKING:
     from t2c_search.demo.tour import Tour
 
 
-@app.command()
+@app.command(rich_help_panel=MACHINE)
 def demo(
     store: Annotated[
         str,

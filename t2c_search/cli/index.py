@@ -16,13 +16,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from t2c_search.cli import options
-from t2c_search.cli.app import app
-from t2c_search.cli.options import SETTINGS
+from t2c_search.cli.app import INDEXING, app
 from t2c_search.cli.render import err, key_value_table, out, print_json, progress_bar
 from t2c_search.errors import UsageError
 
 if TYPE_CHECKING:
     from t2c_search.alignment.report import FitReport
+    from t2c_search.collection import Collection
     from t2c_search.indexing.report import IndexReport
     from t2c_search.profile import Profile
 
@@ -31,7 +31,7 @@ _EXIT_ALL_FAILED = 3
 _EXIT_INTERRUPTED = 130
 
 
-@app.command()
+@app.command(rich_help_panel=INDEXING)
 def index(
     sources: Annotated[
         list[str],
@@ -39,15 +39,13 @@ def index(
             help="Images, folders, archives, parquet, COCO, CSV, JSON lines, videos, s3://...; quoted patterns; - for a list."
         ),
     ],
-    collection: options.CollectionName = SETTINGS.collection,
-    store: options.StoreLocation = SETTINGS.store,
+    collection: options.CollectionName = None,
+    store: options.StoreLocation = None,
     clip: options.ClipId = None,
     backbone: options.BackboneId = None,
     text: options.TextId = None,
     aligner: Annotated[Path | None, typer.Option("--aligner", help="Use this aligner, made by t2c fit.")] = None,
-    fit_pairs: Annotated[
-        int, typer.Option("--fit-pairs", min=20, help="Images that both models look at to fit an aligner.")
-    ] = SETTINGS.fit_pairs,
+    fit_pairs: options.FitPairs = None,
     captions: Annotated[
         Path | None,
         typer.Option("--captions", help="Table with columns image, caption, and others to keep; or COCO annotations."),
@@ -82,11 +80,11 @@ def index(
     profile: Annotated[
         bool, typer.Option("--profile", help="Show where the time went, and which stage is the limit.")
     ] = False,
-    device: options.DeviceName = SETTINGS.device,
-    dtype: options.DtypeName = SETTINGS.dtype,
-    compile: options.Compile = SETTINGS.compile,
-    batch_size: options.BatchSize = SETTINGS.batch_size,
-    workers: options.Workers = SETTINGS.workers,
+    device: options.DeviceName = None,
+    dtype: options.DtypeName = None,
+    compile: options.Compile = None,
+    batch_size: options.BatchSize = None,
+    workers: options.Workers = None,
     engine: Annotated[
         Literal["local", "ray"], typer.Option("--engine", help="Embed in this process, or in many of them, on Ray.")
     ] = "local",
@@ -129,7 +127,7 @@ def index(
     ):
         if images.card is not None and text not in (None, made_with := images.card.text or images.card.clip.id):
             raise UsageError(
-                f"collection {collection!r} was made with the text tower of {made_with!r}, not {text!r}: leave --text out "
+                f"collection {images.name!r} was made with the text tower of {made_with!r}, not {text!r}: leave --text out "
                 "here, and name it when searching"
             )
         fits = images.card is None and aligner is None
@@ -158,26 +156,26 @@ def index(
                 progress=progress,
             )
         fit = images.fit_report if fits or json else None
-        _show(report, fit, collection, store, profile=profile, json=json)
+        _show(report, fit, images, profile=profile, json=json)
         if reports is not None:
             err.print("watching; Ctrl-C ends it", style="dim")
             with _setting_on_signals(stop):
                 for report_of_batch in reports:
-                    _show(report_of_batch, None, collection, store, profile=profile, json=json)
+                    _show(report_of_batch, None, images, profile=profile, json=json)
             err.print("watch ended; everything seen is indexed", style="dim")
         elif report.all_failed:
             raise typer.Exit(_EXIT_ALL_FAILED)
 
 
-@app.command()
+@app.command(rich_help_panel=INDEXING)
 def retry(
-    collection: options.CollectionName = SETTINGS.collection,
-    store: options.StoreLocation = SETTINGS.store,
-    device: options.DeviceName = SETTINGS.device,
-    dtype: options.DtypeName = SETTINGS.dtype,
-    compile: options.Compile = SETTINGS.compile,
-    batch_size: options.BatchSize = SETTINGS.batch_size,
-    workers: options.Workers = SETTINGS.workers,
+    collection: options.CollectionName = None,
+    store: options.StoreLocation = None,
+    device: options.DeviceName = None,
+    dtype: options.DtypeName = None,
+    compile: options.Compile = None,
+    batch_size: options.BatchSize = None,
+    workers: options.Workers = None,
     json: options.Json = False,
 ) -> None:
     """Index again the files that failed, which t2c info lists. Exit status: as of t2c index.
@@ -198,29 +196,29 @@ def retry(
     ):
         report = images.retry(batch_size=batch_size, workers=workers, progress=progress)
     if report.seen or json:
-        _show(report, None, collection, store, json=json)
+        _show(report, None, images, json=json)
     else:
         out.print("nothing failed")
     if report.all_failed:
         raise typer.Exit(_EXIT_ALL_FAILED)
 
 
-@app.command()
+@app.command(rich_help_panel=INDEXING)
 def fit(
     images: Annotated[list[str], typer.Option("--images", help="Images to fit on, any source; may be given again.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Write the aligner here (safetensors).")],
     backbone: Annotated[str, typer.Option("--backbone", help="Model that looks at the images (see: t2c models).")],
-    clip: Annotated[str, typer.Option("--clip", help="CLIP model, the one that understands texts.")] = SETTINGS.clip,
-    pairs: Annotated[int, typer.Option("--pairs", min=20, help="Images to use at most.")] = SETTINGS.fit_pairs,
+    clip: Annotated[str | None, options.setting("clip", "--clip")] = None,
+    pairs: Annotated[int | None, options.setting("fit_pairs", "--pairs", min=20)] = None,
     criterion: Annotated[
         Literal["auto", "concept-fidelity", "retrieval", "r2"],
         typer.Option("--criterion", help="What the fit is chosen by; concept fidelity where the CLIP model has texts."),
     ] = "auto",
-    device: options.DeviceName = SETTINGS.device,
-    dtype: options.DtypeName = SETTINGS.dtype,
-    compile: options.Compile = SETTINGS.compile,
-    batch_size: options.BatchSize = SETTINGS.batch_size,
-    workers: options.Workers = SETTINGS.workers,
+    device: options.DeviceName = None,
+    dtype: options.DtypeName = None,
+    compile: options.Compile = None,
+    batch_size: options.BatchSize = None,
+    workers: options.Workers = None,
     json: options.Json = False,
 ) -> None:
     """Fit an aligner, the linear map from a backbone's space to CLIP space, for use by t2c index --aligner.
@@ -285,14 +283,12 @@ def _setting_on_signals(stop: Event) -> Iterator[None]:
             signal.signal(number, action)
 
 
-def _show(
-    report: IndexReport, fit: FitReport | None, collection: str, store: str, *, profile: bool = False, json: bool
-) -> None:
+def _show(report: IndexReport, fit: FitReport | None, images: Collection, *, profile: bool = False, json: bool) -> None:
     if json:
-        print_json({"collection": collection, **report.to_json(), "aligner": fit and fit.to_json()})
+        print_json({"collection": images.name, **report.to_json(), "aligner": fit and fit.to_json()})
         sys.stdout.flush()  # a watch's reader wants each report when it is there
         return
-    _show_report(report, fit, collection, store)
+    _show_report(report, fit, images)
     if profile:
         _show_profile(report.profile)
 
@@ -308,7 +304,7 @@ def _show_profile(profile: Profile) -> None:
     out.print(f"the limit: [bold]{profile.limit}[/]")
 
 
-def _show_report(report: IndexReport, fit: FitReport | None, collection: str, store: str) -> None:
+def _show_report(report: IndexReport, fit: FitReport | None, images: Collection) -> None:
     counts = {
         "indexed": report.indexed,
         "renamed": report.renamed,
@@ -327,7 +323,9 @@ def _show_report(report: IndexReport, fit: FitReport | None, collection: str, st
         out.print(f"aligned to the CLIP model on {fit.pairs} images: {found}", style="dim")
     _show_notes(report)
     if not report.all_failed:
-        out.print(f'search it: t2c search -c {collection} --store {store} "a dog on a beach"', style="dim")
+        out.print(
+            f'search it: t2c search -c {images.name} --store {images.store.location} "a dog on a beach"', style="dim"
+        )
 
 
 def _show_notes(report: IndexReport) -> None:

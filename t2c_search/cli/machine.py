@@ -1,7 +1,8 @@
-"""``t2c info``, ``t2c models`` and ``t2c doctor``: what is here, what there is, and what is wrong."""
+"""``t2c info``, ``t2c models``, ``t2c settings`` and ``t2c doctor``: what is here, what there is, and what is wrong."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -9,19 +10,21 @@ from rich.markup import escape
 from rich.table import Table
 
 from t2c_search.cli import options
-from t2c_search.cli.app import app
-from t2c_search.cli.options import SETTINGS
+from t2c_search.cli.app import COLLECTIONS, MACHINE, app
 from t2c_search.cli.render import key_value_table, out, print_json
+from t2c_search.errors import UsageError
+from t2c_search.settings import EffectiveSetting
+
+settings = typer.Typer(invoke_without_command=True)
+app.add_typer(settings, name="settings", rich_help_panel=MACHINE)
 
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[red]problem[/]"}
 
 
-@app.command()
+@app.command(rich_help_panel=COLLECTIONS)
 def info(
-    collection: Annotated[
-        str | None, typer.Option("--collection", "-c", help="Collection to describe; left out: list the collections.")
-    ] = None,
-    store: options.StoreLocation = SETTINGS.store,
+    collection: options.CollectionName = None,
+    store: options.StoreLocation = None,
     json: options.Json = False,
 ) -> None:
     """Describe a collection: its models, its images, how good its alignment is, what failed.
@@ -31,15 +34,7 @@ def info(
       t2c info -c photos --store ./photos.t2c
     """
     from t2c_search.collection import open_collection
-    from t2c_search.stores import list_collections
 
-    if collection is None:
-        names = list_collections(store, api_key=SETTINGS.api_key)
-        if json:
-            print_json({"store": store, "collections": names})
-        else:
-            out.print("\n".join(names) or f"no collection in {store} yet; make one with: t2c index FOLDER")
-        return
     with open_collection(collection, store) as images:
         summary = images.summary()
     if json:
@@ -55,7 +50,7 @@ def info(
         out.print(f"[red]failed[/] {escape(failure['path'])}: {escape(failure['reason'])}", soft_wrap=True)
 
 
-@app.command()
+@app.command(rich_help_panel=MACHINE)
 def models(json: options.Json = False) -> None:
     """List the kinds of models there are, and good choices of each.
 
@@ -76,8 +71,59 @@ def models(json: options.Json = False) -> None:
             out.print(f"  {escape(choice.id):<46} {size:<28} [dim]{escape(choice.note)}[/]", soft_wrap=True)
 
 
-@app.command()
-def doctor(store: options.StoreLocation = SETTINGS.store, json: options.Json = False) -> None:
+@settings.callback()
+def list_settings(ctx: typer.Context, json: options.Json = False) -> None:
+    """List the defaults of options as they are here, and where each comes from.
+
+    A variable T2C_NAME goes before a key of ./t2c.toml, and an option before both. Secrets are not shown.
+
+    \b
+    Example:
+      t2c settings
+      T2C_STORE=http://localhost:6333 t2c settings get store
+    """
+    from t2c_search.settings import effective_settings
+
+    if ctx.invoked_subcommand is not None:
+        return
+    found = effective_settings()
+    if json:
+        print_json({"settings": [asdict(setting) for setting in found]})
+        return
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(style="bold", overflow="fold")
+    table.add_column(style="dim", overflow="fold")
+    for setting in found:
+        table.add_row(setting.name, escape(_value(setting)), escape(setting.origin))
+    out.print(table)
+
+
+@settings.command()
+def get(name: Annotated[str, typer.Argument(help="A setting's name, as t2c settings lists it.")]) -> None:
+    """Print one setting's value, for scripts; nothing where it has none.
+
+    \b
+    Example:
+      t2c settings get store
+    """
+    from t2c_search.settings import effective_settings
+
+    found = {setting.name: setting for setting in effective_settings()}
+    if name not in found:
+        raise UsageError(f"{name!r} is no setting; there are: {', '.join(found)}")
+    out.print(_value(found[name]), markup=False, soft_wrap=True)
+
+
+def _value(setting: EffectiveSetting) -> str:
+    """Write a value as ``t2c.toml`` would have it, without quotes."""
+    if isinstance(setting.value, bool):
+        return str(setting.value).lower()
+    return "" if setting.value is None else str(setting.value)
+
+
+@app.command(rich_help_panel=MACHINE)
+def doctor(store: options.StoreLocation = None, json: options.Json = False) -> None:
     """Say what is wrong with this machine, and what to do. Exit status 1 when something is.
 
     \b

@@ -1,4 +1,4 @@
-"""Options that several commands share; their defaults are the settings', where there is one."""
+"""Options that several commands share. Those with a setting default to None, for which the facade reads the setting."""
 
 from __future__ import annotations
 
@@ -8,38 +8,37 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from t2c_search.settings import Device, Dtype, load_settings
+from t2c_search.settings import Device, Dtype, Settings
 
-SETTINGS = load_settings()
 
-CollectionName = Annotated[str, typer.Option("--collection", "-c", help="Collection to work on.")]
-StoreLocation = Annotated[
-    str, typer.Option("--store", "-s", help="Folder of the embedded store, or http:// address of a Qdrant server.")
-]
-ClipId = Annotated[
-    str | None, typer.Option("--clip", help="CLIP model, the one that understands texts (see: t2c models).")
-]
-BackboneId = Annotated[
-    str | None,
-    typer.Option("--backbone", help="Model that looks at the images; the CLIP model itself when left out."),
-]
+def setting(name: str, *flags: str, by_card: bool = False, **limits: Any) -> Any:
+    """Declare an option that, left out, is what a setting says (``by_card``: or the collection, which goes before it).
+
+    Nothing is read before the command runs: help is there whatever is written in ``t2c.toml``.
+    """
+    default = f"the collection's, or setting {name}" if by_card else f"setting {name}"
+    return typer.Option(*flags, help=Settings.model_fields[name].description, show_default=default, **limits)
+
+
+CollectionName = Annotated[str | None, setting("collection", "--collection", "-c")]
+StoreLocation = Annotated[str | None, setting("store", "--store", "-s")]
+ClipId = Annotated[str | None, setting("clip", "--clip", by_card=True)]
+BackboneId = Annotated[str | None, setting("backbone", "--backbone", by_card=True)]
 TextId = Annotated[
     str | None, typer.Option("--text", help="Another text tower for the CLIP model's space, e.g. a multilingual one.")
 ]
-DeviceName = Annotated[Device, typer.Option("--device", help="Where models run.")]
-DtypeName = Annotated[Dtype, typer.Option("--dtype", help="Precision of models; float32 on a CPU when auto.")]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile image models with torch.compile before they run.")]
-BatchSize = Annotated[
-    int | None, typer.Option("--batch-size", min=1, help="Images per forward pass; what fits the memory when left out.")
-]
-Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Decoding threads; the number of processors when left out.")
-]
+DeviceName = Annotated[Device | None, setting("device", "--device")]
+DtypeName = Annotated[Dtype | None, setting("dtype", "--dtype")]
+Compile = Annotated[bool | None, setting("compile", "--compile")]
+BatchSize = Annotated[int | None, setting("batch_size", "--batch-size", min=1)]
+Workers = Annotated[int | None, setting("workers", "--workers", min=1)]
+FitPairs = Annotated[int | None, setting("fit_pairs", "--fit-pairs", min=20)]
 Limit = Annotated[int, typer.Option("-n", "--limit", min=1, help="How many hits.")]
 Where = Annotated[
     str | None, typer.Option("--where", help="Filter on the payload, e.g. 'width >= 1024 AND camera ~ \"X100V\"'.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 ExplainPlan = Annotated[bool, typer.Option("--explain-plan", help="Show how the answer was found.")]
 Format = Literal["paths", "jsonl", "csv", "parquet", "coco", "fiftyone", "links", "copies"]
 FormatName = Annotated[

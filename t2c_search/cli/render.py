@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -24,6 +25,8 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+
+from t2c_search.errors import UsageError
 
 if TYPE_CHECKING:
     from t2c_search.types import Failure
@@ -52,6 +55,20 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is lost, unless it was said already. Ends the command when the answer is no.
+
+    Raises UsageError where nobody can be asked.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} Nobody can be asked here: give --yes to do it")
+    if not typer.confirm(question, err=True):
+        err.print("nothing was changed", style="dim")
+        raise typer.Exit(1)
 
 
 def key_value_table(rows: Mapping[str, object]) -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,29 +11,26 @@ from rich.markup import escape
 from rich.table import Table
 
 from t2c_search.cli import options
-from t2c_search.cli.app import app
-from t2c_search.cli.options import SETTINGS
+from t2c_search.cli.app import COLLECTIONS, app
 from t2c_search.cli.render import err, out, print_json, progress_bar
 from t2c_search.query.execution.duplicates import NEAR, Group
 
 _SHOWN_GROUPS = 20
 
 
-@app.command()
+@app.command(rich_help_panel=COLLECTIONS)
 def realign(
-    collection: options.CollectionName = SETTINGS.collection,
-    store: options.StoreLocation = SETTINGS.store,
+    collection: options.CollectionName = None,
+    store: options.StoreLocation = None,
     aligner: Annotated[Path | None, typer.Option("--aligner", help="Use this aligner, made by t2c fit.")] = None,
     fit_images: Annotated[
         list[Path] | None, typer.Option("--fit-images", help="Fit an aligner on these images; may be given again.")
     ] = None,
-    fit_pairs: Annotated[
-        int, typer.Option("--fit-pairs", min=20, help="Images that both models look at to fit an aligner.")
-    ] = SETTINGS.fit_pairs,
+    fit_pairs: options.FitPairs = None,
     clip: options.ClipId = None,
     text: options.TextId = None,
-    device: options.DeviceName = SETTINGS.device,
-    dtype: options.DtypeName = SETTINGS.dtype,
+    device: options.DeviceName = None,
+    dtype: options.DtypeName = None,
     json: options.Json = False,
 ) -> None:
     """Carry a collection into another CLIP model's space, or fit it better to its own, without reading its images.
@@ -55,7 +51,7 @@ def realign(
     ):
         report = images.realign(aligner, fit_images=fit_images or (), fit_pairs=fit_pairs, progress=progress)
     if json:
-        print_json({"collection": collection, **report.to_json()})
+        print_json({"collection": images.name, **report.to_json()})
         return
     out.print(f"[bold]{report.images}[/] images realigned to {escape(report.clip)} in {report.seconds:.1f} s")
     if report.dropped_concepts:
@@ -66,10 +62,10 @@ def realign(
         )
 
 
-@app.command()
+@app.command(rich_help_panel=COLLECTIONS)
 def duplicates(
-    collection: options.CollectionName = SETTINGS.collection,
-    store: options.StoreLocation = SETTINGS.store,
+    collection: options.CollectionName = None,
+    store: options.StoreLocation = None,
     near: Annotated[
         float, typer.Option("--near", min=0.5, max=1.0, help="Cosine from which two images count as one.")
     ] = NEAR,
@@ -95,15 +91,7 @@ def duplicates(
     if export is not None:
         write_duplicates(groups, export)
     if json:
-        print_json(
-            {
-                "collection": collection,
-                "near": near,
-                "groups": [[asdict(duplicate) for duplicate in group] for group in groups],
-                "images": sum(len(group) for group in groups),
-                "to_drop": sum(not duplicate.keep for group in groups for duplicate in group),
-            }
-        )
+        print_json({"collection": images.name, **groups.to_json()})
         return
     if groups:
         out.print(_group_table(groups[:_SHOWN_GROUPS]))

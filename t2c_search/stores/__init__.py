@@ -13,7 +13,7 @@ from collections.abc import Callable
 from t2c_search.errors import UsageError
 from t2c_search.stores.protocol import NO_WAIT, VectorStore, Wait
 
-__all__ = ["MEMORY", "build_index", "list_collections", "open_store"]
+__all__ = ["MEMORY", "build_index", "list_collections", "open_store", "rename"]
 
 MEMORY = ":memory:"
 TIMEOUT_SECONDS = 30.0
@@ -37,11 +37,7 @@ def open_store(
     Each ``open_store(":memory:", ...)`` is a new empty store, even under the same name.
     Raises UsageError for a location or a name that cannot be used. Nothing is read before the first method call.
     """
-    if not _NAME.fullmatch(collection) or collection.endswith(_RESERVED_SUFFIX):
-        raise UsageError(
-            f"collection name {collection!r} cannot be used; expected letters, digits, '.', '_' and '-', at most 100, "
-            f"beginning with a letter or digit and not ending in {_RESERVED_SUFFIX}"
-        )
+    _check_name(collection)
     if location == MEMORY:
         from t2c_search.stores.server.store import open_memory
 
@@ -68,6 +64,20 @@ def list_collections(location: str, *, api_key: str | None = None, timeout: floa
     return collection_names(location)
 
 
+def rename(location: str, collection: str, name: str) -> bool:
+    """Give an embedded collection another name, in one step; return False elsewhere, where it must be copied.
+
+    Raises UsageError for a name that cannot be used, StoreError where it is taken.
+    """
+    _check_name(name)
+    if location == MEMORY or _is_server(location):
+        return False
+    from t2c_search.stores.edge.store import EdgeStore
+
+    EdgeStore(location, collection).rename(name)
+    return True
+
+
 def build_index(location: str, collection: str, on_progress: Callable[[float], None] | None = None) -> None:
     """Build the approximate index of an embedded collection, which must be closed everywhere; others build their own.
 
@@ -79,6 +89,14 @@ def build_index(location: str, collection: str, on_progress: Callable[[float], N
     from t2c_search.stores.edge import optimize
 
     optimize.build_index(location, collection, on_progress)
+
+
+def _check_name(collection: str) -> None:
+    if not _NAME.fullmatch(collection) or collection.endswith(_RESERVED_SUFFIX):
+        raise UsageError(
+            f"collection name {collection!r} cannot be used; expected letters, digits, '.', '_' and '-', at most 100, "
+            f"beginning with a letter or digit and not ending in {_RESERVED_SUFFIX}"
+        )
 
 
 def _is_server(location: str) -> bool:

@@ -12,7 +12,7 @@ import json
 import uuid
 from collections.abc import Iterator
 
-from t2c_search.stores.blobs import refusals
+from t2c_search.stores.blobs import REFUSED_CARD, refusals
 from t2c_search.stores.header import Content, Header, load_spec
 from t2c_search.stores.server.connection import Connection
 from t2c_search.stores.server.vault import COMPANION_SUFFIX, PointVault, key_point, pieces_of
@@ -20,7 +20,7 @@ from t2c_search.types import Payload
 
 _POINTER = "current"
 _UPGRADE = "upgrade"
-_SPEC = "spec"
+_SPEC, _CARD = "spec", "card"
 _LISTED_AT_ONCE = 1000
 
 
@@ -78,30 +78,34 @@ def is_former(connection: Connection, collection: str) -> bool:
         return True
     pointer = home.read(_POINTER)
     current = home if pointer is None else Former(connection, pointer.decode())
-    return current.read(_SPEC) is not None
+    return current.read(_SPEC) is not None and current.read(_CARD) != REFUSED_CARD  # of a creation that was killed
 
 
-def upgrade(connection: Connection, collection: str) -> None:
-    """Give a collection of the first layout its header."""
+def upgrade(connection: Connection, collection: str) -> Header:
+    """Give a collection of the first layout its header, and return that."""
     vault, home = PointVault(connection, collection), Former(connection, collection)
     name = (home.read(_POINTER) or collection.encode()).decode()
     noted = home.read(_UPGRADE)
     header = Header.from_json(noted, collection) if noted else _copy(vault, Former(connection, name), name, collection)
     if not noted:
         vault.index_versions()
-        home.write(_UPGRADE, header.to_json())
-    refuse(home, header)
-    vault.swap(None, header)
-    home.remove(_UPGRADE)
+    settle(vault, home, header)
     if header.generation:
         home.remove(_POINTER)
         connection.call(connection.client.delete_collection, collection + header.generation + COMPANION_SUFFIX)
+    return vault.load() or header  # another one's, if that was quicker
 
 
-def refuse(home: Former, header: Header) -> None:
-    """Write what makes former versions recognise the collection and refuse it."""
+def settle(vault: PointVault, home: Former, header: Header) -> None:
+    """Write the first header, and what makes former versions recognise the collection and refuse it.
+
+    Killed half way, whoever comes next finds the note of the header, and goes on.
+    """
+    home.write(_UPGRADE, header.to_json())
     for key, content in refusals(header.spec).items():
         home.write(key, content)
+    vault.swap(None, header)
+    home.remove(_UPGRADE)
 
 
 def _copy(vault: PointVault, former: Former, name: str, collection: str) -> Header:

@@ -1,0 +1,123 @@
+"""Collections as a whole: listed, deleted, images taken out of them; as a user does it, and as a program."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import t2c_search
+from t2c_search.collection import open_collection
+from t2c_search.demo.world import draw
+from t2c_search.errors import CollectionNotFoundError, UsageError
+from t2c_search.state.statistics import load_statistics
+from t2c_search.types import CLIP
+from tests.cli.conftest import Outcome
+
+T2C = Callable[..., Outcome]
+IMAGES = 40
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the collection ``scenes`` of drawn scenes."""
+    root = tmp_path_factory.mktemp("scenes")
+    for scene in draw(11, IMAGES):
+        Image.fromarray(scene.image).save(root / f"{scene.index}.png")
+    with open_collection("scenes", str(root / "s.t2c"), clip="mini", backbone="mini") as images:
+        assert images.index([root]).indexed == IMAGES
+    return root / "s.t2c"
+
+
+@pytest.fixture
+def store(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "s.t2c"))
+
+
+class Terminal(io.StringIO):
+    """Standard input on which somebody types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_collections_are_listed(t2c: T2C, store: Path, tmp_path: Path) -> None:
+    shutil.copytree(store / "scenes", store / "others")
+    assert t2c("collections", "--store", store).out == "others\nscenes\n"
+    listed = t2c("collections", "--store", store, "--json").json
+    assert listed == {"store": str(store), "collections": t2c_search.list_collections(str(store))}
+    nothing = t2c("collections", "--store", tmp_path / "new")
+    assert (nothing.code, nothing.out) == (0, "")
+    assert "t2c index" in nothing.err
+
+
+def test_a_collection_is_deleted_when_that_was_meant(t2c: T2C, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))  # a pipe is nobody to ask
+    refused = t2c("delete", "scenes", "--store", store)
+    assert (refused.code, "--yes" in refused.err, f"{IMAGES} images" in refused.err) == (2, True, True)
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    assert t2c("delete", "scenes", "--store", store).code == 1
+    assert t2c_search.list_collections(str(store)) == ["scenes"]
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    deleted = t2c("delete", "scenes", "--store", store)
+    assert deleted.code == 0
+    assert f"Delete collection 'scenes' of {IMAGES} images" in deleted.err
+    assert t2c_search.list_collections(str(store)) == []
+    assert t2c("delete", "scenes", "--store", store, "--yes").code == 1
+    with pytest.raises(CollectionNotFoundError):
+        t2c_search.delete_collection("scenes", str(store))
+
+
+def test_what_mine_finds_is_removed_and_nothing_else(t2c: T2C, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["-c", "scenes", "--store", store]
+    expression = '"a heart" >= 0.5sd AND NOT "on grass" >= 1sd'
+    found = t2c("mine", *options, expression).out.split()
+    assert 0 < len(found) < IMAGES
+    dry = t2c("remove", *options, expression, "--dry-run", "--json").json
+    assert (len(dry["ids"]), dry["removed"], dry["images"]) == (len(found), 0, IMAGES)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    refused = t2c("remove", *options, expression)
+    assert (refused.code, f"{len(found)} images" in refused.err) == (2, True)
+    removed = t2c("remove", *options, expression, "--yes", "--json").json
+    assert (removed["ids"], removed["removed"], removed["images"]) == (dry["ids"], len(found), IMAGES - len(found))
+    with open_collection("scenes", str(store)) as images:
+        left = list(images.store.scan(vectors=(CLIP,)))
+        assert not {payload["path"] for points in left for payload in points.payloads} & set(found)
+        vectors = np.concatenate([points.vectors[CLIP] for points in left])
+        statistics = load_statistics(images.store)
+        assert statistics is not None
+        assert statistics.count == len(vectors)
+        np.testing.assert_allclose(statistics.mean, vectors.mean(0), atol=1e-5)
+
+
+def test_images_are_removed_by_id_or_by_a_filter(store: Path) -> None:
+    with open_collection("scenes", str(store)) as images:
+        first, second, *_ = (hit.id for hit in images.search("a heart", limit=3))
+        gone = "00000000-0000-0000-0000-000000000000"
+        assert images.remove(ids=[first, gone, second, first], dry_run=True) == [first, second]
+        assert images.count("path EXISTS").count == IMAGES
+        assert images.remove(ids=[first, gone, second, first]) == [first, second]
+        assert images.count("path EXISTS").count == IMAGES - 2
+        assert len(images.remove(where="width >= 1", dry_run=True)) == IMAGES - 2
+        assert len(images.remove("path EXISTS", where="width >= 1")) == IMAGES - 2
+        assert images.store.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({}, "by constraints, or by ids"),
+        ({"query": "a heart", "ids": ["x"]}, "by constraints, or by ids"),
+        ({"ids": ["3f0c"]}, "'3f0c' is no id of an image"),
+        ({"where": '"a heart"'}, "heart"),
+    ],
+)
+def test_what_says_not_what_to_remove_is_refused(store: Path, asked: dict[str, object], said: str) -> None:
+    with open_collection("scenes", str(store)) as images, pytest.raises(UsageError, match=said):
+        images.remove(**asked)
