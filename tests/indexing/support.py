@@ -15,6 +15,7 @@ from t2c_search.indexing.pipeline import index_images
 from t2c_search.indexing.report import IndexReport
 from t2c_search.progress import Progress
 from t2c_search.sources import ImageInput
+from t2c_search.state.statistics import CLAIMS
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import CollectionSpec, FieldType, VectorStore
 from t2c_search.types import CLIP, NATIVE, Fingerprint, Payload
@@ -120,8 +121,9 @@ def contents(store: VectorStore) -> dict[str, tuple[Payload, np.ndarray]]:
 
 def assert_statistics_are_true(store: VectorStore) -> None:
     """Check the stored statistics against all the vectors."""
-    assert store.read_blob("statistics-state") == b"clean"
-    stored = VectorStatistics.from_bytes(store.read_blob("statistics") or b"")
+    header, blobs = store.read_blobs(["statistics", "statistics-state"])
+    assert CLAIMS.among(blobs).vouch_for(header.blobs["statistics"].digest)
+    stored = VectorStatistics.from_bytes(blobs["statistics"])
     vectors = np.array([vector for _, vector in contents(store).values()], np.float64)
     assert stored.count == len(vectors)
     np.testing.assert_allclose(stored.mean, vectors.mean(axis=0), atol=1e-9)
