@@ -111,8 +111,7 @@ def content(store: VectorStore) -> tuple[Any, ...]:
     return header.spec, blobs, points
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("quantization", ["none", "int8"])
+@pytest.mark.parametrize(("quantization", "after"), [("none", False), ("int8", True)])
 @pytest.mark.parametrize("target", ["edge", "server", "memory"])
 @pytest.mark.parametrize("source", ["edge", "server", "memory"])
 def test_killed_at_every_write_the_same_call_goes_on(

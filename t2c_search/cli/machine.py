@@ -42,6 +42,7 @@ def info(
         return
     failures = summary.pop("failures")
     aligner = summary.pop("aligner")
+    summary["physical_names"] = ", ".join(summary["physical_names"])
     out.print(key_value_table(summary))
     if aligner:
         out.print("\n[bold]alignment[/], on held-out images")

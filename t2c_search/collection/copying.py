@@ -72,7 +72,8 @@ def _begin(source: VectorStore, target: VectorStore, header: Header) -> bool:
         target.create(header.spec)
     own, blobs = target.read_blobs((CARD.key, _ORIGIN))
     if _ORIGIN not in blobs and CARD.key not in blobs and not target.count():  # just made
-        blobs[_ORIGIN] = target.update_blob(_ORIGIN, lambda there: origin if there is None else there)
+        target.update_blob(_ORIGIN, lambda there: origin if there is None else there)
+        own, blobs = target.read_blobs((CARD.key, _ORIGIN))
     alike = (own.spec.vectors, own.spec.quantization) == (header.spec.vectors, header.spec.quantization)
     if blobs.get(_ORIGIN) != origin or not alike:
         raise _taken(source, target)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t2c_search.collection.fitting import fit
-from t2c_search.collection.models import ModelSelection, encoder_ref, trusted
+from t2c_search.collection.models import ModelSelection, trusted
 from t2c_search.collection.search_index import forget_build
-from t2c_search.errors import StoreError, UsageError
+from t2c_search.encoders.fingerprint import encoder_ref
+from t2c_search.errors import StoreAccessError, StoreError, UsageError
 from t2c_search.progress import NoProgress, Progress
 from t2c_search.state.aligner import ALIGNER
 from t2c_search.state.card import CARD, FORMAT_VERSION, CollectionCard
@@ -57,6 +59,22 @@ def check_native(card: CollectionCard, name: str) -> None:
             f"collection {name!r} does not keep its backbone's own vectors, so it cannot be realigned; index the images "
             "under another name with --native, which keeps them from then on"
         )
+
+
+class _GivenUp(Exception):  # noqa: N818 - it is how a trial ends well
+    """Ends a replacement that was begun to see whether it can be."""
+
+
+def check_replaceable(store: VectorStore) -> None:
+    """Begin a replacement and give it up, before hours go into one. Raises StoreAccessError when it cannot be made."""
+    try:
+        with suppress(_GivenUp), store.replacement(store.spec()):
+            raise _GivenUp
+    except StoreAccessError as exc:
+        raise StoreAccessError(
+            f"collection {store.collection!r} cannot be realigned, as its successor, of the same name with ~ and eight more "
+            f"characters, cannot be made beside it ({exc}): use a key or a user that may create and delete it"
+        ) from exc
 
 
 def choose_aligner(

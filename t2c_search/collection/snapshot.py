@@ -140,6 +140,7 @@ class Snapshot:
         return {
             "collection": self.store.collection,
             "store": self.store.location,
+            "physical_names": self.store.physical_names(),
             "images": self.store.count(),
             "clip": card.clip.id,
             "backbone": card.backbone.id,

@@ -74,7 +74,11 @@ def rename(location: str, collection: str, name: str) -> bool:
         return False
     from t2c_search.stores.edge.store import EdgeStore
 
-    EdgeStore(location, collection).rename(name)
+    store = EdgeStore(location, collection)
+    try:
+        store.rename(name)
+    finally:
+        store.close()
     return True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from t2c_search.errors import CollectionNotFoundError, UsageError
 from t2c_search.state.statistics import load_statistics
 from t2c_search.types import CLIP
 from tests.cli.conftest import Outcome
+from tests.stubs.rest import QdrantStub
 
 T2C = Callable[..., Outcome]
 IMAGES = 40
@@ -121,3 +122,35 @@ def test_images_are_removed_by_id_or_by_a_filter(store: Path) -> None:
 def test_what_says_not_what_to_remove_is_refused(store: Path, asked: dict[str, object], said: str) -> None:
     with open_collection("scenes", str(store)) as images, pytest.raises(UsageError, match=said):
         images.remove(**asked)
+
+
+@pytest.fixture
+def served(made: Path) -> Iterator[QdrantStub]:
+    """A server with the collection ``scenes``, with native vectors."""
+    with QdrantStub() as stub:
+        with open_collection("scenes", stub.url, clip="mini", backbone="mini:cnn") as images:
+            images.index([made.parent], keep_native=True, fit_pairs=IMAGES)
+        yield stub
+
+
+def test_info_tells_what_a_token_must_cover(t2c: T2C, made: Path, store: Path, served: QdrantStub) -> None:
+    folder = t2c("info", "-c", "scenes", "--store", store, "--json").json["physical_names"]
+    assert folder == [str(store / "scenes")]
+    options = ["-c", "scenes", "--store", served.url]
+    assert t2c("info", *options, "--json").json["physical_names"] == ["scenes", "scenes.t2c"]
+    assert t2c("realign", *options, "--fit-images", made.parent, "--fit-pairs", IMAGES).code == 0
+    points, companion = t2c("info", *options, "--json").json["physical_names"]
+    assert (points.startswith("scenes~"), companion) == (True, "scenes.t2c")
+
+
+def test_realign_with_a_token_too_narrow_fails_before_it_starts(t2c: T2C, served: QdrantStub, tmp_path: Path) -> None:
+    served.forbidden = "scenes~[0-9a-f]*"
+    before = t2c("info", "-c", "scenes", "--store", served.url, "--json").json
+    no_file = tmp_path / "none.safetensors"  # which it would miss, if it came so far
+    refused = t2c("realign", "-c", "scenes", "--store", served.url, "--aligner", no_file)
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert "collection 'scenes' cannot be realigned" in refused.err
+    assert "may create and delete it" in refused.err
+    assert t2c("info", "-c", "scenes", "--store", served.url, "--json").json == before
+    served.forbidden = ""
+    assert "none.safetensors" in t2c("realign", "-c", "scenes", "--store", served.url, "--aligner", no_file).err

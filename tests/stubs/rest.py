@@ -45,6 +45,8 @@ class QdrantStub:
         self.version = version
         self.faults: deque[Fault] = deque()
         """What goes wrong with the next requests, in order."""
+        self.forbidden = ""
+        """Pattern of the collections that the key does not cover; empty: it covers all."""
         self.requests: list[Request] = []
         self.body_bytes: list[int] = []
         self._engine = Engine()
@@ -114,6 +116,8 @@ class QdrantStub:
             self.requests.append(request)
             if (request.method, request.path) == ("GET", "/"):
                 return 200, {"title": "qdrant - vector search engine", "version": self.version}
+            if self.forbidden and re.match(f"/collections/{self.forbidden}(/|$)", request.path):
+                return 403, {"status": {"error": "Forbidden: the token does not cover this collection"}}
             for (method, pattern), route in _ROUTES.items():
                 if method == request.method and (found := re.fullmatch(pattern, request.path)):
                     try:

@@ -150,7 +150,7 @@ class EdgeStore:
             shutil.rmtree(gone)
 
     def rename(self, name: str) -> None:
-        """Give the collection another name, in one step, and close this store. Raises StoreError when the name is taken."""
+        """Give the collection another name, in one step; this store keeps the former one. Raises StoreError when it is taken."""
         opening, _ = self._at()
         renamed = self._home.with_name(name)
         with opening.using() as shard:  # its lock keeps others from writing under the former name
@@ -161,7 +161,6 @@ class EdgeStore:
             self._home.rename(renamed)
             sync_folder(renamed.parent)
         self._openings.forget()
-        self.close()
 
     @contextmanager
     def replacement(self, spec: CollectionSpec) -> Iterator[EdgeStore]:
