@@ -106,5 +106,5 @@ def _batches(names: list[str]) -> Iterator[list[str]]:
 
 def _embed(encoder: ImageEncoder, names: list[str]) -> torch.Tensor:
     folder = REAL / "photos" / "images"
-    pictures = [encoder.prepare(decode_file(folder / name, decode_size=encoder.decode_size), name) for name in names]
+    pictures = [encoder.prepare(decode_file(folder / name, decode_size=encoder.decode_size)) for name in names]
     return encoder.encode_images(torch.stack(pictures)).cpu()

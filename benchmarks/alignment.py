@@ -100,7 +100,7 @@ def embed(encoders: Sequence[ImageEncoder], names: Sequence[str]) -> list[Tensor
         batch = names[start : start + BATCH]
         pictures = [decode_file(folder / name) for name in batch]
         for part, encoder in zip(parts, encoders, strict=True):
-            prepared = [encoder.prepare(picture, name) for picture, name in zip(pictures, batch, strict=True)]
+            prepared = [encoder.prepare(picture) for picture in pictures]
             part.append(encoder.encode_images(torch.stack(prepared)).cpu())
     return [torch.cat(part) for part in parts]
 

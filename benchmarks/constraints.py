@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from benchmarks._captions import average_precision, load_photos, phrase
 from benchmarks._common import Bar, finish, options, table
 from t2c_search.concepts.saved import fit_concept
-from t2c_search.query.execution.searcher import Searcher
-from t2c_search.query.planning.directions import EmbedTexts
+from t2c_search.query.execution.searcher import Known, Searcher
+from t2c_search.query.planning.texts import EmbedTexts, Texts
 from t2c_search.state.concepts import SavedConcept
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import open_store
@@ -55,6 +55,7 @@ class Bench:
         self, store: VectorStore, rows: FloatArray, shown: dict[str, NDArray[np.bool_]], embed_texts: EmbedTexts
     ) -> None:
         self.store, self.rows, self.shown, self.embed_texts = store, rows, shown, embed_texts
+        self.texts = Texts(embed_texts)
         self.ids = [str(uuid.uuid5(uuid.NAMESPACE_URL, str(number))) for number in range(len(rows))]
         self.places = {point: at for at, point in enumerate(self.ids)}
         store.create(CollectionSpec.of({CLIP: rows.shape[1]}, {}))
@@ -69,9 +70,7 @@ class Bench:
         def no_image(path: str) -> NDArray[np.float32]:
             raise AssertionError(f"no question asks for an image, such as {path}")
 
-        return Searcher(
-            self.store, self.statistics, embed_texts=self.embed_texts, embed_image=no_image, concepts=concepts
-        )
+        return Searcher(self.store, Known(self.statistics, concepts=concepts), self.texts, no_image)
 
     def relevant(self, question: Question) -> NDArray[np.bool_]:
         """Tell which photos answer a question."""
@@ -188,7 +187,7 @@ def _judge(bench: Bench, text: str, order: Order, mined: NDArray[np.bool_], mark
 
 def _taught(bench: Bench, text: str, yes: Order, no: Order) -> SavedConcept:
     engine = bench.engine
-    return fit_concept("it", bench.rows[yes], bench.rows[no], engine.calibration, engine.concepts.worded([text]))
+    return fit_concept("it", bench.rows[yes], bench.rows[no], engine.calibration, bench.texts.worded([text]))
 
 
 def _mined(bench: Bench, engine: Searcher, expression: str) -> NDArray[np.bool_]:

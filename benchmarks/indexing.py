@@ -121,7 +121,7 @@ def measure(encoder_id: str, paths: list[str], rounds: int) -> dict[str, Any]:
     files = _Files(paths, transform)
     inputs = list_images(paths)
     decode_size = encoder.decode_size
-    ready = torch.stack([encoder.prepare(decode(Path(path).read_bytes(), decode_size).pixels, path) for path in paths])
+    ready = torch.stack([encoder.prepare(decode(Path(path).read_bytes(), decode_size).pixels) for path in paths])
     matrix = torch.randn(encoder.image_dim, ALIGNED, device=DEVICE) / encoder.image_dim**0.5
 
     def project(rows: torch.Tensor) -> torch.Tensor:
@@ -154,9 +154,7 @@ def measure(encoder_id: str, paths: list[str], rounds: int) -> dict[str, Any]:
 
     def decoding() -> None:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(
-                pool.map(lambda path: encoder.prepare(decode(Path(path).read_bytes(), decode_size).pixels, path), paths)
-            )
+            list(pool.map(lambda path: encoder.prepare(decode(Path(path).read_bytes(), decode_size).pixels), paths))
 
     ways = {
         "DataLoader": data_loader,

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from benchmarks._captions import Photos, average_precision, load_photos
 from benchmarks._common import Bar, finish, options, table
 from benchmarks._wordings import FRAMES, SCENES, SYNONYMS, WAYS
-from t2c_search.query.planning.directions import Concepts
+from t2c_search.query.planning.texts import Texts
 
 TOP = 10
 LEAST_SHOWN = 18
@@ -44,20 +44,16 @@ class Reader:
 
     def __init__(self, photos: Photos, prompts: bool) -> None:
         self.rows = photos.rows.astype(np.float64)
-        self.concepts = Concepts(photos.embed_texts, _nothing, _nothing, {}, free_text=prompts)
+        self.texts = Texts(photos.embed_texts, free_text=prompts)
 
     def order(self, wordings: Wordings) -> Order:
         """Rank the photos for the mean of some wordings."""
-        return np.argsort(-(self.rows @ self.concepts.worded(wordings)), kind="stable")
+        return np.argsort(-(self.rows @ self.texts.worded(wordings)), kind="stable")
 
     def overlap(self, pairs: Iterable[tuple[Wordings, Wordings]]) -> float:
         """Mean share that the top 10 of the two sides have in common."""
         tops = [[set(self.order(side)[:TOP].tolist()) for side in pair] for pair in pairs]
         return _mean(len(one & other) / TOP for one, other in tops)
-
-
-def _nothing(name: str) -> None:
-    raise AssertionError(f"no paraphrase asks for {name}")
 
 
 def single(wordings: Wordings) -> list[tuple[Wordings, Wordings]]:
@@ -97,7 +93,7 @@ def stability(readers: tuple[Reader, Reader], asked: Mapping[str, list[Wordings]
         found[kind] = {
             "things": len(each),
             "wordings": _mean(len(wordings) for wordings in each),
-            "of which differ": _mean(len({tuple(prompted.concepts.prompts(w)) for w in ws}) for ws in each),
+            "of which differ": _mean(len({tuple(prompted.texts.prompts(w)) for w in ws}) for ws in each),
             TYPED: _mean(typed.overlap(single(wordings)) for wordings in each),
             PROMPTS: _mean(prompted.overlap(single(wordings)) for wordings in each),
         }

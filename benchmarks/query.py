@@ -30,8 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._common import Bar, finish, table
-from t2c_search.query.execution.searcher import Searcher
-from t2c_search.query.language.constraints import Phrase
+from t2c_search.query.execution.searcher import Known, Searcher
+from t2c_search.query.language.concepts import Phrase
+from t2c_search.query.planning.texts import Texts
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import build_index, open_store
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
@@ -127,7 +128,7 @@ class Bench:
         def no_image(path: str) -> FloatArray:
             raise AssertionError(f"no question asks for an image, such as {path}")
 
-        return Searcher(self.store, self.statistics, embed_texts=self.drawn.embed, embed_image=no_image)
+        return Searcher(self.store, Known(self.statistics), Texts(self.drawn.embed), no_image)
 
     def peers(self, exact: bool) -> dict[str, Callable[[int], Any]]:
         """What others do with the first two words of a question, by its number; texts are embedded beforehand."""
@@ -209,8 +210,7 @@ class Bench:
 
 def _axes(engine: Searcher, words: Sequence[str]) -> FloatArray:
     phrases = [Phrase(text=word) for word in words[:2]]
-    directions = engine.concepts.directions(engine.calibration, phrases)
-    return np.array([directions.axis(phrase).direction for phrase in phrases], np.float32)
+    return np.array([engine.directions.axis(phrase).direction for phrase in phrases], np.float32)
 
 
 def _shared(found: Sequence[ScoredPoints], true: Sequence[ScoredPoints]) -> float:

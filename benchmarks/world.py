@@ -75,7 +75,7 @@ def embed(encoders: Sequence[ImageEncoder], scenes: Sequence[Scene]) -> Iterator
         pictures = [Image.fromarray(scene.image) for scene in batch]
         rows = []
         for encoder in encoders:
-            prepared = [encoder.prepare(picture, name) for picture, name in zip(pictures, names, strict=True)]
+            prepared = [encoder.prepare(picture) for picture in pictures]
             rows.append(encoder.encode_images(torch.stack(prepared)).cpu())
         yield names, rows
 

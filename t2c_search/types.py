@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from math import isinf
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from t2c_search.filters import Filter
+from t2c_search.filters import Filter, Scalar
 
 Payload = dict[str, Any]
 FloatArray = npt.NDArray[np.float32]
@@ -118,6 +119,10 @@ class Hit:
     payload: Payload
     contributions: tuple[Contribution, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it in plain values, as ``--json`` prints it."""
+        return asdict(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
@@ -131,6 +136,23 @@ class Certificate:
     kind: Literal["exact", "ann", "none"]
     gap: float = 0.0
     recall: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it in plain values; JSON has no infinity, so that an infinite gap is None."""
+        return {**asdict(self), "gap": None if isinf(self.gap) else self.gap}
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsUsed:
+    """The statistics of a collection that an answer's thresholds in sd and top p% were computed with.
+
+    They are of ``images`` images, as the collection was at ``revision``. ``current`` False: an indexer is or was at work
+    since, and the collection may hold others.
+    """
+
+    images: int
+    revision: str
+    current: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +199,10 @@ class Plan:
     rounds: int
     seconds: Mapping[str, float]
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it in plain values, as ``--json`` prints it."""
+        return asdict(self)
+
     def __str__(self) -> str:
         if not self.branches:
             return "nothing to search: the conditions of every alternative exclude each other"
@@ -201,14 +227,25 @@ def _number(count: int, one: str, several: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult(Sequence[Hit]):
-    """Hits in order of rank, with how they were found."""
+    """Hits in order of rank, with how they were found.
+
+    ``as_of`` tells of how many images the statistics are that set its thresholds, where those are not current.
+    """
 
     hits: tuple[Hit, ...]
     seconds: float
     certificate: Certificate
     plan: Plan | None = None
+    statistics: StatisticsUsed | None = None
+    as_of: int | None = None
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Hit, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Hit | tuple[Hit, ...]:
         return self.hits[index]
 
     def __len__(self) -> int:
@@ -217,12 +254,34 @@ class SearchResult(Sequence[Hit]):
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it in plain values, as ``t2c search --json`` prints it after the expression."""
+        return {
+            "hits": [hit.to_json() for hit in self.hits],
+            "count": len(self.hits),
+            "certificate": self.certificate.to_json(),
+            "plan": self.plan and self.plan.to_json(),
+            "seconds": round(self.seconds, 4),
+            "statistics": self.statistics and asdict(self.statistics),
+            "as_of": self.as_of,
+        }
+
 
 class Mined(Iterator[Hit]):
-    """Images that match, as they are found; ``plan`` says how, of all of them once the last one was taken."""
+    """Images that match, as they are found; ``plan`` says how, of all of them once the last one was taken.
 
-    def __init__(self, hits: Iterator[Hit], describe: Callable[[], Plan]) -> None:
+    ``statistics`` and ``as_of`` are those of ``SearchResult``.
+    """
+
+    def __init__(
+        self,
+        hits: Iterator[Hit],
+        describe: Callable[[], Plan],
+        statistics: StatisticsUsed | None = None,
+        as_of: int | None = None,
+    ) -> None:
         self._hits, self._describe = hits, describe
+        self.statistics, self.as_of = statistics, as_of
 
     def __next__(self) -> Hit:
         return next(self._hits)
@@ -232,10 +291,25 @@ class Mined(Iterator[Hit]):
         """What ran so far."""
         return self._describe()
 
+    def to_json(self) -> dict[str, Any]:
+        """Return, in plain values, what ``t2c mine --json`` prints after the hits, which are all there are."""
+        plan = self.plan
+        return {
+            "certificate": Certificate("exact").to_json(),
+            "plan": plan.to_json(),
+            "seconds": round(sum(plan.seconds.values()), 4),
+            "statistics": self.statistics and asdict(self.statistics),
+            "as_of": self.as_of,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many images match. When not ``exact``, an estimate with its 95 % interval."""
+    """How many images match. When not ``exact``, an estimate with its 95 % interval.
+
+    Exact is the number under these thresholds: where they stand is what the statistics say, which are of ``as_of`` images
+    where they are not current.
+    """
 
     count: int
     exact: bool
@@ -243,3 +317,21 @@ class Count:
     high: int
     seconds: float
     plan: Plan | None = None
+    statistics: StatisticsUsed | None = None
+    as_of: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it in plain values, as ``t2c count --json`` prints it."""
+        return asdict(self)
+
+
+class Facets(list[tuple[Scalar, int]]):
+    """Values of a payload ``field``, each with the number of images that have it, most frequent first."""
+
+    def __init__(self, field: str, counts: Iterable[tuple[Scalar, int]]) -> None:
+        super().__init__(counts)
+        self.field = field
+
+    def to_json(self) -> dict[str, Any]:
+        """Return them in plain values, as ``t2c facets --json`` prints them."""
+        return {"field": self.field, "values": [{"value": value, "count": count} for value, count in self]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # tests never reach for a hub
@@ -24,3 +25,22 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data not found at {folder}: set T2C_REAL_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def present() -> set[Path]:
+    """What lies at the root of the disk and in the checkout, but for what tools keep there, whose names have a dot."""
+    return _present()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_made_elsewhere(present: set[Path]) -> Iterator[None]:
+    """Name the test that makes a file or folder where it was given none."""
+    yield
+    made = _present() - present
+    present |= made
+    assert not made, f"made outside of tmp_path: {', '.join(map(str, sorted(made)))}"
+
+
+def _present() -> set[Path]:
+    return {path for folder in (Path(ROOT.anchor), ROOT) for path in folder.iterdir() if path.name[0] != "."}

@@ -71,7 +71,8 @@ def test_native_vectors_are_the_backbones_and_aligned_ones_come_from_them(photos
 
     with open_collection("photos", store) as opened:
         points = next(opened.store.scan(vectors=(CLIP, NATIVE)))
-        aligned = opened.models.project(torch.from_numpy(points.vectors[NATIVE])).numpy()
+        native = torch.from_numpy(points.vectors[NATIVE]).to(opened.models.backbone.device)
+        aligned = opened.models.project(native).cpu().numpy()
     np.testing.assert_allclose(aligned, points.vectors[CLIP], atol=1e-5)
 
 

@@ -18,7 +18,7 @@ import t2c_search
 from t2c_search.collection.copying import copy
 from t2c_search.errors import CollectionNotFoundError, StoreError, UsageError
 from t2c_search.indexing.writer import Writer
-from t2c_search.state.card import CARD_BLOB, CollectionCard, write_card
+from t2c_search.state.card import CARD, CollectionCard
 from t2c_search.stores import open_store
 from t2c_search.stores.header import Header
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
@@ -26,7 +26,7 @@ from t2c_search.testing.points import SPEC, make_id, make_points
 from t2c_search.types import CLIP, NATIVE, EncoderRef, Fingerprint
 from tests.stubs.rest import QdrantStub
 
-CARD = CollectionCard(
+MADE = CollectionCard(
     made_by="a test",
     clip=EncoderRef("clip", 16, Fingerprint("a", "b")),
     backbone=EncoderRef("backbone", 5, Fingerprint("c", "d")),
@@ -91,11 +91,16 @@ def fill(store: VectorStore, spec: CollectionSpec = SPEC, count: int = 300) -> V
     store.create(spec)
     points = make_points(count)
     points.vectors[NATIVE][:] = points.vectors[NATIVE].astype(np.float16)  # what every engine can hold as it is
+    for payload in points.payloads:  # the embedded engine reads long decimals back with another last bit
+        payload |= {
+            "aperture": round(payload["aperture"], 1),
+            "gps": {"lat": round(payload["gps"]["lat"], 2), "lon": 7.5},
+        }
     with Writer(store) as writer:
         writer.put(points, set())
     for key in ("aligner", "concepts"):
         store.write_blob(key, key.encode() * 1000)
-    write_card(store, CARD)
+    CARD.write(store, MADE)
     return store
 
 
@@ -104,11 +109,10 @@ def content(store: VectorStore) -> tuple[Any, ...]:
     header: Header = store.header()
     _, blobs = store.read_blobs(sorted({*header.blobs} - {"copied-from", "search-index", "recall"}))
     found = list(store.scan(vectors=(CLIP, NATIVE)))
-    points = [
-        (points.ids, points.payloads, points.vectors[CLIP].tobytes(), points.vectors[NATIVE].tobytes())
-        for points in found
-    ]
-    return header.spec, blobs, points
+    ids = [point_id for batch in found for point_id in batch.ids]
+    payloads = [payload for batch in found for payload in batch.payloads]
+    vectors = {name: b"".join(batch.vectors[name].tobytes() for batch in found) for name in (CLIP, NATIVE)}
+    return header.spec, blobs, ids, payloads, vectors
 
 
 @pytest.mark.parametrize(("quantization", "after"), [("none", False), ("int8", True)])
@@ -126,7 +130,8 @@ def test_killed_at_every_write_the_same_call_goes_on(
             report = copy(original, dying)
         except Killed:
             moment += 1
-            assert not copied.exists() or CARD_BLOB not in copied.header().blobs or after
+            if copied.exists() and CARD.read(copied) is not None:  # then it is whole
+                assert content(copied) == content(original)
         else:
             break
         written.append(copied.count() if copied.exists() else 0)
@@ -149,6 +154,17 @@ def test_what_changed_between_two_attempts_is_brought_in_line(opener: Callable[[
     original.add_indexes({"tags": "keyword"})
     report = copy(original, copied)
     assert (report.images, content(copied)) == (299, content(original))
+
+
+def test_last_bits_of_decimals_that_the_embedded_engine_changes_are_no_difference(
+    opener: Callable[[str, str], VectorStore],
+) -> None:
+    original, copied = fill(opener("server", "photos")), opener("edge", "copy")
+    with Writer(original) as writer:
+        writer.put(make_points(300), {*make_points(300).ids})
+    assert copy(original, copied).written == 300
+    assert [points.payloads for points in original.scan()] != [points.payloads for points in copied.scan()]
+    assert copy(original, copied).written == 0
 
 
 @pytest.mark.parametrize("engine", ["edge", "server"])
@@ -185,7 +201,7 @@ def test_a_source_that_is_written_to_meanwhile_gives_no_copy(opener: Callable[[s
 
     with pytest.raises(StoreError, match="'photos' was changed while it was copied; run the same command again"):
         copy(original, Meanwhile(copied, 0, after=False))  # type: ignore[arg-type]
-    assert copied.read_blob(CARD_BLOB) is None
+    assert copied.read_blob(CARD.key) is None
     copy(original, copied)
     assert content(copied) == content(original)
 
@@ -200,7 +216,7 @@ def test_there_is_nothing_to_copy_in_what_was_never_finished(opener: Callable[[s
     assert not copied.exists()
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("share", [0.4, 0.8])
 @pytest.mark.parametrize("direction", ["to the server", "from the server"])
 def test_a_process_that_was_killed_is_gone_on_with(
     tmp_path: Path, stub: QdrantStub, opener: Callable[[str, str], VectorStore], direction: str, share: float

@@ -15,7 +15,7 @@ from t2c_search.profile import DECODE
 from t2c_search.sources import ImageList, list_images
 from t2c_search.stores import open_store
 from t2c_search.types import CLIP, Failure, Fingerprint
-from tests.indexing.support import TinyEncoder, assert_same, create, index, save_pictures
+from tests.indexing.support import TinyEncoder, assert_same, create, index, note_reads, save_pictures
 
 IMAGES = 40
 
@@ -66,20 +66,14 @@ def test_nothing_is_kept_of_a_sample_too_large_to_hold(photos: ImageList, monkey
     assert fitted(photos, TinyClip()).embedded == []
 
 
-def test_indexing_embeds_only_the_rest(photos: ImageList) -> None:
+def test_indexing_embeds_only_the_rest(photos: ImageList, monkeypatch: pytest.MonkeyPatch) -> None:
     made = fitted(photos, TinyClip())
-    seen: list[str] = []
-
-    class Watching(TinyEncoder):
-        def prepare(self, image: object, name: str) -> torch.Tensor:
-            seen.append(name)
-            return super().prepare(image, name)
-
+    seen = note_reads(monkeypatch)
     store = create(open_store(":memory:", "photos"))
     report = index_images(
         photos,
         store=store,
-        load_encoder=Watching,
+        load_encoder=TinyEncoder,
         load_projection=lambda: torch.nn.functional.normalize,
         batch_size=8,
         embedded=made.embedded,

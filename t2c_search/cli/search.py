@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
 from math import isinf
 from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from t2c_search.types import Certificate, Hit, Plan, SearchResult
+    from t2c_search.types import Certificate, Count, Hit, Mined, Plan, SearchResult
 
 Expression = Annotated[
     str, typer.Argument(help='A text, or constraints: \'"a dog" AND NOT "a person" AND width >= 1024\'.')
@@ -101,7 +99,7 @@ def search(
 
         write_sheet(result.hits, query or str(image), sheet)
     if json:
-        print_json(_result_json(result, expression))
+        print_json({"expression": expression, **result.to_json()})
         return
     if form is not None:
         _write(result, expression, form, output)
@@ -109,7 +107,9 @@ def search(
         _show_hits(result)
     _show_plan(result.plan if explain_plan else None, err if form else out)
     if form is None:
-        out.print(f"[dim]{len(result)} hits in {result.seconds:.2f} s, {_certainty(result.certificate)}[/]")
+        out.print(
+            f"[dim]{len(result)} hits in {result.seconds:.2f} s, {_certainty(result.certificate)}{_as_of(result)}[/]"
+        )
     if sheet is not None:
         err.print(f"[dim]contact sheet: {escape(str(sheet))}[/]")
 
@@ -142,14 +142,15 @@ def mine(
 
     form = _chosen_format(format, output, json=json)
     with open_collection(collection, store, text=text, device=device) as images:
-        started = perf_counter()
         expression = images.expression(query, where=where)
         hits = images.mine(query, where=where)
         if json:
-            write_json(begun(hits), expression, sys.stdout.buffer, lambda: _mined_json(hits.plan, started))
+            write_json(begun(hits), expression, sys.stdout.buffer, hits.to_json)
         else:
             _write(hits, expression, form or "paths", output)
             _show_plan(hits.plan if explain_plan else None, err)
+            if stale := _as_of(hits):
+                err.print(f"[yellow]note[/] the thresholds are{stale.removeprefix(',')}")
 
 
 @app.command(rich_help_panel=SEARCHING)
@@ -178,13 +179,15 @@ def count(
     with open_collection(collection, store, text=text, device=device) as images:
         counted = images.count(query, where=where, approx=approx)
     if json:
-        print_json(asdict(counted))
+        print_json(counted.to_json())
         return
     _show_plan(counted.plan if explain_plan else None, out)
     if counted.exact:
-        out.print(f"[bold]{counted.count}[/] images")
+        out.print(f"[bold]{counted.count}[/] images{_as_of(counted)}")
     else:
-        out.print(f"about [bold]{counted.count}[/] images (95 % interval: {counted.low} to {counted.high})")
+        out.print(
+            f"about [bold]{counted.count}[/] images (95 % interval: {counted.low} to {counted.high}){_as_of(counted)}"
+        )
 
 
 @app.command(rich_help_panel=SEARCHING)
@@ -210,7 +213,7 @@ def facets(
     with open_collection(collection, store, text=text, device=device) as images:
         values = images.facets(field, query, where=where, limit=limit)
     if json:
-        print_json({"field": field, "values": [{"value": value, "count": number} for value, number in values]})
+        print_json(values.to_json())
     else:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         for value, number in values:
@@ -244,26 +247,9 @@ def _write(hits: Iterable[Hit], expression: str, format: options.Format, output:
     err.print(f"[dim]{written.count} images written to {escape(str(output))}[/]")
 
 
-def _result_json(result: SearchResult, expression: str) -> dict[str, Any]:
-    certificate = asdict(result.certificate)
-    if isinf(result.certificate.gap):  # JSON has no infinity
-        certificate["gap"] = None
-    return {
-        "expression": expression,
-        "hits": [asdict(hit) for hit in result],
-        "count": len(result),
-        "certificate": certificate,
-        "plan": result.plan and asdict(result.plan),
-        "seconds": round(result.seconds, 4),
-    }
-
-
-def _mined_json(plan: Plan, started: float) -> dict[str, Any]:
-    """What ``mine --json`` tells after the hits: they are all there are, whatever the plan."""
-    from t2c_search.types import Certificate
-
-    seconds = round(perf_counter() - started, 4)
-    return {"certificate": asdict(Certificate("exact")), "plan": asdict(plan), "seconds": seconds}
+def _as_of(answer: SearchResult | Mined | Count) -> str:
+    """Say of how many images the statistics are that set an answer's thresholds, where an indexer is at work."""
+    return "" if answer.as_of is None else f", as of {answer.as_of} images"
 
 
 def _show_hits(result: SearchResult) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -92,15 +91,7 @@ def duplicates(
     if export is not None:
         write_duplicates(groups, export)
     if json:
-        print_json(
-            {
-                "collection": images.name,
-                "near": near,
-                "groups": [[asdict(duplicate) for duplicate in group] for group in groups],
-                "images": sum(len(group) for group in groups),
-                "to_drop": sum(not duplicate.keep for group in groups for duplicate in group),
-            }
-        )
+        print_json({"collection": images.name, **groups.to_json()})
         return
     if groups:
         out.print(_group_table(groups[:_SHOWN_GROUPS]))

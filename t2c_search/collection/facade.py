@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from threading import Event
 from types import TracebackType
@@ -14,46 +14,44 @@ import numpy as np
 
 from t2c_search.collection.fitting import Batching
 from t2c_search.collection.making import Asked, agree, make
-from t2c_search.collection.models import Models, ModelSelection, read_aligner
+from t2c_search.collection.models import Models, ModelSelection
 from t2c_search.collection.realigning import RealignReport, check_native, check_replaceable, choose_aligner, realign
 from t2c_search.collection.removing import present, remove_images
 from t2c_search.collection.search_index import build_search_index, is_scanned
+from t2c_search.collection.snapshot import Snapshot, Snapshots
 from t2c_search.collection.updating import bring_in_line, on_ray
 from t2c_search.concepts.saved import fit_concept
-from t2c_search.errors import CollectionNotFoundError, ImageError, UsageError
-from t2c_search.filters import Exists, Filter, Scalar
+from t2c_search.errors import CollectionReplacedError, UsageError
+from t2c_search.filters import Filter
 from t2c_search.indexing.ray.cluster import Cluster, import_ray
 from t2c_search.indexing.removal import absolute_roots, refuse_emptied
 from t2c_search.indexing.report import IndexReport
 from t2c_search.profile import LIST, StageClock
 from t2c_search.progress import Progress
-from t2c_search.query.execution.duplicates import NEAR, Group, find_duplicates
+from t2c_search.query.execution.duplicates import NEAR, Duplicates, find_duplicates
 from t2c_search.query.execution.searcher import MAX_CANDIDATES, Expression, Searcher
-from t2c_search.query.language.constraints import And, Image, as_constraint
+from t2c_search.query.language.constraints import as_constraint
 from t2c_search.query.language.printer import unparse
-from t2c_search.query.language.reader import is_known, unknown_field
-from t2c_search.query.language.syntax import joined, parse, parse_filter
+from t2c_search.query.language.syntax import joined, parse_filter
 from t2c_search.settings import Device, Dtype, load_settings
 from t2c_search.sources import EVERY, list_images, require_images
 from t2c_search.sources.arguments import as_list, check_choice, check_counts, check_seconds
 from t2c_search.sources.listing import list_known
 from t2c_search.sources.tables.fields import check_types
-from t2c_search.state.card import CONCEPTS_BLOB, CollectionCard, read_card
-from t2c_search.state.concepts import SavedConcept, dump_concepts, load_concepts
-from t2c_search.state.failures import forget_gone, read_failures
-from t2c_search.state.fields import field_types, known_fields
-from t2c_search.state.recall import read_recall
-from t2c_search.state.statistics import load_statistics
+from t2c_search.state.card import CollectionCard
+from t2c_search.state.concepts import SavedConcept, forget_concept, save_concept
+from t2c_search.state.failures import forget_gone
+from t2c_search.state.fields import field_types
+from t2c_search.state.statistics import repair_statistics
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import FieldType, Quantization, VectorStore
-from t2c_search.types import Count, FloatArray, Mined, SearchResult
+from t2c_search.types import Count, Facets, Hit, Mined, SearchResult
 
 if TYPE_CHECKING:
     from t2c_search.alignment.report import FitReport
     from t2c_search.indexing.embedding import EmbeddedBatch
 
 IndexEngine = Literal["local", "ray"]
-_COUNTED_BY_INDEX = ("keyword", "integer", "bool")  # other types' indexes tell no single values
 
 
 def open_collection(
@@ -95,17 +93,29 @@ class Collection:
     def __init__(self, store: VectorStore, choice: ModelSelection) -> None:
         self.store = store
         self._choice = choice
-        self.card = read_card(store) if store.exists() else None
+        self._snapshots = Snapshots(store, choice)
+        self._snapshots.refresh()
 
     @property
     def name(self) -> str:
         """The collection's name."""
         return self.store.collection
 
-    @cached_property
+    @property
+    def card(self) -> CollectionCard | None:
+        """Which models made the collection, as it is now; None when nothing was indexed yet."""
+        snapshot = self._snapshots.current()
+        return None if snapshot is None else snapshot.card
+
+    @property
     def models(self) -> Models:
         """The models that made the collection. Raises CollectionNotFoundError when nothing was indexed yet."""
-        return Models(self._made(), self._choice, partial(read_aligner, self.store))
+        return self._snapshots.made().models
+
+    @property
+    def searcher(self) -> Searcher:
+        """What answers queries, over the collection as it is now. Raises CollectionNotFoundError when it holds no image."""
+        return self._snapshots.made().searcher()
 
     def index(
         self,
@@ -164,23 +174,24 @@ class Collection:
             import_ray()  # before anything else is done for nothing
             cluster = Cluster(ray_address, batching.workers, use_gpus=self._choice.device in ("auto", "cuda"))
         asked = Asked(check_types(fields or {}), keep_native, quantization, aligner)
-        types = asked.fields
-        if self.card is not None:
-            agree(self.store, self.models, asked)
-            types = field_types(self.store)
+        types, snapshot = asked.fields, self._snapshots.current()
+        if snapshot is not None:
+            agree(self.store, snapshot.models, asked)
+            snapshot = self._snapshots.made()  # with the fields that are indexed from now on
+            types = field_types(snapshot.header.spec)
         with clock.measure(LIST):
             listed = list_images if allow_empty else require_images
             inputs = listed(named, captions=captions, every=every, types=types, progress=progress)
             roots = absolute_roots(named) if sync else []
-        if self.card is not None:
-            refuse_emptied(self.store, roots, inputs)
+        if snapshot is not None:
+            refuse_emptied(snapshot.store, roots, inputs)
         elif not inputs:
             raise UsageError(
                 f"no image in {', '.join(named)}: collection {self.name!r} is made with a first set of images, on which an "
                 "aligner is fitted unless the backbone is the CLIP model; index some, and watch an empty folder then"
             )
         embedded: Sequence[EmbeddedBatch] = ()
-        if self.card is None:
+        if snapshot is None:
             made = make(
                 self.store,
                 self._choice,
@@ -192,22 +203,21 @@ class Collection:
                 progress=progress,
                 clock=clock,
             )
-            if made.models is None:
+            if not made.is_there:
                 report = IndexReport.of_failures(made.fitted.failures)
                 return replace(report, seconds=clock.elapsed, warnings=inputs.warnings)
-            self.card, self.models, embedded = made.models.card, made.models, made.fitted.embedded
+            snapshot, embedded = self._snapshots.made(), made.fitted.embedded
         report = bring_in_line(
-            self.store,
-            self.models,
+            snapshot.store,
+            snapshot.models,
             inputs,
             batching=batching,
             sync=roots,
             embedded=embedded,
-            elsewhere=on_ray(self.store, self.models, batching, cluster) if cluster else None,
+            elsewhere=on_ray(snapshot.store, snapshot.models, batching, cluster) if cluster else None,
             progress=progress,
             clock=clock,
         )
-        self._forget("engine")
         return replace(report, seconds=clock.elapsed, warnings=(*inputs.warnings, *report.warnings))
 
     def retry(
@@ -219,10 +229,11 @@ class Collection:
         captions said of it is not kept with the failure: index that source again to have it.
         """
         check_counts(batch_size=batch_size, workers=workers)
-        self._made()
-        self.models.check_choice()
-        failed = [failure.path for failure in forget_gone(self.store)]
+        snapshot = self._snapshots.made()
+        snapshot.models.check_choice()
+        failed = [failure.path for failure in forget_gone(snapshot.store)]
         if not failed:
+            repair_statistics(snapshot.store)
             return IndexReport.of_failures(())
         return self._index_known(failed, batching=Batching.chosen(batch_size, workers), progress=progress)
 
@@ -262,14 +273,12 @@ class Collection:
         progress: Progress | None = None,
     ) -> IndexReport:
         """Index again images that a listing gave these paths, and delete those that are gone."""
-        self._made()
-        clock = StageClock()
+        snapshot, clock = self._snapshots.made(), StageClock()
         with clock.measure(LIST):
-            inputs = list_known(paths, captions=captions, types=field_types(self.store))
+            inputs = list_known(paths, captions=captions, types=field_types(snapshot.header.spec))
         report = bring_in_line(
-            self.store, self.models, inputs, batching=batching, sync=gone, progress=progress, clock=clock
+            snapshot.store, snapshot.models, inputs, batching=batching, sync=gone, progress=progress, clock=clock
         )
-        self._forget("engine")
         return replace(report, seconds=clock.elapsed, warnings=(*inputs.warnings, *report.warnings))
 
     def realign(
@@ -289,37 +298,13 @@ class Collection:
         """
         images = as_list("fit_images", fit_images)
         check_counts(fit_pairs=fit_pairs)
-        card = self._made()
+        card = self._snapshots.made().card
         check_native(card, self.name)
         check_replaceable(self.store)
         chosen = choose_aligner(aligner, images, card, self._choice, pairs=fit_pairs, progress=progress)
-        renewed, report = realign(
-            self.store, card, chosen, choice=self._choice, concepts=self.concepts, progress=progress
-        )
-        self.card = renewed
-        self._forget("models", "engine", "concepts")
+        report = realign(self.store, chosen, choice=self._choice, progress=progress)
         build_search_index(self.store, report.images, progress)
         return report
-
-    @cached_property
-    def engine(self) -> Searcher:
-        """The query engine over the collection as it is now. Raises CollectionNotFoundError when it holds no image."""
-        card = self._made()
-        statistics = load_statistics(self.store)
-        if statistics is None or not statistics.count:
-            raise CollectionNotFoundError(
-                f"collection {self.name!r} holds no image yet; add some with: t2c index FOLDER"
-            )
-        return Searcher(
-            self.store,
-            statistics,
-            embed_texts=self.models.embed_texts,
-            embed_image=self._embed_image,
-            concepts=self.concepts,
-            fields=known_fields(self.store),
-            free_text=card.free_text,
-            recall=read_recall(self.store),
-        )
 
     def search(
         self,
@@ -341,28 +326,31 @@ class Collection:
         ``max_candidates`` (5000 when left out) or ``max_seconds`` returns what it has, uncertified. Raises ExpressionError
         for an expression that cannot be read.
         """
-        return self.engine.search(
-            self._with_image(query, image),
-            limit,
-            where=where,
-            exact=exact or is_scanned(self.engine.calibration.count),
-            diverse=diverse,
-            group_by=group_by,
-            max_candidates=MAX_CANDIDATES if max_candidates is None else max_candidates,
-            max_seconds=max_seconds,
+        return self._snapshots.ask(
+            lambda now: now.searcher().search(
+                now.with_image(query, image),
+                limit,
+                where=where,
+                exact=exact or is_scanned(now.searcher().calibration.count),
+                diverse=diverse,
+                group_by=group_by,
+                max_candidates=MAX_CANDIDATES if max_candidates is None else max_candidates,
+                max_seconds=max_seconds,
+            )
         )
 
     def mine(self, query: Expression, *, where: str | Filter | None = None) -> Mined:
         """Find every image that satisfies the constraints, in ascending order of id, in memory that stays constant.
 
         An iterator of hits, with the ``plan`` that finds them. A bare text holds for what lies above the default threshold.
-        Raises ExpressionError as ``search`` does.
+        Raises ExpressionError as ``search`` does; CollectionReplacedError when another collection takes this one's place
+        after the first hit, so that the others would not belong to it.
         """
-        return self.engine.mine(query, where=where)
+        return self._snapshots.ask(lambda now: _begun(now.searcher().mine(query, where=where)))
 
     def count(self, query: Expression, *, where: str | Filter | None = None, approx: bool = False) -> Count:
         """Count the images that satisfy the constraints: exactly, or from the sample with a 95 % interval."""
-        return self.engine.count(query, where=where, approximate=approx)
+        return self._snapshots.ask(lambda now: now.searcher().count(query, where=where, approximate=approx))
 
     def remove(
         self,
@@ -377,34 +365,27 @@ class Collection:
         Ids that the collection does not have are passed over. Image files are left alone, so that indexing them again
         brings them back. ``dry_run`` removes nothing. Raises UsageError unless either constraints or ids are given.
         """
-        self._made()
+        snapshot = self._snapshots.made()
         named = as_list("ids", ids)
         if bool(named) == (query is not None or where is not None):
             raise UsageError("say which images to remove: by constraints, or by ids")
         if query is None and where is not None:
-            condition = parse_filter(where, fields=known_fields(self.store)) if isinstance(where, str) else where
+            condition = parse_filter(where, fields=snapshot.fields) if isinstance(where, str) else where
             query, where = as_constraint(condition), None
-        found = present(self.store, named) if query is None else [hit.id for hit in self.mine(query, where=where)]
+        found = present(snapshot.store, named) if query is None else [hit.id for hit in self.mine(query, where=where)]
         if found and not dry_run:
-            remove_images(self.store, found)
-            self._forget("engine")
+            self._snapshots.ask(lambda now: remove_images(now.store, found))
         return found
 
     def facets(
         self, field: str, query: Expression | None = None, *, where: str | Filter | None = None, limit: int = 20
-    ) -> list[tuple[Scalar, int]]:
+    ) -> Facets:
         """Count a payload field's values among the images that satisfy the constraints, most frequent first.
 
         Without constraints the store's index counts where the field has one. Raises UsageError, naming the nearest ones,
         for a field that no image has.
         """
-        self._check_field(field)
-        if query is None and self.store.spec().indexes.get(field) not in _COUNTED_BY_INDEX:
-            query = Exists(field=field)
-        if query is None:
-            condition = parse_filter(where, fields=known_fields(self.store)) if isinstance(where, str) else where
-            return self.store.facet(field, where=condition, limit=limit)
-        return self.engine.facets(query, field, where=where, limit=limit)
+        return self._snapshots.ask(lambda now: now.facets(field, query, where, limit))
 
     def expression(
         self,
@@ -417,24 +398,23 @@ class Collection:
 
         Raises ExpressionError as ``search`` does.
         """
-        asked = self._with_image(query, image)
+        now = self._snapshots.made()
+        asked = now.with_image(query, image)
         if isinstance(asked, str) and where is None:
             return asked
-        return unparse(joined(asked, where, fields=known_fields(self.store)))
+        return unparse(joined(asked, where, fields=now.fields))
 
-    @cached_property
+    @property
     def concepts(self) -> dict[str, SavedConcept]:
         """The concepts saved with the collection, by name; an expression uses one as ``@name``."""
-        content = self.store.read_blob(CONCEPTS_BLOB)
-        return load_concepts(content) if content else {}
+        return self._snapshots.ask(lambda now: dict(now.concepts()))
 
-    def duplicates(self, near: float = NEAR) -> list[Group]:
+    def duplicates(self, near: float = NEAR) -> Duplicates:
         """Find the images that are there several times: the same bytes, or a cosine of at least ``near``; largest group first.
 
         Each group stands from the best image, the one to keep, to the worst; see ``find_duplicates``.
         """
-        self._made()
-        return find_duplicates(self.store, near)
+        return self._snapshots.ask(lambda now: find_duplicates(now.store, near))
 
     def add_concept(
         self,
@@ -451,74 +431,40 @@ class Collection:
         """
         named = as_list("yes", yes), as_list("no", no)
         worded = as_list("texts", texts)
-        embed = self._embed_image
-        dim = self._made().clip.dim
-        shown, others = (np.array([embed(path) for path in paths], np.float32).reshape(-1, dim) for paths in named)
-        direction = self.engine.concepts.worded(worded) if worded else None
-        concept = fit_concept(name, shown, others, self.engine.calibration, direction)
-        self._save_concepts(self.concepts | {name: concept})
-        return concept
+
+        def learn(now: Snapshot) -> SavedConcept:
+            searcher, dim = now.searcher(), now.card.clip.dim
+            shown, others = (
+                np.array([now.embed_image(path) for path in paths], np.float32).reshape(-1, dim) for paths in named
+            )
+            direction = now.texts.worded(worded) if worded else None
+            concept = fit_concept(name, shown, others, searcher.calibration, direction)
+            save_concept(now.store, concept)  # refused when the collection is in another space meanwhile
+            return concept
+
+        return self._snapshots.ask(learn)
 
     def remove_concept(self, name: str) -> None:
         """Forget a saved concept. Raises UsageError, naming those there are, when there is none of that name."""
-        if name not in self.concepts:
-            raise UsageError(f"no concept is saved as {name!r}; there are: {', '.join(self.concepts) or 'none'}")
-        self._save_concepts({saved: concept for saved, concept in self.concepts.items() if saved != name})
-
-    def _save_concepts(self, concepts: dict[str, SavedConcept]) -> None:
-        self.store.write_blob(CONCEPTS_BLOB, dump_concepts(concepts))
-        self.concepts = concepts
-        self._forget("engine")
-
-    def _embed_image(self, path: str | Path) -> FloatArray:
-        """Map an image to its unit vector (d_clip,) float32. Raises ImageError that names it: it is one among several."""
-        try:
-            return self.models.embed_image(path)
-        except ImageError as exc:
-            raise ImageError(f"{path}: {exc}") from exc
-
-    def _check_field(self, field: str) -> None:
-        """Raise UsageError, naming the nearest ones, for a payload field that there is not."""
-        self._made()  # before the store is asked, which cannot say how to make the collection
-        known = known_fields(self.store)
-        if not is_known(field, known):
-            raise UsageError(unknown_field(field, known))
-
-    def _with_image(self, query: Expression | None, image: str | Path | None) -> Expression:
-        if image is None:
-            if query is None:
-                raise UsageError("nothing to search for: give a text, constraints, or an image")
-            return query
-        wanted = Image(path=str(image))
-        if query is None:
-            return wanted
-        tree = parse(query, fields=known_fields(self.store)) if isinstance(query, str | Mapping) else query
-        return And(parts=(tree, wanted))
+        self._snapshots.ask(lambda now: forget_concept(now.store, name))
 
     @property
     def fit_report(self) -> FitReport | None:
         """How good the collection's aligner is; None when it needs none, or nothing is made yet."""
-        return read_aligner(self.store).report if self.card is not None and self.card.aligned else None
+        snapshot = self._snapshots.current()
+        return None if snapshot is None else snapshot.fit_report()
 
     def summary(self) -> dict[str, Any]:
         """Describe the collection in plain values: models, dimensions, number of images, fit report, failures."""
-        card = self._made()
-        report = self.fit_report
-        return {
-            "collection": self.name,
-            "store": self.store.location,
-            "physical_names": self.store.physical_names(),
-            "images": self.store.count(),
-            "clip": card.clip.id,
-            "backbone": card.backbone.id,
-            "text": card.text or card.clip.id,
-            "dimensions": card.clip.dim,
-            "native": card.backbone.dim if card.native else None,
-            "format_version": card.format_version,
-            "made_by": card.made_by,
-            "aligner": report.to_json() if report else None,
-            "failures": [asdict(failure) for failure in read_failures(self.store)],
-        }
+        return self._snapshots.ask(Snapshot.summary)
+
+    def refresh(self) -> None:
+        """Read what the collection keeps beside its points anew; each call looks for changes by itself."""
+        self._snapshots.refresh()
+
+    def release(self) -> None:
+        """Let other processes use an embedded collection, until this one is used again."""
+        self.store.release()
 
     def close(self) -> None:
         """Release the store."""
@@ -532,16 +478,23 @@ class Collection:
     ) -> None:
         self.close()
 
-    def _made(self) -> CollectionCard:
-        """Return the card. Raises CollectionNotFoundError, saying how to make the collection, when there is none."""
-        if self.card is None:
-            raise CollectionNotFoundError(
-                f"there is no collection {self.name!r} in {self.store.location}; "
-                f"make it with: t2c index FOLDER -c {self.name} --store {self.store.location}"
-            )
-        return self.card
+    def __repr__(self) -> str:
+        snapshot = self._snapshots.last
+        made = "nothing indexed yet" if snapshot is None else f"{snapshot.card.backbone.id} for {snapshot.card.clip.id}"
+        return f"<Collection {self.name!r} in {self.store.location}: {made}>"
 
-    def _forget(self, *properties: str) -> None:
-        """Let properties be made anew when next asked for: what they were made from has changed."""
-        for name in properties:
-            self.__dict__.pop(name, None)
+
+def _begun(mined: Mined) -> Mined:
+    """Return what is mined with the first hit found: until then, another collection that takes its place is asked instead."""
+    return Mined(
+        chain(list(islice(mined, 1)), _of_one_collection(mined)), lambda: mined.plan, mined.statistics, mined.as_of
+    )
+
+
+def _of_one_collection(hits: Iterator[Hit]) -> Iterator[Hit]:
+    try:
+        yield from hits
+    except CollectionReplacedError as exc:
+        raise CollectionReplacedError(
+            "the collection was replaced while it was mined: the hits so far are of the former one; mine it again"
+        ) from exc

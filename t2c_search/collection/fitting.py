@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from t2c_search.alignment.vocabulary import concept_vocabulary
 from t2c_search.collection.models import ModelSelection, encoder_ref
+from t2c_search.encoders.pool import ModelPool, default_pool
 from t2c_search.encoders.protocols import TextEncoder
 from t2c_search.errors import AlignmentError, UsageError
 from t2c_search.indexing.embedding import EmbeddedBatch, decode_size
@@ -78,6 +79,7 @@ def fit(
     device: Device | None = None,
     dtype: Dtype | None = None,
     compile: bool | None = None,
+    pool: ModelPool | None = None,
     progress: Progress | None = None,
 ) -> Aligner:
     """Fit an aligner on a sample of images, to save and to use for many collections; its ``report`` says how good it is.
@@ -92,6 +94,7 @@ def fit(
         device or settings.device,
         dtype or settings.dtype,
         settings.compile if compile is None else compile,
+        pool or default_pool(),
     )
     inputs = require_images(images, progress=progress)
     clip_model, backbone_model = choice.load_pair(settings)
@@ -172,7 +175,7 @@ def fit_on_images(
 
 def _looks_alone(backbone: ImageEncoder, clip: ImageEncoder) -> bool:
     """Tell whether the backbone sees the images as it does alone: not decoded larger for the CLIP model's sake."""
-    return decode_size((backbone, clip)) == backbone.decode_size
+    return decode_size((backbone, clip)) == decode_size((backbone,))
 
 
 def _concept_vectors(clip: ImageEncoder) -> torch.Tensor | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2c_search.collection.fitting import Batching, Fitted, fit_on_images
-from t2c_search.collection.models import Models, ModelSelection, encoder_ref, read_aligner
+from t2c_search.collection.models import Models, ModelSelection, encoder_ref
 from t2c_search.decoding.metadata import PAYLOAD_INDEXES
 from t2c_search.errors import CollectionFormatError, StoreError, UsageError
 from t2c_search.indexing.ray.cluster import Cluster
@@ -18,7 +18,8 @@ from t2c_search.indexing.ray.distributed import embed_pairs_on_ray
 from t2c_search.profile import FIT, LOAD, StageClock
 from t2c_search.progress import Progress
 from t2c_search.settings import Settings, load_settings
-from t2c_search.state.card import ALIGNER_BLOB, CollectionCard, read_card, write_card
+from t2c_search.state.aligner import ALIGNER, read_aligner
+from t2c_search.state.card import CARD, CollectionCard
 from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization, VectorStore
 from t2c_search.types import CLIP, NATIVE
 
@@ -48,9 +49,9 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A collection's models, or None where nothing was made as not one image can be read; and how its aligner came."""
+    """Whether the collection is there, which it is not where not one image can be read; and how its aligner came."""
 
-    models: Models | None
+    is_there: bool
     fitted: Fitted
 
 
@@ -101,7 +102,7 @@ def make(
                 clock=clock,
             )
         if fitted.all_failed:
-            return Made(None, fitted)
+            return Made(False, fitted)
     if store.exists():
         if (made := _made_meanwhile(store, choice, asked)) is not None:
             return made
@@ -115,20 +116,18 @@ def make(
             raise
         return made
     if fitted.aligner is not None:
-        store.write_blob(ALIGNER_BLOB, fitted.aligner.to_bytes())
-    write_card(store, card)
-    models = Models(card, choice, partial(read_aligner, store))
-    models.clip, models.backbone = clip, backbone  # loaded already
-    return Made(models, fitted)
+        store.write_blob(ALIGNER, fitted.aligner.to_bytes())
+    CARD.write(store, card)
+    return Made(True, fitted)
 
 
 def _made_meanwhile(store: VectorStore, choice: ModelSelection, asked: Asked) -> Made | None:
     """Return the collection that another process made, if it agrees; None while it has no card."""
-    if (card := read_card(store)) is None:
+    if (card := CARD.read(store)) is None:
         return None
     models = Models(card, choice, partial(read_aligner, store))
     agree(store, models, asked)
-    return Made(models, Fitted(None))
+    return Made(True, Fitted(None))
 
 
 def _pairs_on_ray(
@@ -169,7 +168,7 @@ def agree(store: VectorStore, models: Models, asked: Asked) -> None:
             f"collection {name!r} was made with quantization {spec.quantization!r}, not {asked.quantization!r}: leave "
             "--quantization out, or index under another name"
         )
-    if asked.aligner and _load_aligner(asked.aligner, models.card).to_bytes() != store.read_blob(ALIGNER_BLOB):
+    if asked.aligner and _load_aligner(asked.aligner, models.card).to_bytes() != store.read_blob(ALIGNER):
         raise UsageError(
             f"collection {name!r} has another aligner than {str(asked.aligner)!r}: leave --aligner out, change the "
             "collection's with t2c realign if it was made with --native, or index under another name"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2c_search.encoders import registry
-from t2c_search.errors import CollectionFormatError, UsageError
+from t2c_search.encoders.pool import ModelPool, default_pool
+from t2c_search.encoders.protocols import model_input
+from t2c_search.errors import UsageError
 from t2c_search.settings import Device, Dtype, Settings
-from t2c_search.state.card import ALIGNER_BLOB, CollectionCard, check_model
-from t2c_search.stores.protocol import VectorStore
+from t2c_search.state.card import CollectionCard, check_model
 from t2c_search.types import EncoderRef, FloatArray
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelSelection:
-    """The models asked for, by id, and where they run; None: what the collection's card says, or else the settings."""
+    """The models asked for, by id, and where they run; None: what the collection's card says, or else the settings.
+
+    They are loaded through a ``pool``, which other collections may share.
+    """
 
     clip: str | None = None
     backbone: str | None = None
@@ -32,16 +36,29 @@ class ModelSelection:
     device: Device = "auto"
     dtype: Dtype = "auto"
     compile: bool = False
+    pool: ModelPool = field(default_factory=default_pool, repr=False, compare=False)
+
+    def load_clip(self, encoder_id: str) -> ImageEncoder:
+        """Load a CLIP model. Raises UsageError for an encoder that cannot be one."""
+        return registry.as_clip(self._load(encoder_id, self.compile))
+
+    def load_backbone(self, encoder_id: str) -> ImageEncoder:
+        """Load a backbone. Raises UsageError for an encoder of texts only."""
+        return registry.as_image_encoder(self._load(encoder_id, self.compile))
+
+    def load_text(self, encoder_id: str) -> TextEncoder:
+        """Load a text tower, whose image side, if it has one, is not compiled. Raises UsageError for one of images only."""
+        return registry.as_text_encoder(self._load(encoder_id, compile=False))
 
     def load_pair(self, settings: Settings) -> tuple[ImageEncoder, ImageEncoder]:
         """Load the CLIP model and the backbone for a new collection; the same object twice when they are the same."""
         clip_id = self.clip or settings.clip
         backbone_id = self.backbone or settings.backbone or clip_id
-        clip = registry.load_clip(clip_id, device=self.device, dtype=self.dtype, compile=self.compile)
-        if backbone_id == clip_id:
-            return clip, clip
-        backbone = registry.load_image_encoder(backbone_id, device=self.device, dtype=self.dtype, compile=self.compile)
-        return clip, backbone
+        clip = self.load_clip(clip_id)
+        return clip, clip if backbone_id == clip_id else self.load_backbone(backbone_id)
+
+    def _load(self, encoder_id: str, compile: bool) -> registry.Encoder:
+        return self.pool.load(encoder_id, device=self.device, dtype=self.dtype, compile=compile)
 
 
 def encoder_ref(encoder: ImageEncoder) -> EncoderRef:
@@ -61,9 +78,7 @@ class Models:
     def clip(self) -> ImageEncoder:
         """The CLIP model. Raises UsageError when it is not the one that made the collection."""
         clip_id = self.choice.clip or trusted(self.card.clip.id, "--clip")
-        encoder = registry.load_clip(
-            clip_id, device=self.choice.device, dtype=self.choice.dtype, compile=self.choice.compile
-        )
+        encoder = self.choice.load_clip(clip_id)
         check_model("CLIP model", self.card.clip, encoder_ref(encoder))
         return encoder
 
@@ -73,9 +88,7 @@ class Models:
         if not self.card.aligned and self.choice.backbone in (None, self.choice.clip, self.card.backbone.id):
             return self.clip
         backbone_id = self.choice.backbone or trusted(self.card.backbone.id, "--backbone")
-        encoder = registry.load_image_encoder(
-            backbone_id, device=self.choice.device, dtype=self.choice.dtype, compile=self.choice.compile
-        )
+        encoder = self.choice.load_backbone(backbone_id)
         check_model("backbone", self.card.backbone, encoder_ref(encoder))
         return encoder
 
@@ -88,7 +101,7 @@ class Models:
         brought = self.choice.text or (self.card.text and trusted(self.card.text, "--text"))
         if brought is None:
             return registry.require_text(self.clip)
-        encoder = registry.load_text_encoder(brought, device=self.choice.device, dtype=self.choice.dtype)
+        encoder = self.choice.load_text(brought)
         if encoder.text_dim != self.card.clip.dim:
             raise UsageError(
                 f"text tower {brought!r} gives {encoder.text_dim} dimensions, the CLIP model "
@@ -126,23 +139,12 @@ class Models:
         ``path`` is a file, or any path of a hit. Raises ImageError when it cannot be read or decoded.
         """
         from t2c_search.decoding.decode import decode
+        from t2c_search.indexing.embedding import decode_size
         from t2c_search.sources import read_image
 
-        decoded = decode(read_image(str(path)), self.backbone.decode_size)
-        batch = self.backbone.prepare(decoded.pixels, str(path)).unsqueeze(0)
+        decoded = decode(read_image(str(path)), decode_size((self.backbone,)))
+        batch = model_input(self.backbone, decoded.pixels, str(path)).unsqueeze(0)
         return self.project(self.backbone.encode_images(batch))[0].cpu().numpy()
-
-
-def read_aligner(store: VectorStore) -> Aligner:
-    """Return the aligner that a collection carries. Raises CollectionFormatError when it has lost it."""
-    from t2c_search.alignment.aligner import Aligner
-
-    content = store.read_blob(ALIGNER_BLOB)
-    if content is None:
-        raise CollectionFormatError(
-            f"collection {store.collection!r} has lost its aligner; index it again under another name"
-        )
-    return Aligner.from_bytes(content)
 
 
 def trusted(encoder_id: str, option: str) -> str:

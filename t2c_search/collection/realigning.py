@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from t2c_search.collection.fitting import fit
 from t2c_search.collection.models import ModelSelection, encoder_ref, trusted
 from t2c_search.collection.search_index import forget_build
-from t2c_search.encoders import registry
 from t2c_search.errors import StoreAccessError, StoreError, UsageError
 from t2c_search.progress import NoProgress, Progress
-from t2c_search.state.card import ALIGNER_BLOB, CONCEPTS_BLOB, CollectionCard, write_card
-from t2c_search.state.concepts import SavedConcept, dump_concepts
-from t2c_search.state.statistics import mark_dirty, save_statistics
+from t2c_search.state.aligner import ALIGNER
+from t2c_search.state.card import CARD, FORMAT_VERSION, CollectionCard
+from t2c_search.state.concepts import CONCEPTS
+from t2c_search.state.statistics import CLAIMS, repair_statistics, store_statistics
 from t2c_search.statistics import VectorStatistics
-from t2c_search.stores.protocol import VectorSpec, VectorStore
+from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import CLIP, NATIVE, Points
 
 if TYPE_CHECKING:
@@ -102,38 +102,49 @@ def choose_aligner(
         device=choice.device,
         dtype=choice.dtype,
         compile=choice.compile,
+        pool=choice.pool,
         progress=progress,
     )
 
 
 def realign(
-    store: VectorStore,
-    card: CollectionCard,
-    aligner: Aligner,
-    *,
-    choice: ModelSelection,
-    concepts: Mapping[str, SavedConcept],
-    progress: Progress | None = None,
-) -> tuple[CollectionCard, RealignReport]:
-    """Replace a collection's CLIP vectors by its native ones projected by the aligner; return its new card.
+    store: VectorStore, aligner: Aligner, *, choice: ModelSelection, progress: Progress | None = None
+) -> RealignReport:
+    """Replace a collection's CLIP vectors by its native ones projected by the aligner.
 
     Card, aligner, statistics and concepts switch with the vectors in one step: searches see the former collection until
     then, and after a failure. Raises AlignerMismatchError for an aligner of another backbone, or of another CLIP model than
-    the one chosen; StoreError when images were added or removed meanwhile.
+    the one chosen; StoreError when an indexer is at work, or changed the collection meanwhile.
     """
     started = time.perf_counter()
+    if not store.capabilities.concurrent:  # who claimed the statistics was killed: nobody else has the collection open
+        repair_statistics(store)
+    former = store.pinned()
+    card = CARD.read(former)
+    assert card is not None  # it is written last
     renewed = _renewed(card, aligner, choice)
+    vectors = {**former.spec().vectors, CLIP: replace(former.spec().vectors[CLIP], dim=renewed.clip.dim)}
     same_space = renewed.clip.difference(card.clip) is None
-    blobs = {ALIGNER_BLOB: aligner.to_bytes()} | ({} if same_space else {CONCEPTS_BLOB: dump_concepts({})})
-    spec = store.spec()
-    with store.replacement(replace(spec, vectors={**spec.vectors, CLIP: VectorSpec(renewed.clip.dim)})) as new:
-        images = _project(store, new, aligner, progress or NoProgress())
-        for key, content in blobs.items():
-            new.write_blob(key, content)
+    with store.replacement(replace(former.spec(), vectors=vectors)) as new:
+        _check_idle(store)
+        dropped = () if same_space else tuple(CONCEPTS.now(store))
+        statistics = _project(former, new, aligner, progress or NoProgress())
+        store_statistics(new, statistics)
+        new.write_blob(ALIGNER, aligner.to_bytes())
+        if not same_space:
+            CONCEPTS.write(new, {})
         forget_build(new)
-        write_card(new, renewed)
-    dropped = () if same_space else tuple(concepts)
-    return renewed, RealignReport(images, time.perf_counter() - started, renewed.clip.id, dropped, aligner.report)
+        CARD.write(new, renewed)
+    return RealignReport(statistics.count, time.perf_counter() - started, renewed.clip.id, dropped, aligner.report)
+
+
+def _check_idle(store: VectorStore) -> None:
+    """Raise StoreError while an indexer is at work; the replacement is refused when one begins from now on."""
+    if CLAIMS.now(store).open:
+        raise StoreError(
+            f"collection {store.collection!r} is being indexed into, or the run that did was killed, so it was left as it is: "
+            "realign it once that has ended; t2c retry completes what was killed"
+        )
 
 
 def _renewed(card: CollectionCard, aligner: Aligner, choice: ModelSelection) -> CollectionCard:
@@ -141,33 +152,32 @@ def _renewed(card: CollectionCard, aligner: Aligner, choice: ModelSelection) -> 
     if choice.clip is None and aligner.clip.difference(card.clip) is None:
         aligner.check(card.backbone, card.clip)
         return card
-    clip = registry.load_clip(
-        choice.clip or trusted(aligner.clip.id, "--clip"), device=choice.device, dtype=choice.dtype
-    )
+    clip = choice.load_clip(choice.clip or trusted(aligner.clip.id, "--clip"))
     ref = encoder_ref(clip)
     aligner.check(card.backbone, ref)
     if ref.difference(card.clip) is None:
         return card
     free_text = choice.text is not None or getattr(clip, "vocabulary", None) is None
-    return card.model_copy(update={"clip": ref, "text": choice.text, "free_text": free_text})
+    return card.model_copy(
+        update={"format_version": FORMAT_VERSION, "clip": ref, "text": choice.text, "free_text": free_text}
+    )
 
 
-def _project(store: VectorStore, new: VectorStore, aligner: Aligner, shown: Progress) -> int:
-    """Fill the new collection from the store's native vectors, statistics included; return the number of points."""
+def _project(former: VectorStore, new: VectorStore, aligner: Aligner, shown: Progress) -> VectorStatistics:
+    """Fill the new collection from the former one's native vectors; return its statistics."""
     import torch
 
-    shown.start(store.count(), "realigning")
+    shown.start(former.count(), "realigning")
     statistics = VectorStatistics(new.spec().dims[CLIP])
-    for points in store.scan(vectors=(NATIVE,)):
+    for points in former.scan(vectors=(NATIVE,)):
         native = points.vectors[NATIVE]
         rows = aligner(torch.from_numpy(native)).numpy()
         new.upsert(Points(points.ids, points.payloads, {CLIP: rows, NATIVE: native}))
         statistics.add(points.ids, rows)
         shown.advance(len(points))
-    if store.count() != statistics.count:
+    if former.count() != statistics.count:
         raise StoreError(
-            f"images were added to collection {store.collection!r} or removed from it while it was realigned, so it was "
+            f"images were added to collection {former.collection!r} or removed from it while it was realigned, so it was "
             "left as it is; realign it again when nobody indexes into it"
         )
-    save_statistics(new, statistics, mark_dirty(new))
-    return statistics.count
+    return statistics

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from t2c_search.collection.fitting import Batching
-from t2c_search.collection.models import Models, read_aligner
+from t2c_search.collection.models import Models
 from t2c_search.collection.search_index import build_search_index
 from t2c_search.errors import StoreError
 from t2c_search.indexing.pipeline import index_images
@@ -18,6 +18,7 @@ from t2c_search.indexing.report import IndexReport
 from t2c_search.profile import StageClock
 from t2c_search.progress import Progress
 from t2c_search.settings import load_settings
+from t2c_search.state.aligner import read_aligner
 from t2c_search.state.fields import remember_fields
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from t2c_search.errors import UsageError
-from t2c_search.query.language.constraints import check_name
+from t2c_search.query.language.concepts import check_name
 from t2c_search.query.planning.calibration import Array, Axis, Calibration
 from t2c_search.state.concepts import SavedConcept
 from t2c_search.types import FloatArray
@@ -24,7 +24,7 @@ def fit_concept(
 ) -> SavedConcept:
     """Learn a concept from unit rows (n, d) that show it and (m, d) that do not, and optionally its text's (d,).
 
-    The text's direction may be that of several wordings, ``Concepts.worded``. The concept's lies between it and that of
+    The text's direction may be that of several wordings, ``Texts.worded``. The concept's lies between it and that of
     the positives' mean less the collection's; a text alone is its own direction, with the default threshold. Raises
     UsageError without anything to learn from, or for a name that cannot be used.
 

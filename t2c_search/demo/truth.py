@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from t2c_search.demo import words
 from t2c_search.errors import UsageError
-from t2c_search.query.language import constraints
+from t2c_search.query.language import concepts, constraints
 from t2c_search.query.language.constraints import Constraint
 
 
@@ -98,11 +98,11 @@ class Truth:
         for what has no truth here: images, saved concepts, sums, differences and conditions on the payload.
         """
         match tree:
-            case constraints.Phrase():
+            case concepts.Phrase():
                 return self.matches_text(tree.text)
             case constraints.Threshold():
                 return self.matches(tree.concept)
-            case constraints.Contrast():
+            case concepts.Contrast():
                 concept, *_ = [self.matches(part) for part in (tree.concept, *tree.alternatives)]
                 return concept
             case constraints.And():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os.path
 import socket
+import threading
 import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from urllib.parse import urlsplit
 from t2c_search.errors import EncoderError, T2CError, UnknownEncoderError
 
 LOCAL_DIR = "local-dir:"
+LOADING = threading.RLock()
+"""Held while a model is loaded: the libraries have switches that are the process's own, HF_HUB_OFFLINE among them."""
 _PROBE_SECONDS = 3.0  # without a probe, the hub's client retries a dead network for half a minute per file
 
 
@@ -29,7 +32,7 @@ def local_folder(encoder_id: str, path: str, required: str = "") -> Path:
 
     Raises UnknownEncoderError when there is no such folder, or no file named ``required`` in it.
     """
-    folder = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  resolve() would follow the user's links
+    folder = absolute(path)
     if not folder.is_dir():
         beside = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
         raise UnknownEncoderError(f"{encoder_id!r}: there is no folder {folder}{suggest(folder.name, beside)}")
@@ -38,28 +41,34 @@ def local_folder(encoder_id: str, path: str, required: str = "") -> Path:
     return folder
 
 
+def absolute(path: str) -> Path:
+    """Return an absolute path without ``~`` and ``..``, as it was named: links are not followed."""
+    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  resolve() would follow them
+
+
 @contextmanager
 def loading(encoder_id: str, remedy: str, *, from_hub: bool) -> Iterator[None]:
-    """Turn whatever a model library raises into an EncoderError; a machine without network fails at once.
+    """Load one model at a time; turn whatever its library raises into an EncoderError; without a network fail at once.
 
     ``remedy`` says how to use the model from a local folder, for when the hub does not have it or is out of reach.
     """
     from huggingface_hub import constants
 
-    was_offline = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = was_offline or (from_hub and not _reachable(constants.ENDPOINT))
-    try:
-        yield
-    except T2CError:
-        raise
-    except Exception as exc:  # the libraries raise anything, from KeyError to their own trees
-        if _misses_hub(exc):
-            why = "HF_HUB_OFFLINE is set" if was_offline else "the model hub did not deliver it"
-            raise EncoderError(f"{encoder_id!r} is not on this machine, and {why}; {remedy}") from exc
-        reason = str(exc).strip().split("\n", 1)[0]
-        raise EncoderError(f"{encoder_id!r} cannot be loaded: {type(exc).__name__}: {reason}") from exc
-    finally:
-        constants.HF_HUB_OFFLINE = was_offline
+    with LOADING:
+        was_offline = constants.HF_HUB_OFFLINE
+        constants.HF_HUB_OFFLINE = was_offline or (from_hub and not _reachable(constants.ENDPOINT))
+        try:
+            yield
+        except T2CError:
+            raise
+        except Exception as exc:  # the libraries raise anything, from KeyError to their own trees
+            if _misses_hub(exc):
+                why = "HF_HUB_OFFLINE is set" if was_offline else "the model hub did not deliver it"
+                raise EncoderError(f"{encoder_id!r} is not on this machine, and {why}; {remedy}") from exc
+            reason = str(exc).strip().split("\n", 1)[0]
+            raise EncoderError(f"{encoder_id!r} cannot be loaded: {type(exc).__name__}: {reason}") from exc
+        finally:
+            constants.HF_HUB_OFFLINE = was_offline
 
 
 def _reachable(endpoint: str) -> bool:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
-
-from t2c_search.types import Fingerprint
+from typing import TYPE_CHECKING, Protocol, TypeGuard, cast, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+    from t2c_search.types import Fingerprint
+
 
 @runtime_checkable
 class ImageEncoder(Protocol):
-    """Pixels to vectors. ``prepare`` runs in many threads at once; ``encode_images`` in one at a time."""
+    """Images to vectors, one call of ``encode_images`` at a time: a PixelEncoder or a VectorLookup."""
 
     id: str
     """The id that loads this encoder again, such as ``timm:resnet50``."""
     image_dim: int
-    decode_size: int | None
-    """Shorter side in pixels below which a decoded image loses nothing the model sees; None: decode in full;
-    0: the encoder does not look at pixels."""
 
     @property
     def device(self) -> torch.device:
@@ -33,16 +30,36 @@ class ImageEncoder(Protocol):
         """Digests of weights and preprocessing: two encoders with the same one give the same vectors."""
         ...
 
-    def prepare(self, image: Image.Image, name: str) -> torch.Tensor:
-        """Turn one upright RGB image into the model's input without the batch axis, on the CPU.
+    def encode_images(self, batch: torch.Tensor) -> torch.Tensor:
+        """Map n stacked inputs (see ``model_input``) to (n, image_dim) float32 on ``device``, as the model gives them."""
+        ...
+
+
+@runtime_checkable
+class PixelEncoder(ImageEncoder, Protocol):
+    """An encoder that looks at an image's pixels. ``prepare`` runs in many threads at once."""
+
+    decode_size: int | None
+    """Shorter side in pixels below which a decoded image loses nothing the model sees; None: it needs the whole image."""
+
+    def prepare(self, image: Image.Image) -> torch.Tensor:
+        """Turn one upright RGB image into what ``encode_images`` takes, without the batch axis, on the CPU.
 
         uint8 (3, h, w) where the model's own preprocessing is geometry followed by a normalisation (which then runs on
-        the device), otherwise float32. ``name`` is the image's path; only encoders of precomputed vectors use it.
+        the device), otherwise float32.
         """
         ...
 
-    def encode_images(self, batch: torch.Tensor) -> torch.Tensor:
-        """Map n stacked ``prepare`` results to (n, image_dim) float32 on ``device``, as the model gives them."""
+
+@runtime_checkable
+class VectorLookup(ImageEncoder, Protocol):
+    """An encoder that finds an image's vector by its path. ``look_up`` runs in many threads at once."""
+
+    def look_up(self, path: str) -> torch.Tensor:
+        """Return what ``encode_images`` takes for the image at a path, without the batch axis, on the CPU.
+
+        Raises UnknownVectorError, naming the nearest known paths, where it has none.
+        """
         ...
 
 
@@ -66,3 +83,14 @@ class TextEncoder(Protocol):
 @runtime_checkable
 class DualEncoder(ImageEncoder, TextEncoder, Protocol):
     """A CLIP model: both towers, one space (image_dim == text_dim)."""
+
+
+# Not isinstance with the protocol: Python 3.11 would evaluate the fingerprint property, which reads all weights.
+def needs_pixels(encoder: ImageEncoder) -> TypeGuard[PixelEncoder]:
+    """Tell whether an encoder looks at an image's pixels; one that does not is a VectorLookup."""
+    return hasattr(encoder, "prepare")
+
+
+def model_input(encoder: ImageEncoder, image: Image.Image, path: str) -> torch.Tensor:
+    """Return what ``encode_images`` takes for one image, without the batch axis; ``image`` matters to a PixelEncoder only."""
+    return encoder.prepare(image) if needs_pixels(encoder) else cast("VectorLookup", encoder).look_up(path)

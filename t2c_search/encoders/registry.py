@@ -3,13 +3,14 @@
     [project.entry-points."t2c_search.encoders"]
     acme = "acme.encoders:load"
 
-where ``load(name, *, device, dtype)`` returns an ImageEncoder, a TextEncoder or a DualEncoder whose ``id`` is
-``acme:NAME``, and passes ``t2c_search.testing.encoders.EncoderContract``. Where it runs a torch module, a method
+where ``load(name, *, device, dtype)`` returns a PixelEncoder, a VectorLookup, a TextEncoder or a DualEncoder whose ``id``
+is ``acme:NAME``, and passes the contract in ``t2c_search.testing.encoders``. Where it runs a torch module, a method
 ``compile()`` lets users have that compiled.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from t2c_search.encoders.catalogue import BUILT_IN, EncoderKind
 from t2c_search.encoders.loading import suggest
+from t2c_search.encoders.protocols import needs_pixels
 from t2c_search.errors import EncoderError, UnknownEncoderError, UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     Encoder = ImageEncoder | TextEncoder
 
 ENTRY_POINT_GROUP = "t2c_search.encoders"
-_LOOKS_UP = 0  # decode_size of an encoder that does not look at pixels
 
 _BUILT_IN = {  # kind -> the module here whose load() makes its encoders, imported when first asked for
     "timm": "timm",
@@ -50,8 +51,8 @@ def load(encoder_id: str, *, device: Device = "auto", dtype: Dtype = "auto", com
     """
     kind, _, name = encoder_id.partition(":")
     encoder = _factory(kind, encoder_id)(name, device=device, dtype=dtype)
-    if not _sees_images(encoder) and not _reads_texts(encoder):
-        raise EncoderError(f"encoder kind {kind!r} made a {type(encoder).__name__}, which is no encoder")
+    if fault := _fault(encoder):
+        raise EncoderError(f"encoder kind {kind!r} made a {type(encoder).__name__}, which {fault}")
     if compile and hasattr(encoder, "compile"):
         encoder.compile()
     return encoder
@@ -61,34 +62,47 @@ def load_image_encoder(
     encoder_id: str, *, device: Device = "auto", dtype: Dtype = "auto", compile: bool = False
 ) -> ImageEncoder:
     """Load an encoder of images. Raises UsageError when the id names one of texts only, else as ``load``."""
-    encoder = load(encoder_id, device=device, dtype=dtype, compile=compile)
-    if not _sees_images(encoder):
-        raise UsageError(f"{encoder_id!r} reads texts only: it can be a text tower, not a backbone or CLIP model")
-    return encoder
+    return as_image_encoder(load(encoder_id, device=device, dtype=dtype, compile=compile))
 
 
 def load_text_encoder(encoder_id: str, *, device: Device = "auto", dtype: Dtype = "auto") -> TextEncoder:
     """Load an encoder of texts. Raises UsageError when the id names one of images only, else as ``load``."""
-    encoder = load(encoder_id, device=device, dtype=dtype)
-    if not _reads_texts(encoder):
-        raise UsageError(f"{encoder_id!r} sees images only: it can be a backbone, not a text tower")
-    return encoder
+    return as_text_encoder(load(encoder_id, device=device, dtype=dtype))
 
 
 def load_clip(
     encoder_id: str, *, device: Device = "auto", dtype: Dtype = "auto", compile: bool = False
 ) -> ImageEncoder:
-    """Load a CLIP model: a DualEncoder, or image vectors precomputed by one, which an aligner can be fitted to.
+    """Load a CLIP model. Raises UsageError when the id names something that cannot be one, else as ``load``."""
+    return as_clip(load(encoder_id, device=device, dtype=dtype, compile=compile))
 
-    Raises UsageError when the id names something that has only one tower by nature, else as ``load``.
+
+def as_image_encoder(encoder: Encoder) -> ImageEncoder:
+    """Return an encoder that sees images. Raises UsageError when it reads texts only."""
+    if not _sees_images(encoder):
+        raise UsageError(f"{encoder.id!r} reads texts only: it can be a text tower, not a backbone or CLIP model")
+    return encoder
+
+
+def as_text_encoder(encoder: Encoder) -> TextEncoder:
+    """Return an encoder that reads texts. Raises UsageError when it sees images only."""
+    if not _reads_texts(encoder):
+        raise UsageError(f"{encoder.id!r} sees images only: it can be a backbone, not a text tower")
+    return encoder
+
+
+def as_clip(encoder: Encoder) -> ImageEncoder:
+    """Return a CLIP model: a DualEncoder, or image vectors precomputed by one, which an aligner can be fitted to.
+
+    Raises UsageError when it has only one tower by nature.
     """
-    encoder = load_image_encoder(encoder_id, device=device, dtype=dtype, compile=compile)
-    if not _reads_texts(encoder) and encoder.decode_size != _LOOKS_UP:
+    images = as_image_encoder(encoder)
+    if not _reads_texts(images) and needs_pixels(images):
         raise UsageError(
-            f"{encoder_id!r} has no text tower, so it cannot be the CLIP model; use it as the backbone, "
+            f"{encoder.id!r} has no text tower, so it cannot be the CLIP model; use it as the backbone, "
             "with a CLIP model such as open_clip:ViT-B-32/laion2b_s34b_b79k"
         )
-    return encoder
+    return images
 
 
 def require_text(encoder: ImageEncoder) -> TextEncoder:
@@ -127,6 +141,27 @@ def _factory(kind: str, encoder_id: str) -> Callable[..., Encoder]:
 
 def _plugins() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _fault(encoder: object) -> str:
+    """Say what keeps an object from being an encoder; nothing where it is one."""
+    if not _sees_images(encoder) and not _reads_texts(encoder):
+        return "is no encoder"
+    if not hasattr(encoder, "__dict__"):
+        return "has __slots__ only: a pool that shares an encoder gives it a lock, so it must take further attributes"
+    if not _sees_images(encoder):
+        return ""
+    if not needs_pixels(encoder):
+        return (
+            "" if hasattr(encoder, "look_up") else "has neither prepare(image) nor look_up(path), one of which it needs"
+        )
+    try:
+        inspect.signature(encoder.prepare).bind("image")
+    except TypeError:
+        return "has a prepare that does not take an image alone: write prepare(image), or look_up(path) for a lookup by path"
+    return (
+        "" if hasattr(encoder, "decode_size") else "lacks decode_size: a number of pixels, or None for the whole image"
+    )
 
 
 # Not isinstance with the protocols: Python 3.11 would evaluate the fingerprint property, which reads all weights.

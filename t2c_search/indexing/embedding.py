@@ -21,6 +21,7 @@ from PIL import Image
 
 from t2c_search.decoding.decode import decode
 from t2c_search.decoding.metadata import location_payload, measured_payload
+from t2c_search.encoders.protocols import model_input, needs_pixels
 from t2c_search.errors import EncoderError, ImageError, T2CError
 from t2c_search.indexing.batch_size import FIRST_BATCH, measuring
 from t2c_search.profile import DECODE, EMBED, READ, WAIT_DECODE, StageClock
@@ -104,9 +105,10 @@ class _Prepared:
 
 
 def decode_size(encoders: Sequence[ImageEncoder]) -> int | None:
-    """Return the size that suits the most demanding encoder; None, the whole image, beats every number."""
-    sizes = [encoder.decode_size for encoder in encoders if encoder.decode_size is not None]
-    return max(sizes) if len(sizes) == len(encoders) else None
+    """Return the size that suits the most demanding encoder: None, the whole image, beats every number; 0: no pixels."""
+    sizes = [encoder.decode_size for encoder in encoders if needs_pixels(encoder)]
+    numbers = [size for size in sizes if size is not None]
+    return max(numbers, default=0) if len(numbers) == len(sizes) else None
 
 
 def _prepare(
@@ -117,7 +119,7 @@ def _prepare(
             content = None if _is_embedding(item.path, decode_size) else item.read()
         with clock.measure(DECODE):
             pixels, measured = _look_at(item, content, decode_size)
-            tensors = tuple(encoder.prepare(pixels, item.path) for encoder in encoders)
+            tensors = tuple(model_input(encoder, pixels, item.path) for encoder in encoders)
     except T2CError as exc:
         return Failure(item.path, str(exc))
     except Exception as exc:  # one odd image must not stop a run of millions, whatever a model's preprocessing raises

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 
 from t2c_search.profile import WAIT_WRITE, WRITE, StageClock
-from t2c_search.state.statistics import claim_statistics, repair_statistics, save_statistics
+from t2c_search.state.statistics import Claim, claim_statistics, repair_statistics, save_statistics
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.columns import REQUEST_POINTS, payload_sizes, uploads
 from t2c_search.stores.protocol import VectorStore
@@ -41,7 +41,7 @@ class Writer:
         self._sent: deque[Future[None]] = deque()
         self._waiting: list[tuple[Points, set[str]]] = []
         self._lock = threading.Lock()
-        self._claimed: tuple[VectorStatistics, bytes] | None = None
+        self._claimed: tuple[VectorStatistics, Claim] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -127,8 +127,7 @@ class Writer:
         """Return the statistics to bring up to date; the first to ask declares the stored ones stale."""
         with self._lock:
             if self._claimed is None:
-                statistics, claim = claim_statistics(self._store)
-                self._claimed = (statistics or VectorStatistics(self._store.spec().dims[CLIP]), claim)
+                self._claimed = claim_statistics(self._store)
             return self._claimed[0]
 
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from t2c_search.errors import CollectionFormatError, UsageError
-from t2c_search.stores.protocol import VectorStore
+from t2c_search.state.kept import Kept
 from t2c_search.types import EncoderRef
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised whenever an older version could misread the collection."""
-ALIGNER_BLOB, CONCEPTS_BLOB = "aligner", "concepts"
-"""What a collection carries beside its card."""
-CARD_BLOB = "card"
 
 
 class CollectionCard(BaseModel):
@@ -45,34 +42,28 @@ def check_model(role: str, own: EncoderRef, came: EncoderRef) -> None:
         )
 
 
-def write_card(store: VectorStore, card: CollectionCard) -> None:
-    """Store the card with the collection; this is the last step of making one."""
-    store.write_blob(CARD_BLOB, card.model_dump_json(indent=1).encode())
-
-
-def read_card(store: VectorStore) -> CollectionCard | None:
-    """Return the collection's card, or None when there is none: its making was interrupted, or it is not ours.
-
-    Raises CollectionFormatError when a newer version of t2c_search made the collection.
-    """
-    content = store.read_blob(CARD_BLOB)
-    if content is None:
-        return None
-    try:
-        version = _Version.model_validate_json(content).format_version
-        if version > FORMAT_VERSION:
-            raise CollectionFormatError(
-                f"collection {store.collection!r} has format {version}, this t2c_search reads up to {FORMAT_VERSION}; "
-                "upgrade t2c-search to use it"
-            )
-        return CollectionCard.model_validate_json(content)
-    except ValidationError as exc:
-        raise CollectionFormatError(
-            f"the card of collection {store.collection!r} cannot be read: {exc.errors()[0]['msg']}"
-        ) from exc
-
-
 class _Version(BaseModel):
     """The one field that every version of the card has."""
 
     format_version: int
+
+
+def _dump(card: CollectionCard | None) -> bytes:
+    return b"" if card is None else card.model_dump_json(indent=1).encode()
+
+
+def _load(content: bytes) -> CollectionCard | None:
+    try:
+        version = _Version.model_validate_json(content).format_version
+        if version > FORMAT_VERSION:
+            raise CollectionFormatError(
+                f"the collection has format {version}, this t2c_search reads up to {FORMAT_VERSION}; upgrade t2c-search to "
+                "use it"
+            )
+        return CollectionCard.model_validate_json(content)
+    except ValidationError as exc:
+        raise CollectionFormatError(f"the collection's card cannot be read: {exc.errors()[0]['msg']}") from exc
+
+
+CARD: Kept[CollectionCard | None] = Kept("card", None, _dump, _load)
+"""Written last, when a collection is made: one without it was never finished, or is not ours."""

@@ -3,41 +3,52 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import asdict
 
+from t2c_search.errors import CollectionFormatError
 from t2c_search.sources.presence import is_gone
+from t2c_search.state.kept import Kept
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import Failure
 
-_BLOB = "failures"
+
+def _dump(failures: Iterable[Failure]) -> bytes:
+    return json.dumps([asdict(failure) for failure in failures]).encode()
+
+
+def _load(content: bytes) -> tuple[Failure, ...]:
+    try:
+        return tuple(Failure(**entry) for entry in json.loads(content))
+    except (ValueError, TypeError) as exc:
+        raise CollectionFormatError(f"the collection's list of failed images cannot be read ({exc})") from exc
+
+
+FAILURES: Kept[tuple[Failure, ...]] = Kept("failures", (), _dump, _load)
+"""In order of path, one for each."""
 
 
 def read_failures(store: VectorStore) -> list[Failure]:
     """Return the images that failed when they were last indexed, in order of path."""
-    content = store.read_blob(_BLOB)
-    return [Failure(**entry) for entry in json.loads(content)] if content else []
-
-
-def write_failures(store: VectorStore, failures: list[Failure]) -> None:
-    """Store the list, replacing the former one."""
-    entries = [{"path": failure.path, "reason": failure.reason} for failure in sorted(failures, key=lambda f: f.path)]
-    store.write_blob(_BLOB, json.dumps(entries).encode())
+    return list(FAILURES.read(store))
 
 
 def change_failures(store: VectorStore, *, settled: Set[str], new: Sequence[Failure]) -> None:
-    """Take the settled paths off the list and put the new failures on it, as another run may have changed it meanwhile."""
-    known = read_failures(store)
-    failures = {failure.path: failure for failure in known if failure.path not in settled}
-    failures |= {failure.path: failure for failure in new}
-    changed = sorted(failures.values(), key=lambda failure: failure.path)
-    if changed != known:
-        write_failures(store, changed)
+    """Take the settled paths off the list and put the new failures on it; what other runs change meanwhile stays."""
+
+    def change(known: tuple[Failure, ...]) -> tuple[Failure, ...]:
+        failures = {failure.path: failure for failure in known if failure.path not in settled}
+        failures |= {failure.path: failure for failure in new}
+        return tuple(failures[path] for path in sorted(failures))
+
+    if settled or new:
+        FAILURES.update(store, change)
 
 
 def forget_gone(store: VectorStore) -> list[Failure]:
     """Drop the failures whose files are gone; return those that are left."""
-    failures = read_failures(store)
-    left = [failure for failure in failures if not is_gone(failure.path)]
-    if left != failures:
-        write_failures(store, left)
-    return left
+    known = FAILURES.read(store)
+    gone = {failure for failure in known if is_gone(failure.path)}
+    if gone:
+        known = FAILURES.update(store, lambda failures: tuple(each for each in failures if each not in gone))
+    return list(known)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 
-from t2c_search.stores.protocol import VectorStore
-
-_BLOB = "recall"
-
-
-def read_recall(store: VectorStore) -> float | None:
-    """Return what was last measured, or None."""
-    content = store.read_blob(_BLOB)
-    return float(json.loads(content)) if content else None
+from t2c_search.errors import CollectionFormatError
+from t2c_search.state.kept import Kept
 
 
-def write_recall(store: VectorStore, recall: float) -> None:
-    """Keep it with the collection."""
-    store.write_blob(_BLOB, json.dumps(recall).encode())
+def _load(content: bytes) -> float | None:
+    try:
+        return float(json.loads(content))
+    except (ValueError, TypeError) as exc:
+        raise CollectionFormatError(f"the recall that was measured on the collection cannot be read ({exc})") from exc
+
+
+RECALL: Kept[float | None] = Kept("recall", None, lambda recall: json.dumps(recall).encode(), _load)
+"""Share of the true best that a search of the index finds, when it was last measured."""

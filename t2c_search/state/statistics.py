@@ -1,89 +1,162 @@
-"""The collection's statistics as blobs, and how they stay true when a run is killed, or two write at once.
+"""The collection's statistics, and the claims of those who change its vectors: how they stay true, whoever is killed.
 
-The state blob holds a run's claim, ``dirty`` and a name of its own, from before its first write until its statistics
-are stored, and ``clean`` after. Whoever finds a claim there, or finds another count than the store's, counts anew from
-the vectors. So does a run that ends and does not find its own claim: another one wrote meanwhile. The last of several
-runs therefore always leaves the truth, as it either counts after all of them or was alone since its claim.
+A run *claims* the statistics before its first write and gives its claim back once its own are stored. While there is a
+claim, the stored statistics are the last good ones, and not current. A run that was alone from its claim to its end kept
+count of its own writes; any other counts anew from the vectors when it ends, unless another is at work still, which then
+does. The last of several runs therefore always leaves the truth. A claim that a run finds when it begins may be a killed
+run's: it is taken back with its own, and a run that is at work nevertheless notices that its claim is gone.
+
+The claims also name the statistics that are true once nobody claims them, by digest: what a run stores that was overtaken
+meanwhile is not mistaken for them.
 """
 
 from __future__ import annotations
 
+import json
 import uuid
+from dataclasses import dataclass, replace
+from functools import partial
+
+from blake3 import blake3
 
 from t2c_search.errors import CollectionFormatError
+from t2c_search.state.kept import Kept
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import CLIP
 
-_STATISTICS = "statistics"
-_STATE = "statistics-state"
-_DIRTY, _CLEAN = b"dirty", b"clean"
 
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Who changes the vectors (``open``, claims), which claim was the ``last`` to be made or given up, and what is true.
 
-def load_statistics(store: VectorStore) -> VectorStatistics | None:
-    """Return the statistics of the collection's CLIP vectors, from a scan where the stored ones are stale; writes
-    nothing.
-
-    None when the collection never held an image.
+    ``true`` is the digest of the statistics that are true when there is no claim; empty: whatever is stored, as in
+    collections of the first format.
     """
-    return _read(store, clean=_is_clean(store)) or _count(store)
+
+    open: tuple[str, ...] = ()
+    last: str = ""
+    true: str = ""
+
+    def with_claim(self, claim: str) -> Claims:
+        """Return these and one more."""
+        return replace(self, open=(*(other for other in self.open if other != claim), claim), last=claim)
+
+    def without(self, claim: str, *more: str) -> Claims:
+        """Return these without that claim and some more."""
+        return replace(self, open=tuple(other for other in self.open if other not in (claim, *more)), last=claim)
+
+    def vouch_for(self, statistics: str) -> bool:
+        """Tell whether stored statistics, by their digest, are current."""
+        return not self.open and self.true in ("", statistics)
 
 
-def claim_statistics(store: VectorStore) -> tuple[VectorStatistics | None, bytes]:
-    """Declare the stored statistics stale, before the first change of vectors; return them as they are, and the claim.
+def _digest(content: bytes) -> str:
+    """Return the BLAKE3 digest of bytes in hexadecimal."""
+    return blake3(content).hexdigest()
 
-    They are read after the claim: another run that ends in between would be missed otherwise.
+
+def _dump_claims(claims: Claims) -> bytes:
+    return json.dumps({"open": claims.open, "last": claims.last, "true": claims.true}).encode()
+
+
+def _load_claims(content: bytes) -> Claims:
+    if content == b"clean":  # so did the first format write it
+        return Claims()
+    if content.startswith(b"dirty"):
+        return Claims(open=(content.decode(),))
+    try:
+        told = json.loads(content)
+        return Claims(tuple(told["open"]), told["last"], told["true"])
+    except (ValueError, KeyError, TypeError) as exc:
+        raise CollectionFormatError(
+            f"the claims on the collection's statistics cannot be read ({exc}); restore them from a backup"
+        ) from exc
+
+
+def _dump_statistics(statistics: VectorStatistics | None) -> bytes:
+    return b"" if statistics is None else statistics.to_bytes()
+
+
+def _load_statistics(content: bytes) -> VectorStatistics | None:
+    try:
+        return VectorStatistics.from_bytes(content)
+    except CollectionFormatError:
+        return None
+
+
+STATISTICS: Kept[VectorStatistics | None] = Kept("statistics", None, _dump_statistics, _load_statistics)
+"""None also where they are damaged: they can be counted anew."""
+CLAIMS: Kept[Claims] = Kept("statistics-state", Claims(), _dump_claims, _load_claims)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run's claim, by its ``id``, and those that it found: of runs that were killed, or are at work beside it."""
+
+    id: str
+    found: tuple[str, ...]
+
+    def begun_since(self, claims: Claims) -> set[str]:
+        """Return the claims of runs at work that began after this one, which will find it, and count."""
+        return set(claims.open) - {self.id, *self.found}
+
+    def left_to_others(self, claims: Claims) -> Claims:
+        """Return the claims without this one if another run will count; as they are otherwise."""
+        return claims.without(self.id) if self.begun_since(claims) else claims
+
+    def settled(self, claims: Claims, true: str) -> Claims:
+        """Return the claims once this run has stored what is true; as they are, if another run claimed or ended since."""
+        if claims.last != self.id:
+            return claims
+        return replace(claims.without(self.id, *self.found), true=true)
+
+
+def claim_statistics(store: VectorStore) -> tuple[VectorStatistics, Claim]:
+    """Claim the statistics before the first change of vectors; return those to bring up to date, and the claim.
+
+    They are read after the claim, so that a run which ends in between is not missed.
     """
-    clean = _is_clean(store)
-    claim = mark_dirty(store)
-    return _read(store, clean=clean) or _count(store), claim
+    claim = uuid.uuid4().hex
+    claims = CLAIMS.update(store, lambda known: known.with_claim(claim))
+    found = tuple(other for other in claims.open if other != claim)
+    statistics = None
+    if not found:  # otherwise they are counted anew in the end
+        statistics = _true_statistics(store, claims.without(claim)) or count_statistics(store)
+    return statistics or VectorStatistics(store.spec().vectors[CLIP].dim), Claim(claim, found)
 
 
-def mark_dirty(store: VectorStore) -> bytes:
-    """Declare the stored statistics stale, and return the claim that says so."""
-    claim = _DIRTY + b" " + uuid.uuid4().hex.encode()
-    store.write_blob(_STATE, claim)
-    return claim
+def save_statistics(store: VectorStore, statistics: VectorStatistics, claim: Claim) -> None:
+    """Store the statistics after the last change of vectors, and give the claim back.
 
-
-def save_statistics(store: VectorStore, statistics: VectorStatistics, claim: bytes) -> None:
-    """Store the statistics and declare them true, after the last change of vectors.
-
-    They are counted anew, under a claim of this moment, as long as another run has written since the claim: that one may
-    have ended while we counted, and what we counted would replace its truth.
+    They are counted anew where another run wrote since the claim, or may have; by the last one of those at work.
     """
     store.flush()
-    while store.read_blob(_STATE) != claim:
-        claim = mark_dirty(store)
-        statistics = _count(store) or statistics
-    store.write_blob(_STATISTICS, statistics.to_bytes())
-    store.write_blob(_STATE, _CLEAN)
+    while not claim.begun_since(claims := CLAIMS.update(store, claim.left_to_others)):
+        if claim.found or claims.last != claim.id:
+            CLAIMS.update(store, lambda known: known.with_claim(claim.id))
+            statistics = count_statistics(store) or VectorStatistics(statistics.dim)
+        content = statistics.to_bytes()
+        store.write_blob(STATISTICS.key, content)
+        if CLAIMS.update(store, partial(claim.settled, true=_digest(content))).last == claim.id:
+            return
+
+
+def store_statistics(new: VectorStore, statistics: VectorStatistics) -> None:
+    """Store the statistics of a replacement, whose vectors nobody else changes."""
+    content = statistics.to_bytes()
+    new.write_blob(STATISTICS.key, content)
+    CLAIMS.write(new, Claims(true=_digest(content)))
 
 
 def repair_statistics(store: VectorStore) -> None:
     """Make the stored statistics true again where a killed run left them stale."""
-    if _read(store, clean=_is_clean(store)) is None and store.count():
-        statistics, claim = claim_statistics(store)
-        if statistics is not None:
-            save_statistics(store, statistics, claim)
+    if _true_statistics(store, CLAIMS.now(store)) is None and store.count():
+        save_statistics(store, *claim_statistics(store))
 
 
-def _is_clean(store: VectorStore) -> bool:
-    return store.read_blob(_STATE) == _CLEAN
-
-
-def _read(store: VectorStore, *, clean: bool) -> VectorStatistics | None:
-    content = store.read_blob(_STATISTICS) if clean else None
-    if content is None:
-        return None
-    try:
-        statistics = VectorStatistics.from_bytes(content)
-    except CollectionFormatError:  # damaged: as good as stale
-        return None
-    return statistics if statistics.count == store.count() else None
-
-
-def _count(store: VectorStore) -> VectorStatistics | None:
+def count_statistics(store: VectorStore) -> VectorStatistics | None:
+    """Count the statistics from all vectors; None when there is none."""
     statistics: VectorStatistics | None = None
     for points in store.scan(vectors=(CLIP,), payload=False):
         vectors = points.vectors[CLIP]
@@ -91,3 +164,12 @@ def _count(store: VectorStore) -> VectorStatistics | None:
             statistics = VectorStatistics(vectors.shape[1])
         statistics.add(points.ids, vectors)
     return statistics
+
+
+def _true_statistics(store: VectorStore, claims: Claims) -> VectorStatistics | None:
+    """Return the stored statistics if they are current and of as many vectors as there are."""
+    content = store.update_blob(STATISTICS.key, lambda stored: stored)  # as it is now, of a pinned store too
+    if content is None or not claims.vouch_for(_digest(content)):
+        return None
+    statistics = STATISTICS.load(content)
+    return statistics if statistics is not None and statistics.count == store.count() else None

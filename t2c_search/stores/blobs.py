@@ -53,18 +53,15 @@ class Vault(Protocol):
 
 
 class Blobs:
-    """The blobs of one collection; ``absent`` is the error for one that is not there."""
+    """The blobs of one collection; ``missing`` is asked where there is no header: it makes one, or raises."""
 
-    def __init__(self, vault: Vault, absent: Callable[[], StoreError]) -> None:
+    def __init__(self, vault: Vault, missing: Callable[[], Header]) -> None:
         self.vault = vault
-        self._absent = absent
+        self._missing = missing
 
     def header(self) -> Header:
         """Return the header. Raises CollectionNotFoundError or CollectionFormatError where there is none."""
-        header = self.vault.load()
-        if header is None:
-            raise self._absent()
-        return header
+        return self.vault.load() or self._missing()
 
     def read(self, keys: Sequence[str], pin: Header | None = None) -> tuple[Header, dict[str, bytes]]:
         """Return the header and those of the blobs that there are, of one moment; with a ``pin``, of that moment."""
@@ -81,7 +78,9 @@ class Blobs:
             self._check_lost(header, lost[0], pinned=pin is not None, late=time.monotonic() > deadline)
             pause()
 
-    def update(self, key: str, function: Callable[[bytes | None], bytes], pin: Header | None = None) -> bytes:
+    def update(
+        self, key: str, function: Callable[[bytes | None], bytes | None], pin: Header | None = None
+    ) -> bytes | None:
         """Replace a blob by what the function makes of it; see ``VectorStore.update_blob``.
 
         With a ``pin``, raises CollectionReplacedError once other points have taken the place of its own.
@@ -91,7 +90,7 @@ class Blobs:
             header, found = self.read([key])
             check_generation(header, pin)
             content = function(found.get(key))
-            if content == found.get(key):
+            if content is None or content == found.get(key):
                 return content
             entry = Content.of(content)
             self.vault.put(entry, content)
@@ -148,11 +147,13 @@ class Aside:
         _, others = self._blobs.read([key for key in keys if key not in own])
         return others | {key: each.check(written.get(each.id, b""), key) for key, each in own.items()}
 
-    def update(self, key: str, function: Callable[[bytes | None], bytes]) -> bytes:
+    def update(self, key: str, function: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """Replace a blob of the replacement's own; only who fills it may call this."""
         former = self.read([key]).get(key)
         content = function(former)
-        if content != former:
+        if content is not None and (
+            content != former or key not in self._own
+        ):  # equal bytes of its own stand for themselves
             entry = Content.of(content)
             self._blobs.vault.put(entry, content)
             if key in self._own:
@@ -201,4 +202,4 @@ def pause() -> None:
 def refusals(spec: CollectionSpec) -> Mapping[str, bytes]:
     """Return the blobs by which the former version, which knows no header, recognises a collection, and refuses it."""
     told = {"vectors": spec.dims, "indexes": dict(spec.indexes), "quantization": spec.quantization}
-    return {"spec": json.dumps(told).encode(), "card": REFUSED_CARD}
+    return {"card": REFUSED_CARD, "spec": json.dumps(told).encode()}

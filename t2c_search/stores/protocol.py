@@ -227,12 +227,12 @@ class VectorStore(Protocol):
         """Return the bytes that were stored with the collection under that key, or None."""
         ...
 
-    def update_blob(self, key: str, function: Callable[[bytes | None], bytes]) -> bytes:
+    def update_blob(self, key: str, function: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """Replace a blob by what ``function`` makes of it (None: there is none), and return that.
 
         Atomic against every other update of the collection, by threads, processes and machines: the function runs without
         a lock, and again when the collection has changed meanwhile, so it must be pure. Nothing is written when it returns
-        what it was given.
+        what it was given, or raises.
         """
         ...
 

@@ -22,7 +22,15 @@ import torch
 from PIL import Image
 
 from t2c_search.encoders import registry
-from t2c_search.encoders.protocols import DualEncoder, ImageEncoder, TextEncoder
+from t2c_search.encoders.protocols import (
+    DualEncoder,
+    ImageEncoder,
+    PixelEncoder,
+    TextEncoder,
+    VectorLookup,
+    model_input,
+    needs_pixels,
+)
 from t2c_search.errors import UnknownVectorError
 from t2c_search.types import FloatArray
 
@@ -71,6 +79,7 @@ class ImageEncoderContract(_EncoderContract):
 
     def test_is_an_image_encoder(self, encoder: ImageEncoder) -> None:
         assert isinstance(encoder, ImageEncoder)
+        assert isinstance(encoder, PixelEncoder) != isinstance(encoder, VectorLookup)
         assert encoder.device == torch.device("cpu")
 
     def test_its_id_loads_it_again_from_any_folder(
@@ -90,7 +99,7 @@ class ImageEncoderContract(_EncoderContract):
     def test_prepared_images_stack_and_lie_on_the_cpu(
         self, encoder: ImageEncoder, named_images: list[tuple[Image.Image, str]]
     ) -> None:
-        prepared = [encoder.prepare(image, name) for image, name in named_images]
+        prepared = [model_input(encoder, image, name) for image, name in named_images]
         assert {item.dtype for item in prepared} <= {torch.uint8, torch.float32}
         assert {item.device.type for item in prepared} == {"cpu"}
         assert torch.stack(prepared).shape[0] == len(named_images)
@@ -101,17 +110,19 @@ class ImageEncoderContract(_EncoderContract):
     def test_preparing_does_not_change_the_image(
         self, encoder: ImageEncoder, named_images: list[tuple[Image.Image, str]]
     ) -> None:
-        image, name = named_images[0]
+        if not needs_pixels(encoder):
+            pytest.skip("no pixels: the encoder looks vectors up by path")
+        image, _ = named_images[0]
         before = image.tobytes()
-        encoder.prepare(image, name)
+        encoder.prepare(image)
         assert image.tobytes() == before
 
     def test_images_may_be_prepared_in_many_threads(
         self, encoder: ImageEncoder, named_images: list[tuple[Image.Image, str]]
     ) -> None:
-        alone = [encoder.prepare(image, name) for image, name in named_images]
+        alone = [model_input(encoder, image, name) for image, name in named_images]
         with ThreadPoolExecutor(8) as threads:
-            together = list(threads.map(lambda named: encoder.prepare(*named), named_images * 8))
+            together = list(threads.map(lambda named: model_input(encoder, *named), named_images * 8))
         for item, expected in zip(together, alone * 8, strict=True):
             assert torch.equal(item, expected)
 
@@ -124,7 +135,7 @@ class ImageEncoderContract(_EncoderContract):
         self, encoder: ImageEncoder, named_images: list[tuple[Image.Image, str]]
     ) -> None:
         image, name = named_images[0]
-        rows = encoder.encode_images(encoder.prepare(image, name).unsqueeze(0))
+        rows = encoder.encode_images(model_input(encoder, image, name).unsqueeze(0))
         assert rows.device == encoder.device
         assert not rows.requires_grad
         rows -= 1  # an inference tensor would refuse
@@ -148,11 +159,10 @@ class ImageEncoderContract(_EncoderContract):
     def test_nothing_is_lost_by_decoding_to_decode_size(
         self, encoder: ImageEncoder, named_images: list[tuple[Image.Image, str]]
     ) -> None:
-        size = encoder.decode_size
-        if not size:
-            pytest.skip("no decode_size: the encoder decodes in full, or not at all")
-        image, name = named_images[0]
-        assert min(encoder.prepare(image, name).shape[-2:]) <= size
+        if not needs_pixels(encoder) or encoder.decode_size is None:
+            pytest.skip("no decode_size: the encoder needs whole images, or none")
+        image, _ = named_images[0]
+        assert min(encoder.prepare(image).shape[-2:]) <= encoder.decode_size
 
     def test_fingerprint_is_two_digests(self, encoder: ImageEncoder) -> None:
         for digest in (encoder.fingerprint.weights, encoder.fingerprint.preprocessing):
@@ -234,7 +244,7 @@ def draw_image(size: tuple[int, int], seed: int) -> Image.Image:
 
 def embed_images(encoder: ImageEncoder, named_images: Sequence[tuple[Image.Image, str]]) -> FloatArray:
     """Map n images with their paths to (n, image_dim) float32, in one batch."""
-    batch = torch.stack([encoder.prepare(image, name) for image, name in named_images])
+    batch = torch.stack([model_input(encoder, image, name) for image, name in named_images])
     return encoder.encode_images(batch).cpu().numpy()
 
 

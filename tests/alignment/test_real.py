@@ -19,7 +19,7 @@ PHOTOS, FIT_ON = 120, 80  # few, because a processor takes long to embed them
 
 def backbone_rows(real_data: Path, names: list[str]) -> torch.Tensor:
     encoder = registry.load_image_encoder(f"timm:local-dir:{real_data}/timm/mobilenetv2_100", device="cpu")
-    images = [encoder.prepare(Image.open(real_data / "photos/images" / name).convert("RGB"), name) for name in names]
+    images = [encoder.prepare(Image.open(real_data / "photos/images" / name).convert("RGB")) for name in names]
     return torch.cat([encoder.encode_images(torch.stack(images[i : i + 50])) for i in range(0, len(images), 50)])
 
 

@@ -15,11 +15,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from t2c_search.collection import open_collection
 from tests.cli.conftest import Outcome, World
 
 T2C = Callable[..., Outcome]
@@ -59,7 +61,8 @@ def test_sync_deletes_what_is_gone_and_refuses_an_empty_folder(
 
 
 def test_profile_names_the_stages_and_the_limit(t2c: T2C, images: Path, options: list[object]) -> None:
-    told = t2c("index", images, *options, "--workers", 2, "--json").json["profile"]
+    threads = (os.cpu_count() or 1) + 1  # other than what it would be
+    told = t2c("index", images, *options, "--workers", threads, "--json").json["profile"]
     stages = {stage["stage"]: stage for stage in told["stages"]}
     assert stages.keys() >= {
         "list",
@@ -71,7 +74,7 @@ def test_profile_names_the_stages_and_the_limit(t2c: T2C, images: Path, options:
         "write",
     }
     assert told["limit"] in stages
-    assert stages["decode and prepare"]["threads"] == 2
+    assert stages["decode and prepare"]["threads"] == threads
     assert all(stage["seconds"] >= 0 and 0 <= stage["busy"] <= 1 for stage in told["stages"])
     shown = t2c("index", images, *options, "--profile").out
     assert "the limit: " in shown
@@ -156,6 +159,15 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+def added_up(reports: Iterator[dict[str, Any]], done: Callable[[dict[str, int]], bool]) -> dict[str, int]:
+    """Add up reports until they say that it is done, as one change may come in two batches."""
+    counts = dict.fromkeys(("indexed", "renamed", "copied", "deleted", "failed"), 0)
+    while not done(counts):
+        report = next(reports)
+        counts = {name: count + report[name] for name, count in counts.items()}
+    return counts
+
+
 class Watched:
     """A ``t2c index --watch`` in a process of its own: its reports, and what it says beside them, line by line."""
 
@@ -182,12 +194,7 @@ class Watched:
         return json.loads(self._reports.get(timeout=PATIENCE_SECONDS))
 
     def reports_until(self, done: Callable[[dict[str, int]], bool]) -> dict[str, int]:
-        """Add up reports, as one change may come in two batches."""
-        counts = dict.fromkeys(("indexed", "renamed", "copied", "deleted", "failed"), 0)
-        while not done(counts):
-            report = self.next_report()
-            counts = {name: count + report[name] for name, count in counts.items()}
-        return counts
+        return added_up(iter(self.next_report, None), done)
 
 
 @contextmanager
@@ -223,7 +230,7 @@ def test_watch_indexes_what_comes_moves_and_goes_until_ctrl_c(t2c: T2C, images: 
 
 @pytest.mark.skipif(os.name != "posix", reason="makes links")
 def test_watch_follows_links_to_folders_and_names_each_image_as_a_listing_does(
-    t2c: T2C, images: Path, options: list[object], tmp_path: Path
+    t2c: T2C, world: World, images: Path, options: list[object], tmp_path: Path
 ) -> None:
     for name in ("elsewhere", "later"):
         (tmp_path / name / "deep").mkdir(parents=True)
@@ -235,22 +242,23 @@ def test_watch_follows_links_to_folders_and_names_each_image_as_a_listing_does(
     def one(field: str) -> Callable[[dict[str, int]], bool]:
         return lambda counts: counts[field] == 1
 
-    with watching(images, *options, "--sync") as watched:
-        assert watched.next_report()["indexed"] == 41
-        watched.wait_for("watching")
+    stop = Event()
+    with open_collection("photos", str(tmp_path / "photos.t2c"), clip=world.clip) as photos:
+        reports = (report.to_json() for report in photos.watch([images], sync=True, stop=stop))
+        assert photos.index([images], sync=True).indexed == 41
         for number, folder in enumerate((tmp_path / "elsewhere", tmp_path / "elsewhere" / "deep", images / "below")):
             Image.new("RGB", (50, 40), (0, 0, 50 * number)).save(folder / "new.png")
-            watched.reports_until(one("indexed"))
+            added_up(reports, one("indexed"))
         (images / "more").symlink_to(tmp_path / "later")
-        watched.reports_until(one("copied"))
+        added_up(reports, one("copied"))
         Image.new("RGB", (50, 40), "green").save(tmp_path / "later" / "deep" / "new.png")
-        watched.reports_until(one("indexed"))
+        added_up(reports, one("indexed"))
         (images / "link").unlink()
-        watched.reports_until(lambda counts: counts["deleted"] == 3)
+        added_up(reports, lambda counts: counts["deleted"] == 3)
         Image.new("RGB", (50, 40), "blue").save(images / "below" / "last.png")
-        watched.reports_until(one("indexed"))
-        watched.child.send_signal(signal.SIGINT)
-        assert watched.child.wait(PATIENCE_SECONDS) == 0
+        added_up(reports, one("indexed"))
+        stop.set()
+        assert list(reports) == []
     listed = t2c("index", images, *options, "--sync", "--json").json
     assert (listed["seen"], listed["unchanged"], listed["deleted"]) == (44, 44, 0)
     assert t2c("info", *options[:4], "--json").json["images"] == 44

@@ -15,7 +15,7 @@ from torch import nn
 import t2c_search
 from t2c_search.concepts.decoder import Describer
 from t2c_search.demo import words
-from t2c_search.demo.train.loop import pixels
+from t2c_search.demo.train import loop
 from t2c_search.demo.truth import Truth, read
 from t2c_search.demo.world import draw
 from t2c_search.encoders import mini
@@ -69,6 +69,11 @@ def embed_texts(clip: nn.Module) -> Callable[[list[str]], FloatArray]:
 def image_vectors(clip: nn.Module, images: np.ndarray) -> FloatArray:
     with torch.inference_mode():
         return clip.encode_image(pixels(images), normalize=True).numpy()
+
+
+def pixels(images: np.ndarray) -> torch.Tensor:
+    """As the recipe turns scenes into the models' input, where the models of these tests are."""
+    return loop.pixels(images).cpu()
 
 
 def precision(scores: np.ndarray, truths: list[Truth], text: str, k: int) -> float:

@@ -7,7 +7,8 @@ import pytest
 
 from t2c_search.demo.truth import Thing, Truth, read
 from t2c_search.errors import UsageError
-from t2c_search.query.language.constraints import And, Contrast, Image, Not, Or, Phrase, Threshold
+from t2c_search.query.language.concepts import Contrast, Image, Phrase
+from t2c_search.query.language.constraints import And, Not, Or, Threshold
 
 
 def thing(colour: str, shape: str, x: int, y: int, fill: str = "plain", size: str = "small") -> Thing:

@@ -34,7 +34,7 @@ def test_compiled_vectors_are_those_of_the_model(architecture: str, tmp_path: Pa
         registry.load_image_encoder(encoder_id, device="cpu", dtype="float32", compile=on) for on in (False, True)
     )
     assert compiled.fingerprint == plain.fingerprint
-    batch = torch.stack([plain.prepare(draw_image((90, 70), seed), "") for seed in range(16)])
+    batch = torch.stack([plain.prepare(draw_image((90, 70), seed)) for seed in range(16)])
     for size in (16, 5, 1):  # a run's last batch is smaller
         cosine = torch.cosine_similarity(compiled.encode_images(batch[:size]), plain.encode_images(batch[:size]))
         assert cosine.min() > 0.9999
@@ -70,7 +70,7 @@ def test_a_model_that_can_run_on_nothing_ends_the_run(tmp_path: Path) -> None:
     class Broken:
         id, image_dim, decode_size, device = "torch:broken", 3, 16, torch.device("cpu")
 
-        def prepare(self, image: object, name: str) -> torch.Tensor:
+        def prepare(self, image: object) -> torch.Tensor:
             return torch.zeros(3, 4, 4)
 
         def encode_images(self, batch: torch.Tensor) -> torch.Tensor:

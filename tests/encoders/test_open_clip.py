@@ -34,7 +34,7 @@ def named_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_weights_trained_with_quick_gelu_run_with_it(named_model: str) -> None:
     encoder = registry.load_clip(f"open_clip:{named_model}/shapes", device="cpu")
     image = draw_image((50, 40), seed=0)
-    rows = encoder.encode_images(encoder.prepare(image, "").unsqueeze(0))
+    rows = encoder.encode_images(encoder.prepare(image).unsqueeze(0))
     right, preprocess = open_clip.create_model_from_pretrained(named_model, "shapes", force_quick_gelu=True)
     wrong, _ = open_clip.create_model_from_pretrained(named_model, "shapes")
     pixels = preprocess(image).unsqueeze(0)

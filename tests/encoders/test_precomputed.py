@@ -7,17 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from t2c_search.encoders import registry
+from t2c_search.encoders.protocols import VectorLookup
 from t2c_search.errors import EncoderError, UnknownVectorError, UsageError
 from tests.encoders import tiny
 
-BLANK = Image.new("RGB", (1, 1))
 ROWS = np.arange(24, dtype=np.float32).reshape(6, 4) + 1
 
 
-def open_folder(folder: Path, names: list[str]) -> registry.Encoder:
+def open_folder(folder: Path, names: list[str]) -> VectorLookup:
     return registry.load_image_encoder(tiny.save_precomputed(folder, dict(zip(names, ROWS, strict=False)), {}))
 
 
@@ -41,7 +40,7 @@ def open_folder(folder: Path, names: list[str]) -> registry.Encoder:
 )
 def test_a_path_finds_its_vector(names: list[str], asked: str, row: int, tmp_path: Path) -> None:
     encoder = open_folder(tmp_path / "vectors", names)
-    assert torch.equal(encoder.prepare(BLANK, asked), torch.from_numpy(ROWS[row]))
+    assert torch.equal(encoder.look_up(asked), torch.from_numpy(ROWS[row]))
 
 
 @pytest.mark.parametrize(
@@ -58,13 +57,13 @@ def test_a_path_that_finds_none_or_several_is_an_error(
 ) -> None:
     encoder = open_folder(tmp_path / "vectors", names)
     with pytest.raises(UnknownVectorError, match=message):
-        encoder.prepare(BLANK, asked)
+        encoder.look_up(asked)
 
 
 def test_concepts_are_known_in_any_case_and_unit_length(tmp_path: Path) -> None:
     concepts = {"Air conditioner": ROWS[1], "dog": ROWS[2]}
     encoder_id = tiny.save_precomputed(tmp_path / "vectors", {"a.jpg": ROWS[0]}, concepts)
-    texts = registry.load_text_encoder(encoder_id)
+    texts = registry.load_text_encoder(encoder_id, device="cpu")
     assert texts.vocabulary == ("Air conditioner", "dog")
     rows = texts.encode_texts(["DOG", " air  conditioner"])
     expected = ROWS[[2, 1]] / np.linalg.norm(ROWS[[2, 1]], axis=1, keepdims=True)

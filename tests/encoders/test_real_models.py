@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from t2c_search.encoders import registry
-from t2c_search.encoders.protocols import DualEncoder, ImageEncoder
+from t2c_search.encoders.protocols import DualEncoder, PixelEncoder
 
 PHOTOS = 80
 
@@ -28,8 +28,8 @@ def test_captions(real_data: Path) -> dict[str, str]:
     return dict(list(captions.items())[:PHOTOS])
 
 
-def embed(encoder: ImageEncoder, folder: Path, names: Sequence[str]) -> torch.Tensor:
-    batch = torch.stack([encoder.prepare(Image.open(folder / name).convert("RGB"), name) for name in names])
+def embed(encoder: PixelEncoder, folder: Path, names: Sequence[str]) -> torch.Tensor:
+    batch = torch.stack([encoder.prepare(Image.open(folder / name).convert("RGB")) for name in names])
     return torch.nn.functional.normalize(encoder.encode_images(batch))
 
 
@@ -63,7 +63,7 @@ def test_real_clip_vectors_find_photos_by_concept(real_data: Path) -> None:
     with (real_data / "photos" / "captions.csv").open(newline="", encoding="utf-8") as file:
         dogs = {row["image"] for row in csv.DictReader(file) if "dog" in row["caption"].lower().split()}
     names = (real_data / "clip_vit_b32" / "image_names.txt").read_text().splitlines()
-    rows = torch.stack([model.prepare(Image.new("RGB", (1, 1)), f"/anywhere/{name}") for name in names])
+    rows = torch.stack([model.look_up(f"/anywhere/{name}") for name in names])
     scores = (model.encode_images(rows) @ model.encode_texts(["dog"]).T).squeeze(1).numpy()
     is_dog = np.array([name in dogs for name in names])
     wins = (scores[is_dog][:, np.newaxis] > scores[~is_dog][np.newaxis]).mean()  # area under the ROC curve

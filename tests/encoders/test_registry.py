@@ -107,7 +107,7 @@ def test_an_installed_package_adds_kinds(tmp_path: Path, monkeypatch: pytest.Mon
     before = registry.kinds()
     tiny.install_plugin(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    assert registry.kinds() == (*before, "acme", "acme_nothing", "acme_gone")
+    assert registry.kinds() == (*before, "acme", "acme_nothing", "acme_faulty", "acme_gone")
     described = {kind.name: kind for kind in registry.describe()}
     assert described["acme"].usage == "acme:NAME"
     assert described["acme"].summary == "from acme-encoders 1.2"
@@ -116,6 +116,13 @@ def test_an_installed_package_adds_kinds(tmp_path: Path, monkeypatch: pytest.Mon
         registry.load("acne:small")
     with pytest.raises(EncoderError, match="kind 'acme_nothing' made a str, which is no encoder"):
         registry.load("acme_nothing:small")
+    for name, message in {
+        "blind": r"a Blind, which has neither prepare\(image\) nor look_up\(path\)",
+        "former": r"a Former, which has a prepare that does not take an image alone: write prepare\(image\)",
+        "sizeless": "a Sizeless, which lacks decode_size",
+    }.items():
+        with pytest.raises(EncoderError, match=f"kind 'acme_faulty' made {message}"):
+            registry.load(f"acme_faulty:{name}")
     with pytest.raises(EncoderError, match="registered as 'acme_encoders:no_such_function', which fails"):
         registry.load("acme_gone:small")
     # A package cannot take a built-in kind over: it also registers timm.

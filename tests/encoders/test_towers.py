@@ -44,7 +44,7 @@ def test_16_bits_change_vectors_a_little_and_give_float32(save: object, tmp_path
     rows, texts = {}, {}
     for dtype in ("float32", "bfloat16"):
         encoder = registry.load_clip(encoder_id, device="cpu", dtype=dtype)
-        rows[dtype] = encoder.encode_images(encoder.prepare(draw_image((50, 40), 0), "").unsqueeze(0))
+        rows[dtype] = encoder.encode_images(encoder.prepare(draw_image((50, 40), 0)).unsqueeze(0))
         texts[dtype] = encoder.encode_texts(["a dog in the snow"])
     for vectors in (rows, texts):
         assert vectors["bfloat16"].dtype == torch.float32
@@ -124,7 +124,7 @@ def test_a_gpu_gives_the_same_rows_from_pinned_memory_and_as_a_cpu(tmp_path: Pat
     encoder_id = tiny.save_timm(tmp_path / "model", "test_resnet", seed=0)
     on_gpu, on_cpu = (registry.load_image_encoder(encoder_id, device=name, dtype="float32") for name in ("cuda", "cpu"))
     images = [[draw_image((90, 70), seed) for seed in range(first, first + 16)] for first in range(0, 160, 16)]
-    batches = [torch.stack([on_cpu.prepare(image, "") for image in batch]) for batch in images]
+    batches = [torch.stack([on_cpu.prepare(image) for image in batch]) for batch in images]
     pinned = [on_gpu.encode_images(batch.pin_memory()) for batch in batches]  # none is waited for before the next
     plain = [on_gpu.encode_images(batch) for batch in batches]
     for batch, one, other in zip(batches, pinned, plain, strict=True):

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 
 from t2c_search.indexing.pipeline import index_images
 from t2c_search.indexing.ray.cluster import Cluster
@@ -21,7 +23,7 @@ from t2c_search.sources import ImageInput, list_images
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 
-from .support import TinyEncoder, create, no_encoder
+from .support import DIM, SIDE, TinyEncoder, create, no_encoder
 
 
 def load_tiny() -> tuple[TinyEncoder, Callable[[torch.Tensor], torch.Tensor]]:
@@ -30,6 +32,26 @@ def load_tiny() -> tuple[TinyEncoder, Callable[[torch.Tensor], torch.Tensor]]:
 
 def load_pair() -> tuple[TinyEncoder, TinyEncoder]:
     return TinyEncoder(), TinyEncoder(seed=1)
+
+
+def make_backbone() -> tuple[torch.nn.Module, Callable[[Image.Image], torch.Tensor]]:
+    """A module of one's own, which loads no library of models into each worker."""
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIDE * SIDE, DIM)), _pooled
+
+
+def _pooled(image: Image.Image) -> torch.Tensor:
+    return TinyEncoder().prepare(image, "").float().div(255)
+
+
+def save_vectors(folder: Path, names: Sequence[str]) -> str:
+    """Save what stands in for a CLIP model, vectors of images and of two concepts; return its id."""
+    folder.mkdir()
+    dice = np.random.default_rng(0)
+    for kind, each in (("image", names), ("concept", ["dog", "snow"])):
+        np.save(folder / f"{kind}_embeddings.npy", dice.normal(size=(len(each), DIM)).astype(np.float32))
+        (folder / f"{kind}_names.txt").write_text("\n".join(each))
+    return f"precomputed:{folder}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +115,8 @@ def on_ray(
 if __name__ == "__main__":
     from . import on_ray as imported  # so that the workers find what is pickled
 
-    photos, marker, exit_code = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    report = imported.on_ray(
-        imported.with_deadly(photos, "0011.jpg", marker=marker), create(open_store(":memory:", "photos"), indexes={})
-    )
+    photos, location, marker, exit_code = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+    store = create(open_store(location, "photos"), indexes={})
+    report = imported.on_ray(imported.with_deadly(photos, "0011.jpg", marker=marker), store)
+    store.close()
     sys.exit(exit_code if report.indexed == 20 else 1)

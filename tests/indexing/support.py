@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -36,7 +37,7 @@ class TinyEncoder:
     def __init__(self, seed: int = 0) -> None:
         self._weights = torch.randn(3 * SIDE * SIDE, DIM, generator=torch.Generator().manual_seed(seed))
 
-    def prepare(self, image: Image.Image, name: str) -> torch.Tensor:
+    def prepare(self, image: Image.Image) -> torch.Tensor:
         assert image.mode == "RGB"
         pixels = np.array(image.resize((SIDE, SIDE), Image.Resampling.BOX))
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
@@ -62,6 +63,20 @@ def save_pictures(folder: Path, count: int, *, first: int = 0) -> list[Path]:
     for index, path in enumerate(paths, first):
         picture(index).save(path, quality=90)
     return paths
+
+
+def note_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list that the path of every image is appended to when it has been read."""
+    noted: list[str] = []
+    read = ImageInput.read
+
+    def noting(item: ImageInput) -> bytes:
+        content = read(item)
+        noted.append(item.path)
+        return content
+
+    monkeypatch.setattr(ImageInput, "read", noting)
+    return noted
 
 
 def create(

@@ -36,7 +36,7 @@ from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import EncoderRef
 from tests.stubs.rest import QdrantStub
 
-from .on_ray import Stuck, load_pair, load_tiny, on_ray, with_deadly
+from .on_ray import Stuck, load_pair, load_tiny, on_ray, save_vectors, with_deadly
 from .support import TinyEncoder, assert_same, create, index, picture, save_pictures
 from .test_index import assert_statistics_are_true, no_encoder
 
@@ -65,19 +65,13 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-@pytest.fixture(params=["server", "embedded"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, cluster: None) -> Iterator[VectorStore]:
-    """An empty collection: on a server, which the workers write to, or in a folder, which only this process may."""
-    if request.param == "server":
-        with QdrantStub() as stub:
-            yield create(open_store(stub.url, "photos"), indexes={})
-    else:
-        opened = create(open_store(str(tmp_path / "photos.t2c"), "photos"), indexes={})
+@pytest.fixture
+def store(cluster: None) -> Iterator[VectorStore]:
+    """An empty collection on a server, which the workers write to."""
+    with QdrantStub() as stub:
+        opened = create(open_store(stub.url, "photos"), indexes={})
         yield opened
         opened.close()
-
-
-on_server = pytest.mark.parametrize("store", ["server"], indirect=True)
 
 
 def in_this_process(photos: Path) -> VectorStore:
@@ -86,7 +80,6 @@ def in_this_process(photos: Path) -> VectorStore:
     return fresh
 
 
-@on_server
 def test_workers_make_the_same_collection(photos: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
     users = ray.data.DataContext.get_current()
     monkeypatch.setattr(users, "target_max_block_size", 12345)
@@ -102,26 +95,8 @@ def test_workers_make_the_same_collection(photos: Path, store: VectorStore, monk
     assert {name: repr(value) for name, value in vars(users).items()} == before
     assert [handler.level for handler in logging.getLogger("ray.data").handlers] == levels
 
-    picture(99).save(photos / "0003.jpg", quality=70)
-    save_pictures(photos, 2, first=20)
-    report = on_ray(list_images([photos]), store)
-    assert (report.indexed, report.unchanged, report.failed) == (3, 19, 1)
-    assert_same(store, in_this_process(photos))
-    assert_statistics_are_true(store)
-
 
 @needs_kill
-@pytest.mark.parametrize("store", ["embedded"], indirect=True)
-def test_killed_worker_loses_nothing(photos: Path, store: VectorStore, tmp_path: Path) -> None:
-    report = on_ray(with_deadly(photos, "0011.jpg", marker=str(tmp_path / "marker")), store)
-    assert (tmp_path / "marker").exists()
-    assert (report.seen, report.indexed, report.failed) == (21, 20, 1)
-    assert_same(store, in_this_process(photos))
-    assert_statistics_are_true(store)
-
-
-@needs_kill
-@on_server
 def test_images_that_kill_every_worker_are_failures(
     photos: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,7 +118,6 @@ def test_images_that_kill_every_worker_are_failures(
 
 
 @needs_kill
-@on_server
 def test_worker_killed_from_outside_loses_nothing(photos: Path, store: VectorStore, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     inputs = [
@@ -165,7 +139,6 @@ def test_worker_killed_from_outside_loses_nothing(photos: Path, store: VectorSto
     assert_statistics_are_true(store)
 
 
-@on_server
 def test_images_are_written_before_the_last_is_listed(
     photos: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,11 +168,12 @@ def test_images_are_written_before_the_last_is_listed(
 
 
 @needs_kill
-def test_nothing_is_said_and_nothing_is_left(photos: Path, tmp_path: Path) -> None:
-    """Not even of a worker that dies."""
+def test_nothing_is_said_and_nothing_is_left_and_nothing_is_lost(photos: Path, tmp_path: Path) -> None:
+    """Not even of a worker that dies, with Ray started for the run, and a store that only the run's process may open."""
     (tmp_path / "here").mkdir()
+    location = str(tmp_path / "photos.t2c")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.indexing.on_ray", str(photos), str(tmp_path / "marker"), "17"],
+        [sys.executable, "-m", "tests.indexing.on_ray", str(photos), location, str(tmp_path / "marker"), "17"],
         cwd=tmp_path / "here",
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
         capture_output=True,
@@ -209,10 +183,15 @@ def test_nothing_is_said_and_nothing_is_left(photos: Path, tmp_path: Path) -> No
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 17)
     assert (tmp_path / "marker").exists()
     assert not list((tmp_path / "here").iterdir())
+    store = open_store(location, "photos")
+    assert_same(store, in_this_process(photos))
+    assert_statistics_are_true(store)
+    store.close()
 
 
-@on_server
-def test_renamed_files_and_copies_take_over_vectors(photos: Path, store: VectorStore) -> None:
+def test_renamed_files_and_copies_take_over_vectors_beside_what_is_new_or_changed(
+    photos: Path, store: VectorStore
+) -> None:
     index(list_images([photos]), store)
     (photos / "empty.jpg").unlink()
     (photos / "0003.jpg").rename(photos / "moved.jpg")
@@ -221,27 +200,25 @@ def test_renamed_files_and_copies_take_over_vectors(photos: Path, store: VectorS
     assert (report.renamed, report.copied, report.indexed, report.unchanged) == (1, 1, 0, 19)
     save_pictures(photos, 3, first=30)
     (photos / "0005.jpg").rename(photos / "moved-too.jpg")
+    picture(99).save(photos / "0006.jpg", quality=70)
     report = on_ray(list_images([photos]), store)
-    assert (report.renamed, report.indexed, report.unchanged) == (1, 3, 20)
+    assert (report.renamed, report.indexed, report.unchanged) == (1, 4, 19)
     assert_same(store, in_this_process(photos))
     assert_statistics_are_true(store)
 
 
-@on_server
 def test_nothing_new_starts_no_worker(photos: Path, store: VectorStore) -> None:
     index(list_images([photos]), store)
     (photos / "empty.jpg").unlink()
     assert on_ray(list_images([photos]), store, load=no_encoder).unchanged == 20
 
 
-@on_server
 def test_model_that_cannot_be_loaded_ends_the_run(photos: Path, store: VectorStore) -> None:
     with pytest.raises(UnknownEncoderError, match="^no encoder kind 'nothing' in 'nothing:at-all'"):
         on_ray(list_images([photos]), store, load=partial(registry.load, "nothing:at-all"))
 
 
 @needs_kill
-@on_server
 def test_workers_that_die_at_the_start_end_the_run(
     photos: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,7 +232,8 @@ def test_collection_is_the_same_with_its_models_and_aligner(
     tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_pictures(tmp_path / "photos", 40)
-    models = {"clip": "mini", "backbone": "mini:cnn", "device": "cpu"}
+    clip = save_vectors(tmp_path / "clip", [f"{number:04d}.jpg" for number in range(40)])
+    models = {"clip": clip, "backbone": "torch:tests.indexing.on_ray:make_backbone", "device": "cpu"}
     options = {"fit_pairs": 20, "batch_size": 4, "keep_native": True}
     monkeypatch.setenv("T2C_QDRANT_API_KEY", "secret")  # of this process, not of Ray's
     with QdrantStub(api_key="secret") as stub, open_collection("photos", stub.url, **models) as images:

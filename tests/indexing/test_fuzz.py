@@ -25,8 +25,8 @@ from .test_decode import png, png_header
 
 FILES = 500
 LONGEST_SECONDS = 5.0
-SIDE = 15_500  # pixels: just within the limit for an image
-LARGEST_PEAK = 1536 << 10  # KiB, of decoding one
+SIDE = 10_200  # pixels: more than are held whole at once, far less than an image may have
+LARGEST_PEAK = 640 << 10  # KiB, of decoding one: a copy of its pixels takes 400 MiB
 PEAK = """
 import sys
 from pathlib import Path
@@ -186,5 +186,5 @@ def test_small_files_of_very_many_pixels_take_the_memory_of_one_copy(make: Calla
     assert path.stat().st_size < 2_000_000
     child = subprocess.run([sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True)
     width, height, peak = map(int, child.stdout.split())
-    assert (width, height) == (456, 456)  # 15,500 pixels in squares of 34
+    assert (width, height) == (464, 464)  # 10,200 pixels in squares of 22
     assert peak < LARGEST_PEAK

@@ -1,8 +1,10 @@
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Barrier, get_ident
 
 import numpy as np
 import pytest
@@ -33,11 +35,30 @@ def rows(batches: Iterator[EmbeddedBatch]) -> tuple[list[str], torch.Tensor]:
 def test_order_and_vectors_do_not_depend_on_threads_or_batches(tmp_path: Path, batch_size: int, workers: int) -> None:
     paths = save_pictures(tmp_path, 20)
     encoder = TinyEncoder()
-    expected = [encoder.encode_images(encoder.prepare(decode_file(path, decode_size=16), "")[None]) for path in paths]
+    expected = [encoder.encode_images(encoder.prepare(decode_file(path, decode_size=16))[None]) for path in paths]
     images = list_images([tmp_path])
     ids, vectors = rows(embed(images, (encoder,), batch_size=batch_size, workers=workers, on_failure=never))
     assert ids == [item.id for item in images]
     torch.testing.assert_close(vectors, torch.cat(expected), atol=1e-4, rtol=1e-5)
+
+
+def test_as_many_threads_decode_as_were_asked_for(tmp_path: Path) -> None:
+    """One more than processors, which is what there would be otherwise: all of them at once, and no other."""
+    asked = (os.cpu_count() or 1) + 1
+    save_pictures(tmp_path, 2 * asked)
+    together = Barrier(asked)
+    threads: list[int] = []
+
+    class Waiting(TinyEncoder):
+        def prepare(self, image: Image.Image, name: str) -> torch.Tensor:
+            if get_ident() not in threads:
+                threads.append(get_ident())
+                together.wait(20)
+            return super().prepare(image, name)
+
+    images = list_images([tmp_path])
+    list(embed(images, (Waiting(),), batch_size=len(images), workers=asked, on_failure=never))
+    assert len(threads) == asked
 
 
 def test_failures_leave_no_gap_and_batches_stay_full(tmp_path: Path) -> None:
@@ -78,9 +99,9 @@ def test_several_encoders_share_one_reading_and_one_decoding(tmp_path: Path) -> 
             self.which, self.decode_size = which, size
             self.images: list[Image.Image] = []  # kept, so that no two can have the same identity
 
-        def prepare(self, image: Image.Image, name: str) -> torch.Tensor:
+        def prepare(self, image: Image.Image) -> torch.Tensor:
             self.images.append(image)
-            return super().prepare(image, name)
+            return super().prepare(image)
 
     opened: list[str] = []
     listening = True
@@ -100,23 +121,23 @@ def test_several_encoders_share_one_reading_and_one_decoding(tmp_path: Path) -> 
     assert sorted(opened) == [str(path) for path in paths]
     for which in (0, 1):
         alone = TinyEncoder(which)
-        expected = alone.encode_images(torch.stack([alone.prepare(image, "") for image in one.images]))
+        expected = alone.encode_images(torch.stack([alone.prepare(image) for image in one.images]))
         torch.testing.assert_close(torch.cat([batch.vectors[which] for batch in batches]), expected)
 
 
-def test_encoder_that_does_not_look_at_pixels_gets_its_name_and_costs_no_decoding(tmp_path: Path) -> None:
-    class Precomputed(TinyEncoder):
-        decode_size = 0
+def test_encoder_that_looks_vectors_up_gets_the_path_and_costs_no_decoding(tmp_path: Path) -> None:
+    class Precomputed:
+        id, image_dim = "precomputed:tiny", TinyEncoder.image_dim
+        device, fingerprint = TinyEncoder.device, TinyEncoder.fingerprint
 
-        def prepare(self, image: Image.Image, name: str) -> torch.Tensor:
-            if name.endswith("0001.jpg"):
+        def look_up(self, path: str) -> torch.Tensor:
+            if path.endswith("0001.jpg"):
                 raise UnknownVectorError("no vector of 0001.jpg; nearest: 0000.jpg")
-            return torch.full((image_dim,), float(Path(name).stem), dtype=torch.float32)
+            return torch.full((self.image_dim,), float(Path(path).stem), dtype=torch.float32)
 
         def encode_images(self, batch: torch.Tensor) -> torch.Tensor:
             return batch
 
-    image_dim = TinyEncoder.image_dim
     paths = save_pictures(tmp_path, 3)
     paths[2].write_bytes(paths[2].read_bytes()[:-300])  # its header is whole
     failures: list[Failure] = []
@@ -143,13 +164,15 @@ def test_batch_too_large_for_memory_is_tried_in_halves(tmp_path: Path) -> None:
 
 def test_image_that_breaks_the_model_fails_alone(tmp_path: Path) -> None:
     class Fragile(TinyEncoder):
-        def prepare(self, image: Image.Image, name: str) -> torch.Tensor:
-            if name.endswith("0002.jpg"):
+        def prepare(self, image: Image.Image) -> torch.Tensor:
+            if image.width < image.height:
                 raise IndexError("too odd")
-            size = 8 if name.endswith("0005.jpg") else 16
-            return super().prepare(image, name)[:, :size]
+            size = 8 if image.width == image.height else 16
+            return super().prepare(image)[:, :size]
 
-    save_pictures(tmp_path, 9)
+    paths = save_pictures(tmp_path, 9)
+    picture(2, (64, 96)).save(paths[2])
+    picture(5, (64, 64)).save(paths[5])
     failures: list[Failure] = []
     ids, _ = rows(embed(list_images([tmp_path]), (Fragile(),), batch_size=4, on_failure=failures.append))
     assert len(ids) == 7

@@ -17,8 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
-from PIL import Image
 
 from t2c_search.collection.fitting import Batching, fit_on_images
 from t2c_search.errors import ImageError
@@ -39,7 +37,7 @@ from .kinds import (
     as_tar,
     as_zip,
 )
-from .support import COUNT, TinyEncoder, contents, create, index, no_encoder, picture, save_pictures
+from .support import COUNT, TinyEncoder, contents, create, index, no_encoder, note_reads, picture, save_pictures
 
 SOURCES: dict[str, Callable[[list[Path]], Path]] = {
     "tar": as_tar,
@@ -261,17 +259,13 @@ def test_columns_of_every_type_become_fields_that_stores_take(tmp_path: Path, ph
     assert "field 'width' passed over: the image file itself gives it" in images.warnings[1]
 
 
-def test_a_sample_to_fit_on_is_read_from_the_front_of_an_archive_to_its_end(tmp_path: Path) -> None:
+def test_a_sample_to_fit_on_is_read_from_the_front_of_an_archive_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In any other order every image would need another shard's headers, or another row group."""
-    read: list[str] = []
-
-    class Noting(TinyEncoder):
-        def prepare(self, image: Image.Image, name: str) -> torch.Tensor:
-            read.append(name)
-            return super().prepare(image, name)
-
+    read = note_reads(monkeypatch)
     images = list_images([as_tar(save_pictures(tmp_path / "photos", 60))])
-    fit_on_images(images, Noting(1), TinyEncoder(2), pairs=40, criterion="r2", batching=Batching(8, 1))
+    fit_on_images(images, TinyEncoder(1), TinyEncoder(2), pairs=40, criterion="r2", batching=Batching(8, 1))
     assert len(read) == 40
     assert read == [item.path for item in images if item.path in read]
     assert set(read) == {item.path for item in sorted(images, key=lambda item: item.id)[:40]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -132,6 +133,13 @@ class Server(SimpleHTTPRequestHandler):
             self.wfile.write(b"short")
         elif self.path == "/silent.jpg":
             threading.Event().wait(2)
+        elif self.path == "/dripping.jpg":
+            self.send_response(200)
+            self.end_headers()
+            with suppress(ConnectionError):  # the client has had enough
+                for _ in range(100):
+                    self.wfile.write(b"x")
+                    threading.Event().wait(0.02)
         else:
             super().do_GET()
 
@@ -193,3 +201,9 @@ def test_a_server_that_sends_too_much_is_cut_off(web: str, monkeypatch: pytest.M
     monkeypatch.setattr("t2c_search.decoding.decode.MAX_BYTES", 100)
     with pytest.raises(ImageError, match="larger than the limit"):
         read_image(f"{web}/0000.jpg")
+
+
+def test_a_server_that_drips_is_left_though_it_never_pauses(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "_FETCH_SECONDS", 0.1)  # of the two that the file takes, a byte at a time
+    with pytest.raises(ImageError, match="the server did not finish within 0 s"):
+        read_image(f"{web}/dripping.jpg")

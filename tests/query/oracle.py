@@ -10,23 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from t2c_search.query.language.constraints import (
-    And,
-    Contrast,
-    Difference,
-    Image,
-    Like,
-    Not,
-    Or,
-    Phrase,
-    Saved,
-    Sum,
-    Threshold,
-    is_concept,
-)
+from t2c_search.query.language.concepts import Concept, Contrast, Difference, Image, Like, Phrase, Saved, Sum
+from t2c_search.query.language.constraints import And, Not, Or, Threshold
 from t2c_search.query.planning.calibration import DEFAULT_SD
-from t2c_search.query.planning.directions import JOINERS, PROMPTS
 from t2c_search.query.planning.ranking import SOFT_THRESHOLD
+from t2c_search.query.planning.texts import JOINERS, PROMPTS
 from t2c_search.testing.filters import matches
 
 Vector = NDArray[np.float64]
@@ -70,7 +58,7 @@ class Oracle:
             return np.logical_or.reduce([self.truth(part) for part in tree.parts])
         if isinstance(tree, Not):
             return ~self.truth(tree.part)
-        if isinstance(tree, Threshold) or is_concept(tree):
+        if isinstance(tree, Threshold | Concept):
             return self.reaches(tree)
         return self.matching(tree)
 
@@ -129,7 +117,7 @@ class Oracle:
                 return [alternative for part in parts for alternative in part]
             combined = product(*parts)
             return [tuple([atom for part in chosen for atom in part[kind]] for kind in (0, 1)) for chosen in combined]
-        if isinstance(tree, Threshold) or is_concept(tree):
+        if isinstance(tree, Threshold | Concept):
             return [([(tree, wanted)], [])]
         return [([], [(tree, wanted)])]
 

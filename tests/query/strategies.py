@@ -7,22 +7,8 @@ from datetime import datetime
 from hypothesis import strategies as st
 
 from t2c_search.filters import Equals, Exists, GeoRadius, OneOf, Range, TextMatch
-from t2c_search.query.language.constraints import (
-    And,
-    Concept,
-    Constraint,
-    Contrast,
-    Difference,
-    Image,
-    Like,
-    Not,
-    Or,
-    Phrase,
-    Saved,
-    Sum,
-    Term,
-    Threshold,
-)
+from t2c_search.query.language.concepts import Concept, Contrast, Difference, Image, Like, Phrase, Saved, Sum, Term
+from t2c_search.query.language.constraints import And, Constraint, Not, Or, Threshold
 
 KEYWORDS = [
     "and",

@@ -7,7 +7,7 @@ import uuid
 import numpy as np
 import pytest
 
-from t2c_search.query.language.constraints import Phrase
+from t2c_search.query.language.concepts import Phrase
 from t2c_search.query.planning.calibration import Calibration, cosines
 from t2c_search.query.planning.tail import rank_at, value_at
 from t2c_search.statistics import VectorStatistics
@@ -119,13 +119,13 @@ def test_a_percentage_of_a_whole_sample_is_of_the_number_as_typed(percent):
     assert calibration.top(axis, percent).value == ordered[round(percent * 100) - 1]
 
 
-def test_an_engine_tells_the_interval_of_any_text():
-    engine = clustered(open_store(":memory:", "interval"), 3000).engine
+def test_a_searcher_tells_the_interval_of_any_text():
+    searcher = clustered(open_store(":memory:", "interval"), 3000).searcher
     phrase = Phrase(text="snow")
-    axis = engine.concepts.directions(engine.calibration, [phrase]).axis(phrase)
-    top = engine.calibration.top(axis, 5)
-    most, least = (engine.count(f'"snow" >= {bound!r}').count for bound in (top.low, top.high))
-    assert least < engine.count('"snow" top 5%').count < most
+    axis = searcher.directions.axis(phrase)
+    top = searcher.calibration.top(axis, 5)
+    most, least = (searcher.count(f'"snow" >= {bound!r}').count for bound in (top.low, top.high))
+    assert least < searcher.count('"snow" top 5%').count < most
     assert least <= 150 <= most
 
 

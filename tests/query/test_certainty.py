@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from t2c_search.errors import ExpressionError, UsageError
-from t2c_search.query.execution import account as report
-from t2c_search.query.execution.searcher import Searcher
+from t2c_search.query.execution import account
+from t2c_search.query.execution.searcher import Known, Searcher
 from t2c_search.query.execution.selection import diverse
 from t2c_search.query.language.syntax import parse
 from t2c_search.query.planning.halfspace import enclose_passing
+from t2c_search.query.planning.texts import Texts
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import CollectionSpec
-from t2c_search.types import CLIP, Points
+from t2c_search.types import CLIP, Points, StatisticsUsed
 
 from .worlds import ClusteredWords, World, clustered, point_id, unit
 
@@ -31,7 +33,7 @@ def world(tmp_path_factory) -> Iterator[World]:
     store.close()
 
 
-def engine_of(rows, payloads=None, statistics=None, words=None) -> Searcher:
+def searcher_of(rows, payloads=None, statistics=None, words=None, embed_image=None) -> Searcher:
     ids = [point_id(number) for number in range(len(rows))]
     payloads = payloads or [{"path": point} for point in ids]
     if statistics is None:
@@ -40,7 +42,7 @@ def engine_of(rows, payloads=None, statistics=None, words=None) -> Searcher:
     store = open_store(":memory:", "few")
     store.create(CollectionSpec.of({CLIP: rows.shape[1]}, {}))
     store.upsert(Points(ids, payloads, {CLIP: rows}))
-    return Searcher(store, statistics, embed_texts=words or ClusteredWords(rows.shape[1]), embed_image=None)
+    return Searcher(store, Known(statistics), Texts(words or ClusteredWords(rows.shape[1])), embed_image)
 
 
 CONTRADICTIONS = [
@@ -55,24 +57,24 @@ CONTRADICTIONS = [
 
 @pytest.mark.parametrize("expression", CONTRADICTIONS)
 def test_what_contradicts_itself_matches_nothing_for_certain(world, expression):
-    result = world.engine.search(expression, 5, exact=True)
+    result = world.searcher.search(expression, 5, exact=True)
     assert not result and result.certificate.kind == "exact" and not result.plan.candidates
-    assert list(world.engine.mine(expression)) == []
-    counted, estimate = world.engine.count(expression), world.engine.count(expression, approximate=True)
+    assert list(world.searcher.mine(expression)) == []
+    counted, estimate = world.searcher.count(expression), world.searcher.count(expression, approximate=True)
     assert counted.exact and counted.count == estimate.count == estimate.high == 0
-    assert world.engine.facets(expression, "camera") == []
-    assert not world.engine.search(expression, 5, group_by="camera")
+    assert world.searcher.facets(expression, "camera") == []
+    assert not world.searcher.search(expression, 5, group_by="camera")
 
 
 def test_thresholds_that_meet_in_one_value_do_not_contradict_each_other(world):
-    cosine = repr(world.engine.search("dog", 1, exact=True)[0].contributions[0].cosine)
-    found = world.engine.search(f'"dog" >= {cosine} AND "dog" <= {cosine}', 5, exact=True)
+    cosine = repr(world.searcher.search("dog", 1, exact=True)[0].contributions[0].cosine)
+    found = world.searcher.search(f'"dog" >= {cosine} AND "dog" <= {cosine}', 5, exact=True)
     assert found and all(repr(hit.cosine) == cosine for hit in found)
 
 
 def test_only_the_alternative_that_contradicts_itself_is_left_out(world):
-    result = world.engine.search('"dog" >= 2sd AND "dog" < 1sd OR "snow"', 20, exact=True)
-    assert [hit.id for hit in result] == [hit.id for hit in world.engine.search("snow", 20, exact=True)]
+    result = world.searcher.search('"dog" >= 2sd AND "dog" < 1sd OR "snow"', 20, exact=True)
+    assert [hit.id for hit in result] == [hit.id for hit in world.searcher.search("snow", 20, exact=True)]
     assert result.certificate.kind == "exact" and len(result.plan.branches) == 1
 
 
@@ -82,13 +84,13 @@ def test_a_group_however_rare_is_found():
     rare = int(np.argmin(rows @ words.embed("dog")))
     cameras = ["rare" if number == rare else "common" for number in range(len(rows))]
     payloads = [{"path": f"{number}.jpg", "camera": camera} for number, camera in enumerate(cameras)]
-    engine = engine_of(rows, payloads, words=words)
-    result = engine.search("dog", 10, group_by="camera")
+    searcher = searcher_of(rows, payloads, words=words)
+    result = searcher.search("dog", 10, group_by="camera")
     assert [hit.payload["camera"] for hit in result] == ["common", "rare"]
     assert result.certificate.kind == "exact"
     assert result.plan.candidates < 200
     for limits in ({"max_seconds": 0}, {"max_candidates": 1}):
-        hurried = engine.search("dog", 2, group_by="camera", **limits)
+        hurried = searcher.search("dog", 2, group_by="camera", **limits)
         assert [hit.payload["camera"] for hit in hurried] == ["common"]
         assert hurried.certificate.kind == "none" and hurried.certificate.gap == np.inf
 
@@ -99,7 +101,9 @@ def test_images_seen_but_not_chosen_from_are_vouched_for_by_nobody():
     rows = words.images(60)[:20]
     order = np.argsort(-(rows @ words.embed("dog")))
     payloads = [{"path": f"{at}.jpg", "camera": "rare" if at == order[-1] else "common"} for at in range(len(rows))]
-    hurried = engine_of(rows, payloads, words=words).search('"dog" AND NOT "snow"', 2, group_by="camera", max_seconds=0)
+    hurried = searcher_of(rows, payloads, words=words).search(
+        '"dog" AND NOT "snow"', 2, group_by="camera", max_seconds=0
+    )
     assert [hit.payload["camera"] for hit in hurried] == ["common"] and hurried.certificate.kind == "none"
 
 
@@ -115,26 +119,26 @@ def test_groups_are_those_of_the_whole_ranking(world, expression, field, limit):
         if values and not values & taken:
             expected.append(point)
             taken |= values
-    result = world.engine.search(expression, limit, group_by=field, exact=True)
+    result = world.searcher.search(expression, limit, group_by=field, exact=True)
     assert result.certificate.kind == "exact"
     assert [hit.id for hit in result] == expected[:limit]
 
 
 def test_what_cannot_group_is_refused(world):
     with pytest.raises(ExpressionError, match="no payload field camra"):
-        world.engine.search("dog", group_by="camra")
+        world.searcher.search("dog", group_by="camra")
     places = [{"path": "a.jpg", "gps": {"lat": 1.0, "lon": 2.0}}, {"path": "b.jpg"}]
     with pytest.raises(UsageError, match="'gps' cannot group images: that of a.jpg is not a word or number"):
-        engine_of(ClusteredWords(32).images(60)[:2], places).search("dog", group_by="gps")
+        searcher_of(ClusteredWords(32).images(60)[:2], places).search("dog", group_by="gps")
 
 
 SLOW = '"dog" >= 1sd AND "cat" >= 1sd AND NOT "snow" >= 0sd'
 
 
 def test_a_search_out_of_time_ends_honestly(world):
-    whole = world.engine.search(SLOW, 20, exact=True)
+    whole = world.searcher.search(SLOW, 20, exact=True)
     assert whole.certificate.kind == "exact" and whole.plan.rounds > 1
-    hurried = world.engine.search(SLOW, 20, exact=True, max_seconds=0)
+    hurried = world.searcher.search(SLOW, 20, exact=True, max_seconds=0)
     assert hurried.plan.rounds == 1
     assert hurried.certificate.kind == "none" and hurried.certificate.gap > 0
     unseen = [hit.score for hit in whole if hit.id not in {found.id for found in hurried}]
@@ -153,7 +157,7 @@ def test_a_search_out_of_time_ends_honestly(world):
 )
 def test_limits_that_mean_nothing_are_refused(world, limits, message):
     with pytest.raises(UsageError, match=message):
-        world.engine.search("dog", **limits)
+        world.searcher.search("dog", **limits)
 
 
 def test_alternatives_beyond_counting_are_refused_in_one_line(world):
@@ -161,7 +165,7 @@ def test_alternatives_beyond_counting_are_refused_in_one_line(world):
     tree = parse(f"{either} AND {either}")
     tree = tree.model_copy(update={"parts": tree.parts * 8000})
     with pytest.raises(ExpressionError, match=r"more than 10\^4816 alternatives, and at most 32"):
-        world.engine.search(tree)
+        world.searcher.search(tree)
 
 
 def test_the_time_that_models_take_is_told_apart(monkeypatch):
@@ -171,10 +175,9 @@ def test_the_time_that_models_take_is_told_apart(monkeypatch):
         clock[0] += 10
         return words(texts)
 
-    monkeypatch.setattr(report, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
-    engine = engine_of(words.images(60), words=slow)
-    monkeypatch.setattr(engine.concepts, "embed_image", lambda path: slow([path])[0])
-    seconds = engine.search('"dog" AND image("snow")').plan.seconds
+    monkeypatch.setattr(account, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    searcher = searcher_of(words.images(60), words=slow, embed_image=lambda path: slow([path])[0])
+    seconds = searcher.search('"dog" AND image("snow")').plan.seconds
     assert list(seconds) == ["plan", "embed", "search", "payload"]
     assert [step for step, passed in seconds.items() if passed] == ["embed"]
 
@@ -188,12 +191,12 @@ def test_a_collection_shrunk_to_one_image_is_searched_like_any_other(kept):
     statistics.add(others, rows[10:13])
     statistics.add([point_id(0)], rows[kept : kept + 1])
     statistics.remove(others, rows[10:13])
-    engine = engine_of(rows[kept : kept + 1], statistics=statistics, words=words)
+    searcher = searcher_of(rows[kept : kept + 1], statistics=statistics, words=words)
     for expression in ('"dog" AND "snow" AND NOT "cat"', '"dog" OR NOT "cat"', '("dog" OVER "cat") AND "snow"'):
-        result = engine.search(expression)
+        result = searcher.search(expression)
         assert len(result) == 1 and result.certificate.kind == "exact"
-    assert engine.count('"dog" >= -1sd AND NOT "cat" >= 1sd').count == 1
-    assert engine.count('"dog" AND "cat"').count == 0
+    assert searcher.count('"dog" >= -1sd AND NOT "cat" >= 1sd').count == 1
+    assert searcher.count('"dog" AND "cat"').count == 0
 
 
 def test_a_row_whose_variance_is_rounding_does_not_break_the_enclosure():
@@ -242,9 +245,46 @@ class Counting:
     ],
 )
 def test_a_count_reads_every_vector_once_at_most(world, monkeypatch, expression, scans):
-    store = Counting(world.engine.store)
-    monkeypatch.setattr(world.engine, "store", store)
-    counted = world.engine.count(expression)
+    store = Counting(world.searcher.store)
+    monkeypatch.setattr(world.searcher, "store", store)
+    counted = world.searcher.count(expression)
     assert counted.count == len(world.oracle.members(parse(expression))) and counted.exact
     assert store.scans == scans
-    assert {hit.id for hit in world.engine.mine(expression)} == world.oracle.members(parse(expression))
+    assert {hit.id for hit in world.searcher.mine(expression)} == world.oracle.members(parse(expression))
+
+
+@pytest.mark.parametrize(
+    ("expression", "searched", "mined"),
+    [
+        ('"dog" >= 1sd', True, True),
+        ('"dog" AND "snow" top 5%', True, True),
+        ('"dog"', False, True),  # which mining compares with the default threshold
+        ('"dog" >= 0.01', False, False),
+        ("width > 120", False, False),
+    ],
+)
+def test_an_answer_says_of_how_many_images_its_thresholds_are_while_an_indexer_is_at_work(
+    world, expression, searched, mined
+):
+    known = world.searcher.known
+    assert known.used is not None and known.used.current
+    stale = StatisticsUsed(SIZE, "some revision", current=False)
+    meanwhile = Searcher(
+        world.searcher.store, replace(known, used=stale), world.searcher.directions.texts, lambda path: None
+    )
+    for answer, says in (
+        (meanwhile.search(expression), searched),
+        (meanwhile.mine(expression), mined),
+        (meanwhile.count(expression), mined),
+        (meanwhile.count(expression, approximate=True), mined),
+    ):
+        assert answer.statistics is stale and answer.as_of == (SIZE if says else None)
+        told = answer.to_json()
+        assert told["statistics"] == {"images": SIZE, "revision": "some revision", "current": False}
+        assert told["as_of"] == answer.as_of
+    for answer in (
+        world.searcher.search(expression),
+        world.searcher.mine(expression),
+        world.searcher.count(expression),
+    ):
+        assert answer.statistics is known.used and answer.as_of is None

@@ -26,19 +26,19 @@ def world() -> World:
     ],
 )
 def test_a_filter_that_nothing_matches_leaves_none_for_certain(world, expression):
-    found = world.engine.count(expression, approximate=True)
+    found = world.searcher.count(expression, approximate=True)
     assert (found.count, found.low, found.high, found.exact) == (0, 0, 0, True)
-    assert world.engine.count(expression).count == 0
+    assert world.searcher.count(expression).count == 0
 
 
 def test_an_alternative_that_nothing_matches_takes_nothing_from_the_other(world):
-    alone = world.engine.count('"dog" AND width >= 120', approximate=True)
-    beside = world.engine.count('"dog" AND width >= 120 OR "cat" AND camera = "none"', approximate=True)
+    alone = world.searcher.count('"dog" AND width >= 120', approximate=True)
+    beside = world.searcher.count('"dog" AND width >= 120 OR "cat" AND camera = "none"', approximate=True)
     assert (alone.count, alone.low, alone.high) == (beside.count, beside.low, beside.high) and alone.count > 0
 
 
 def test_what_no_image_of_the_sample_shows_is_estimated_at_none_and_at_most_a_few(world):
-    found = world.engine.count('"dog" >= 60sd', approximate=True)
+    found = world.searcher.count('"dog" >= 60sd', approximate=True)
     assert found.count == found.low == 0 < found.high < 15
     assert not found.exact
 

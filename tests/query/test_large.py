@@ -11,8 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from t2c_search.errors import ExpressionError, UsageError
-from t2c_search.query.execution.topk import FIRST_CANDIDATES, Limits, find_top
-from t2c_search.query.language.constraints import Not, Or, Phrase
+from t2c_search.query.execution.topk import FIRST_CANDIDATES, Effort, find_top
+from t2c_search.query.language.concepts import Phrase
+from t2c_search.query.language.constraints import Not, Or
 from t2c_search.query.language.syntax import parse
 from t2c_search.query.planning.normal_form import branches
 from t2c_search.query.planning.planner import embed, plan
@@ -61,7 +62,7 @@ def ranked(world: World, tree, count: int) -> list[str]:
 @given(alternatives())
 def test_conditions_beside_negations_are_certified_and_right(world, tree):
     try:
-        result = world.engine.search(tree, K, exact=True)
+        result = world.searcher.search(tree, K, exact=True)
     except UsageError as refused:  # a random difference of a concept with itself
         assume("cancels itself out" not in str(refused))
         raise
@@ -83,7 +84,7 @@ def test_conditions_beside_negations_are_certified_and_right(world, tree):
 @pytest.mark.parametrize("limit", [1, 5, K])
 def test_no_branch_is_asked_for_more_than_it_can_score(world, expression, limit):
     """What matches the condition alone scores 0, and other branches more still, which a negation may never reach."""
-    result = world.engine.search(expression, limit, exact=True)
+    result = world.searcher.search(expression, limit, exact=True)
     assert result.certificate.kind == "exact"
     assert [hit.id for hit in result] == ranked(world, parse(expression), limit)
 
@@ -92,11 +93,11 @@ class Silent:
     """A store that finds nothing."""
 
     def __init__(self, store) -> None:
-        self.store = store
+        self.store, self.capabilities = store, store.capabilities
 
     def search(self, queries):
         return [
-            replace(answer, ids=[], vectors={CLIP: answer.vectors[CLIP][:0]}, scores=answer.scores[:0])
+            replace(answer, ids=[], payloads=[], vectors={CLIP: answer.vectors[CLIP][:0]}, scores=answer.scores[:0])
             for answer in self.store.search(queries)
         ]
 
@@ -104,9 +105,8 @@ class Silent:
 @pytest.mark.timeout(60)
 def test_a_round_that_brings_nothing_is_the_last(world, monkeypatch):
     """Were rounding to eat a bound's improvement, the same search would be asked for ever."""
-    calibration, concepts = world.engine.calibration, world.engine.concepts
-    question = embed(branches(parse('NOT "dog" AND "snow"')), calibration, concepts)
-    asked = plan(question, calibration, concepts, mining=False)
+    directions = world.searcher.directions
+    asked = plan(embed(branches(parse('NOT "dog" AND "snow"')), directions), directions, mining=False)
     monkeypatch.setattr(Probe, "bound", lambda probe, answer, limit, enclosed: np.inf)
-    top = find_top(Silent(world.engine.store), asked, 5, points=SIZE, exact=True, limits=Limits(5000))
+    top = find_top(Silent(world.searcher.store), asked, 5, Effort(SIZE, exact=True, candidates=5000))
     assert not top.found and top.open and top.fronts[0].rounds == 1

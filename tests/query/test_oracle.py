@@ -1,4 +1,4 @@
-"""The engine against brute force, on random constraint trees: same sets, same order, same numbers, on every store."""
+"""The searcher against brute force, on random constraint trees: same sets, same order, same numbers, on every store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from t2c_search.errors import ExpressionError, UsageError
 from t2c_search.filters import Equals, Exists, OneOf, Range
-from t2c_search.query.language.constraints import And, Image, Like, Not, Or, Phrase, Saved
+from t2c_search.query.language.concepts import Image, Like, Phrase, Saved
+from t2c_search.query.language.constraints import And, Not, Or
 from t2c_search.query.planning.normal_form import branches
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
@@ -97,21 +98,21 @@ def _is_searched(tree) -> bool:
 
 
 def agree(world: World, tree) -> None:
-    """Compare everything that the engines say of a tree with brute force."""
+    """Compare everything that the searchers say of a tree with brute force."""
     try:
-        result = world.engine.search(tree, K)
+        result = world.searcher.search(tree, K)
     except UsageError as refused:  # a random difference of a concept with itself
         assume("cancels itself out" not in str(refused))
         raise
     best, members = world.oracle.ranking(tree)[:K], sorted(world.oracle.members(tree))
-    for name, engine in world.engines.items():
+    for name, searcher in world.searchers.items():
         if world.asked % TURNS.get(name, 1) == 0:
-            result = result if engine is world.engine else engine.search(tree, K)
+            result = result if searcher is world.searcher else searcher.search(tree, K)
             assert result.certificate.kind != "none"
             assert [hit.id for hit in result] == [point for point, _ in best]
             np.testing.assert_allclose([hit.score for hit in result], [score for _, score in best], atol=1e-7)
-            assert [hit.id for hit in engine.mine(tree)] == members
-            assert engine.count(tree).count == len(members)
+            assert [hit.id for hit in searcher.mine(tree)] == members
+            assert searcher.count(tree).count == len(members)
     world.asked += 1
 
 
@@ -143,14 +144,14 @@ def test_real_photos_whose_texts_join_in_a_sentence(read, tree):
 
 def test_nearly_every_search_is_certified_within_the_candidates_allowed(tmp_path: Path):
     store = open_store(str(tmp_path), "large")
-    engine = clustered(store, 8000).engine
+    searcher = clustered(store, 8000).searcher
     kinds = []
 
     @settings(ONCE, max_examples=100)
     @given(searched(WORDS))
     def ask(tree):
         try:
-            result = engine.search(tree, K, exact=True, max_candidates=5000)
+            result = searcher.search(tree, K, exact=True, max_candidates=5000)
         except UsageError as refused:
             assume("cancels itself out" not in str(refused))
             raise
@@ -167,7 +168,7 @@ def test_nearly_every_search_is_certified_within_the_candidates_allowed(tmp_path
 def test_boolean_laws_hold_to_the_last_photo(photos, a, b, c):
     def found(tree):
         assume(_is_searched(tree))
-        return {hit.id for hit in photos.engine.mine(tree)}
+        return {hit.id for hit in photos.searcher.mine(tree)}
 
     def neither(one, other):
         return And(parts=(Not(part=one), Not(part=other)))
@@ -178,7 +179,7 @@ def test_boolean_laws_hold_to_the_last_photo(photos, a, b, c):
         assert found(Not(part=Or(parts=(a, b)))) == found(neither(a, b))
         assert found(And(parts=(a, Or(parts=(b, c))))) == found(And(parts=(a, b))) | found(And(parts=(a, c)))
         both, only = And(parts=(a, b)), And(parts=(a, Not(part=b)))
-        assert len(found(a)) == photos.engine.count(both).count + photos.engine.count(only).count
+        assert len(found(a)) == photos.searcher.count(both).count + photos.searcher.count(only).count
     except UsageError as refused:
         assume("cancels itself out" not in str(refused))
         raise

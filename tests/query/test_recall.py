@@ -32,8 +32,8 @@ class Forgetful:
 
 def test_recall_is_the_share_of_the_truth_that_the_index_finds():
     world = clustered(open_store(":memory:", "recall"), 500)
-    assert measure_recall(world.engine.store, world.engine.calibration) == 1
-    assert measure_recall(Forgetful(world.engine.store), world.engine.calibration) == pytest.approx(0.5)
+    assert measure_recall(world.searcher.store, world.searcher.calibration) == 1
+    assert measure_recall(Forgetful(world.searcher.store), world.searcher.calibration) == pytest.approx(0.5)
 
 
 def test_a_large_collection_is_indexed_and_its_certificates_tell_the_recall(tmp_path: Path, monkeypatch):

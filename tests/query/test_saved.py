@@ -76,8 +76,8 @@ def test_nothing_to_learn_from_or_a_name_that_cannot_be_typed_is_refused(shown):
 def test_wordings_alone_make_a_concept_with_the_default_threshold():
     world = clustered(open_store(":memory:", "wordings"), 500)
     wordings = ["dog", "the hound", "some dog or other"]
-    direction = world.engine.concepts.worded(wordings)
-    concept = fit_concept("it", np.empty((0, 32)), np.empty((0, 32)), world.engine.calibration, direction)
+    direction = world.searcher.directions.texts.worded(wordings)
+    concept = fit_concept("it", np.empty((0, 32)), np.empty((0, 32)), world.searcher.calibration, direction)
     assert concept.threshold is None and np.isclose(concept.direction @ direction, 1)
     assert load_concepts(dump_concepts({"it": concept}))["it"].threshold is None
 

@@ -11,24 +11,8 @@ from hypothesis import given
 from t2c_search.errors import ExpressionError
 from t2c_search.filters import AllOf, AnyOf, Equals, Exists, GeoRadius, OneOf, Range, TextMatch
 from t2c_search.filters import Not as NotFilter
-from t2c_search.query.language.constraints import (
-    MAX_DEPTH,
-    And,
-    Contrast,
-    Difference,
-    Image,
-    Like,
-    Not,
-    Or,
-    Phrase,
-    Saved,
-    Sum,
-    Term,
-    Threshold,
-    as_filter,
-    read_tree,
-    write_tree,
-)
+from t2c_search.query.language.concepts import Contrast, Difference, Image, Like, Phrase, Saved, Sum, Term
+from t2c_search.query.language.constraints import MAX_DEPTH, And, Not, Or, Threshold, as_filter, read_tree, write_tree
 from t2c_search.query.language.printer import unparse
 from t2c_search.query.language.syntax import joined, parse, parse_filter
 from t2c_search.query.planning.normal_form import branches

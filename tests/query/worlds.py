@@ -1,4 +1,4 @@
-"""Collections that engines and the oracle both hold: of clusters, of drawn scenes, or of real photographs."""
+"""Collections that searchers and the oracle both hold: of clusters, of drawn scenes, or of real photographs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from PIL import Image
 from t2c_search.demo.world import draw
 from t2c_search.encoders import registry
 from t2c_search.encoders.protocols import DualEncoder
-from t2c_search.query.execution.searcher import Searcher
+from t2c_search.query.execution.searcher import Known, Searcher
 from t2c_search.query.planning.calibration import PLANNING_ROWS
+from t2c_search.query.planning.texts import Texts
 from t2c_search.state.concepts import SavedConcept
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
-from t2c_search.types import CLIP, Points
+from t2c_search.types import CLIP, Points, StatisticsUsed
 
 from .oracle import Oracle
 
@@ -32,16 +33,16 @@ INDEXES = {"width": "integer", "camera": "keyword", "tags": "keyword", "score": 
 
 @dataclass
 class World:
-    """One collection, in the stores of engines and in the oracle's arrays."""
+    """One collection, in the stores of searchers and in the oracle's arrays."""
 
-    engines: dict[str, Searcher]
+    searchers: dict[str, Searcher]
     oracle: Oracle
     asked: int = 0
 
     @property
-    def engine(self) -> Searcher:
+    def searcher(self) -> Searcher:
         """The first store's."""
-        return next(iter(self.engines.values()))
+        return next(iter(self.searchers.values()))
 
 
 class ClusteredWords:
@@ -103,7 +104,7 @@ def real_photos(stores: Mapping[str, VectorStore], real_data: Path) -> World:
 def _seen(stores: Mapping[str, VectorStore], model_id: str, images: Sequence[Image.Image]) -> World:
     model = registry.load(model_id, device="cpu")
     assert isinstance(model, DualEncoder)
-    prepared = torch.stack([model.prepare(image.convert("RGB"), str(at)) for at, image in enumerate(images)])
+    prepared = torch.stack([model.prepare(image.convert("RGB")) for image in images])
     rows = unit(model.encode_images(prepared).numpy())
     again = len(rows) // 50
     rows[-again:] = rows[:again]
@@ -137,12 +138,12 @@ def _world(stores, rows, embed, saved, *, free_text) -> World:
     def image(path: str) -> NDArray[np.float32]:
         return rows[len(path)]
 
-    asked = {"embed_texts": embed, "embed_image": image, "concepts": saved, "fields": INDEXES, "free_text": free_text}
-    engines = {name: Searcher(store, statistics, **asked) for name, store in stores.items()}
+    known = Known(statistics, StatisticsUsed(len(ids), "first", True), saved, INDEXES)
+    searchers = {name: Searcher(store, known, Texts(embed, free_text), image) for name, store in stores.items()}
     plain = {name: (concept.direction, concept.threshold) for name, concept in saved.items()}
     sample = statistics.sample
     oracle = Oracle(ids, payloads, rows, sample, PLANNING_ROWS, embed, image, plain, free_text)
-    return World(engines, oracle)
+    return World(searchers, oracle)
 
 
 def _payload(number: int) -> dict[str, object]:

@@ -259,7 +259,7 @@ def test_another_process_holds_the_lock_until_it_ends(disk: Path) -> None:
     with python(code, location) as child:
         assert child.stdout.readline() == f"{COUNT}\n"
         second = open_store(location, "photos")
-        with pytest.raises(StoreLockedError, match=r"photos\.t2c is open in another process"):
+        with pytest.raises(StoreLockedError, match=rf"photos\.t2c is open in process {child.pid}"):
             second.count()
         with pytest.raises(StoreLockedError):
             second.drop()

@@ -82,7 +82,7 @@ def test_a_collection_that_may_only_be_read_is_refused_with_a_remedy(disk: Path)
         import os, sys
         from t2c_search.errors import StoreAccessError
         from t2c_search.stores import open_store
-        from t2c_search.stores.edge import store  # all that is needed, before it may become unreadable
+        from t2c_search.stores.edge import store as edge  # all that is needed, before it may become unreadable
         from t2c_search.testing.points import SPEC, make_points, unit
         from t2c_search.types import VectorQuery
         points, query = make_points(), VectorQuery(unit(1), 1)

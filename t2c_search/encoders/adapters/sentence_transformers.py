@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +15,7 @@ from t2c_search.encoders.adapters.preprocessing import Preprocessing
 from t2c_search.encoders.adapters.tower import ImageTower
 from t2c_search.encoders.fingerprint import PROBE_SENTENCE
 from t2c_search.encoders.loading import loading, local_folder
+from t2c_search.encoders.local_files import is_path
 from t2c_search.encoders.placement import Placement
 from t2c_search.errors import EncoderError
 
@@ -85,7 +85,7 @@ def load(
     Raises UnknownEncoderError for a folder that is not there, EncoderError when the model cannot be loaded, or takes
     more than pixels for an image.
     """
-    local = spec.startswith((".", "~", "/")) or Path(spec).is_dir()
+    local = is_path(spec)
     if local:
         spec = str(local_folder(f"st:{spec}", spec, "config.json"))
     encoder_id = f"st:{spec}"

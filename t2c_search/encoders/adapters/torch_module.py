@@ -18,12 +18,14 @@ import torch
 from t2c_search.encoders.adapters.preprocessing import Preprocessing
 from t2c_search.encoders.adapters.tower import ImageTower
 from t2c_search.encoders.loading import loading, suggest
+from t2c_search.encoders.local_files import Stamp, stamp
 from t2c_search.encoders.placement import Placement
 from t2c_search.errors import EncoderError, UnknownEncoderError
 
 if TYPE_CHECKING:
     from t2c_search.settings import Device, Dtype
 
+_imported: dict[str, Stamp] = {}  # modules of factories, and what their files were then: one that changed is read anew
 _REMEDY = "its factory asks the hub: let it load files of this machine"
 
 
@@ -52,6 +54,9 @@ def _find(encoder_id: str, spec: str) -> Callable[[], Any]:
         sys.path.append(here)  # a console script, unlike `python -m`, does not look beside the user's own files
     try:
         module = importlib.import_module(path)
+        if _imported.setdefault(path, now := stamp(encoder_id)) != now:
+            _imported[path] = now
+            module = importlib.reload(module)
     except ModuleNotFoundError as exc:
         raise UnknownEncoderError(f"{encoder_id!r}: {exc} (looked on Python's path and in {here})") from exc
     factory = getattr(module, name, None)

@@ -49,7 +49,7 @@ class ImageTower:
         """Digests of the module's weights and of the description of its preprocessing."""
         return Fingerprint(digest_weights(self.module.state_dict()), digest_json(self._preprocessing.description))
 
-    def prepare(self, image: Image.Image, name: str) -> torch.Tensor:
+    def prepare(self, image: Image.Image) -> torch.Tensor:
         """Map an upright RGB image to the module's input without batch axis, on the CPU: uint8 or float32."""
         return self._preprocessing.prepare(image)
 
@@ -85,7 +85,7 @@ class ImageTower:
         return copied
 
     def _probe(self) -> int:
-        blank = self.prepare(Image.new("RGB", (_PROBE_SIDE, _PROBE_SIDE)), "")
+        blank = self.prepare(Image.new("RGB", (_PROBE_SIDE, _PROBE_SIDE)))
         if not isinstance(blank, torch.Tensor):
             raise EncoderError(f"{self.id!r}: its preprocessing gives {type(blank).__name__}, expected a torch.Tensor")
         rows = self.encode_images(blank.unsqueeze(0))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +48,24 @@ class Duplicate:
 Group = tuple[Duplicate, ...]
 
 
-def find_duplicates(store: VectorStore, near: float = NEAR) -> list[Group]:
+class Duplicates(list[Group]):
+    """Groups of images of the same bytes or of a cosine of at least ``near``, largest first."""
+
+    def __init__(self, near: float, groups: Iterable[Group]) -> None:
+        super().__init__(groups)
+        self.near = near
+
+    def to_json(self) -> dict[str, Any]:
+        """Return them in plain values, as ``t2c duplicates --json`` prints them after the collection's name."""
+        return {
+            "near": self.near,
+            "groups": [[asdict(duplicate) for duplicate in group] for group in self],
+            "images": sum(map(len, self)),
+            "to_drop": sum(not duplicate.keep for group in self for duplicate in group),
+        }
+
+
+def find_duplicates(store: VectorStore, near: float = NEAR) -> Duplicates:
     """Return the groups of images of the same bytes or of a cosine of at least ``near``, largest first.
 
     Vectors are the backbone's own where the collection keeps them, else those in CLIP space. Within a group, images stand
@@ -64,7 +82,7 @@ def find_duplicates(store: VectorStore, near: float = NEAR) -> list[Group]:
     labels = _connect(len(ids), (pairs for source in (_same(hashes), near_pairs) for pairs in source))
     groups = [_judge(store, [ids[row] for row in members], vector, near) for members in _members(labels)]
     several = [group for group in groups if len(group) > 1]  # of others all but one were deleted meanwhile
-    return sorted(several, key=lambda group: (-len(group), group[0].path))
+    return Duplicates(near, sorted(several, key=lambda group: (-len(group), group[0].path)))
 
 
 def _read(store: VectorStore, vector: str, *, with_rows: bool) -> tuple[list[str], list[str], FloatArray]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -10,17 +11,22 @@ import numpy as np
 from t2c_search.query.planning.calibration import Array, cosines
 from t2c_search.query.planning.halfspace import HalfSpace
 from t2c_search.query.planning.planner import Branch
-from t2c_search.types import CLIP, Points
+from t2c_search.stores.protocol import VectorStore
+from t2c_search.types import CLIP, Payload, Points
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """One scored image: the branch that scored it, and its cosines with that branch's axes (m,)."""
+    """One scored image: the branch that scored it, and its cosines with that branch's axes (m,).
+
+    ``payload`` is None where it did not come with the image's vector.
+    """
 
     id: str
     score: float
     branch: int
     cosines: Array
+    payload: Payload | None = None
 
 
 @dataclass(slots=True)
@@ -39,10 +45,11 @@ class Front:
     """What was last searched; None after a scan."""
 
 
-def scored(candidates: Points, front: Front, most: int | None = None) -> list[Found]:
+def scored(candidates: Points, front: Front, most: int | None = None, *, with_payload: bool = False) -> list[Found]:
     """Score candidates exactly, from their vectors, and return those that pass the branch's gates.
 
-    Of more than ``most``, the best and what ties with the last of them: ids decide later.
+    Of more than ``most``, the best and what ties with the last of them: ids decide later. ``with_payload`` says that the
+    candidates came with theirs.
     """
     branch = front.branch
     cosine = cosines(candidates.vectors[CLIP], branch.axes) if branch.axes else np.empty((len(candidates), 0))
@@ -52,6 +59,23 @@ def scored(candidates: Points, front: Front, most: int | None = None) -> list[Fo
         kept = scores >= np.partition(scores, -most)[-most]
         rows, scores = rows[kept], scores[kept]
     return [
-        Found(candidates.ids[row], float(score), front.number, cosine[row])
+        Found(
+            candidates.ids[row],
+            float(score),
+            front.number,
+            cosine[row],
+            candidates.payloads[row] if with_payload else None,
+        )
         for row, score in zip(rows, scores, strict=True)
     ]
+
+
+def with_payloads(store: VectorStore, found: Sequence[Found]) -> list[Found]:
+    """Fetch the payloads that did not come along; images deleted since they were found are left out."""
+    missing = [each.id for each in found if each.payload is None]
+    if not missing:
+        return list(found)
+    points = store.fetch(missing)
+    fetched = dict(zip(points.ids, points.payloads, strict=True))
+    whole = (each if each.payload is not None else replace(each, payload=fetched.get(each.id)) for each in found)
+    return [each for each in whole if each.payload is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -14,56 +15,69 @@ from t2c_search.errors import UsageError
 from t2c_search.filters import Exists, Filter, Scalar
 from t2c_search.query.execution.account import Stopwatch, contributions, describe
 from t2c_search.query.execution.estimate import estimate_count
-from t2c_search.query.execution.fronts import Found, Front
+from t2c_search.query.execution.fronts import Found, Front, with_payloads
 from t2c_search.query.execution.mining import count_by_score, matches
 from t2c_search.query.execution.selection import POOL, best_of_groups, values_of
 from t2c_search.query.execution.selection import diverse as most_diverse
-from t2c_search.query.execution.topk import Limits, TopK, find_top
+from t2c_search.query.execution.topk import Effort, TopK, find_top
 from t2c_search.query.language.constraints import Constraint
 from t2c_search.query.language.printer import unparse_filter
 from t2c_search.query.language.syntax import parse, parse_filter
 from t2c_search.query.planning.calibration import Calibration
-from t2c_search.query.planning.directions import Concepts, EmbedImage, EmbedTexts
+from t2c_search.query.planning.directions import Directions, EmbedImage
 from t2c_search.query.planning.normal_form import branches as branches_of
 from t2c_search.query.planning.planner import Branch, embed, plan
+from t2c_search.query.planning.texts import Texts
 from t2c_search.state.concepts import SavedConcept
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import CLIP, Certificate, Count, FloatArray, Hit, Mined, Points, SearchResult
+from t2c_search.types import (
+    CLIP,
+    Certificate,
+    Count,
+    Facets,
+    FloatArray,
+    Hit,
+    Mined,
+    SearchResult,
+    StatisticsUsed,
+)
 
 Expression = str | Mapping[str, Any] | Constraint
 MAX_CANDIDATES = 5000
 _BATCH = 1000
 
 
-class Searcher:
-    """Answers expressions over one collection.
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What is known of a collection, beside its points, when it is asked.
 
-    ``embed_texts`` and ``embed_image`` map to unit rows of its CLIP space; ``concepts`` are the saved ones; ``fields``
-    the payload fields that expressions may name (None: any). ``free_text`` False is for text encoders of a closed
-    vocabulary. ``recall`` of the approximate index, where it was measured, goes on certificates.
+    ``used`` says of which state of the collection the statistics are, and goes on answers; ``concepts`` are the saved ones;
+    ``fields`` the payload fields that expressions may name (None: any). ``recall`` of the approximate index, where it was
+    measured, goes on certificates.
+    """
+
+    statistics: VectorStatistics
+    used: StatisticsUsed | None = None
+    concepts: Mapping[str, SavedConcept] = field(default_factory=dict)
+    fields: Collection[str] | None = None
+    recall: float | None = None
+
+
+class Searcher:
+    """Answers expressions over one collection, as it was known when this was made.
+
+    ``texts`` and ``embed_image`` map to its CLIP space; the texts are remembered beyond this searcher, for the next one.
 
     Every method raises ExpressionError for an expression that cannot be read, UsageError for a concept that is not
     there.
     """
 
-    def __init__(
-        self,
-        store: VectorStore,
-        statistics: VectorStatistics,
-        *,
-        embed_texts: EmbedTexts,
-        embed_image: EmbedImage,
-        concepts: Mapping[str, SavedConcept] | None = None,
-        fields: Collection[str] | None = None,
-        free_text: bool = True,
-        recall: float | None = None,
-    ) -> None:
+    def __init__(self, store: VectorStore, known: Known, texts: Texts, embed_image: EmbedImage) -> None:
         self.store = store
-        self.calibration = Calibration(statistics)
-        self.concepts = Concepts(embed_texts, embed_image, self._stored_vector, concepts or {}, free_text)
-        self._fields = fields
-        self._recall = recall
+        self.known = known
+        self.calibration = Calibration(known.statistics)
+        self.directions = Directions(self.calibration, texts, embed_image, self._stored_vector, known.concepts)
 
     def search(
         self,
@@ -90,21 +104,28 @@ class Searcher:
         if diverse and group_by:
             raise UsageError("diverse and group_by both choose among the hits: ask for one of them")
         if group_by:  # a name that is not there would leave nothing to group
-            parse_filter(unparse_filter(Exists(field=group_by)), fields=self._fields)
+            parse_filter(unparse_filter(Exists(field=group_by)), fields=self.known.fields)
         watch = Stopwatch()
         branches = self._plan(expression, where, mining=False, watch=watch)
         pool = limit * POOL if diverse or group_by else limit
         deadline = np.inf if max_seconds is None else watch.started + max_seconds
-        limits, points = Limits(max(max_candidates, 2 * pool), deadline), self.calibration.count
+        effort = Effort(self.calibration.count, exact, max(max_candidates, 2 * pool), deadline)
         if group_by:
-            top = best_of_groups(self.store, branches, group_by, limit, points=points, exact=exact, limits=limits)
+            top = best_of_groups(self.store, branches, group_by, limit, effort)
         else:
-            top = find_top(self.store, branches, pool, points=points, exact=exact, limits=limits)
+            top = find_top(self.store, branches, pool, effort)
         watch.lap("search")
         chosen = self._diverse(top.found, limit) if diverse and top.found else top.found
         hits = tuple(self._hits(chosen, branches))
         watch.lap("payload")
-        return SearchResult(hits, watch.total, self._certificate(top, exact), describe(top.fronts, watch.laps))
+        return SearchResult(
+            hits,
+            watch.total,
+            self._certificate(top, exact),
+            describe(top.fronts, watch.laps),
+            self.known.used,
+            self._as_of(branches),
+        )
 
     def mine(self, expression: Expression, *, where: str | Filter | None = None) -> Mined:
         """Find every image that matches, in ascending order of id, one after the other, in constant memory.
@@ -114,7 +135,8 @@ class Searcher:
         watch = Stopwatch()
         branches = self._plan(expression, where, mining=True, watch=watch)
         fronts = _fronts(branches)
-        return Mined(self._mined(branches, fronts, watch), lambda: describe(fronts, watch.laps))
+        hits = self._mined(branches, fronts, watch)
+        return Mined(hits, lambda: describe(fronts, watch.laps), self.known.used, self._as_of(branches))
 
     def _mined(self, branches: tuple[Branch, ...], fronts: list[Front], watch: Stopwatch) -> Iterator[Hit]:
         found = matches(self.store, fronts, points=self.calibration.count)
@@ -134,10 +156,11 @@ class Searcher:
         """Count the images that ``mine`` finds, or estimate their number from a sample, with its interval."""
         watch = Stopwatch()
         branches = self._plan(expression, where, mining=True, watch=watch)
+        used, as_of = self.known.used, self._as_of(branches)
         if approximate:
             estimate, low, high = estimate_count(self.store, branches, self.calibration) if branches else (0, 0, 0)
             watch.lap("sample")
-            return Count(estimate, low == high, low, high, watch.total)
+            return Count(estimate, low == high, low, high, watch.total, None, used, as_of)
         fronts = _fronts(branches)
         count: int | None
         if len(branches) == 1 and not branches[0].axes:
@@ -148,11 +171,11 @@ class Searcher:
             if count is None:
                 count = sum(1 for _ in matches(self.store, fronts, points=self.calibration.count))
         watch.lap("search")
-        return Count(count, True, count, count, watch.total, describe(fronts, watch.laps))
+        return Count(count, True, count, count, watch.total, describe(fronts, watch.laps), used, as_of)
 
     def facets(
         self, expression: Expression, field: str, *, where: str | Filter | None = None, limit: int = 20
-    ) -> list[tuple[Scalar, int]]:
+    ) -> Facets:
         """Count the values of a payload field among the images that match, most frequent first, ties by value."""
         branches = self._plan(expression, where, mining=True)
         found = matches(self.store, _fronts(branches), points=self.calibration.count)
@@ -160,19 +183,21 @@ class Searcher:
         while batch := list(islice(found, _BATCH)):
             for payload in self.store.fetch([each.id for each in batch]).payloads:
                 counts.update(set(values_of(payload, field)))
-        return sorted(counts.items(), key=lambda entry: (-entry[1], isinstance(entry[0], str), entry[0]))[:limit]
+        ordered = sorted(counts.items(), key=lambda entry: (-entry[1], isinstance(entry[0], str), entry[0]))
+        return Facets(field, ordered[:limit])
 
     def _plan(
         self, expression: Expression, where: str | Filter | None, *, mining: bool, watch: Stopwatch | None = None
     ) -> tuple[Branch, ...]:
         watch = watch or Stopwatch()
-        tree = parse(expression, fields=self._fields) if isinstance(expression, str | Mapping) else expression
-        condition = parse_filter(where, fields=self._fields) if isinstance(where, str) else where
+        fields = self.known.fields
+        tree = parse(expression, fields=fields) if isinstance(expression, str | Mapping) else expression
+        condition = parse_filter(where, fields=fields) if isinstance(where, str) else where
         conjunctions = branches_of(tree, condition)
         watch.lap("plan")
-        question = embed(conjunctions, self.calibration, self.concepts)
+        question = embed(conjunctions, self.directions)
         watch.lap("embed")  # apart: the first question of all loads the models
-        branches = plan(question, self.calibration, self.concepts, mining=mining)
+        branches = plan(question, self.directions, mining=mining)
         watch.lap("plan")
         return branches
 
@@ -184,11 +209,8 @@ class Searcher:
         return [there[at] for at in most_diverse(points.vectors[CLIP], scores, self.calibration.mean, limit)]
 
     def _hits(self, found: list[Found], branches: tuple[Branch, ...], rank: int = 1) -> Iterator[Hit]:
-        points = self.store.fetch([each.id for each in found]) if found else Points([], [], {})
-        payloads = dict(zip(points.ids, points.payloads, strict=True))
-        there = (each for each in found if each.id in payloads)  # others were deleted since they were found
-        for at, each in enumerate(there, rank):
-            branch, payload = branches[each.branch], payloads[each.id]
+        for at, each in enumerate(with_payloads(self.store, found), rank):
+            branch, payload = branches[each.branch], each.payload or {}
             cosine = float(each.cosines[branch.ranking.terms[0].axis]) if len(each.cosines) else 0.0
             path = str(payload.get("path", ""))
             yield Hit(at, each.id, path, each.score, cosine, payload, contributions(branch, each.cosines))
@@ -198,7 +220,15 @@ class Searcher:
             return Certificate("none", top.gap)
         if exact or not self.store.capabilities.ann or all(front.path == "scan" for front in top.fronts):
             return Certificate("exact")
-        return Certificate("ann", recall=self._recall)
+        return Certificate("ann", recall=self.known.recall)
+
+    def _as_of(self, branches: tuple[Branch, ...]) -> int | None:
+        """Number of images whose statistics set an answer's thresholds, where they are not current."""
+        used = self.known.used
+        if used is None or used.current:
+            return None
+        gates = [literal for branch in branches for literal in branch.literals if literal.gates]
+        return used.images if any(literal.calibrated for literal in gates) else None
 
     def _stored_vector(self, point: str) -> FloatArray | None:
         try:

@@ -11,8 +11,8 @@ import numpy as np
 
 from t2c_search.errors import UsageError
 from t2c_search.filters import AnyOf, Equals, Exists, Filter, Not, Scalar
-from t2c_search.query.execution.fronts import Found, Front
-from t2c_search.query.execution.topk import Limits, TopK, find_top
+from t2c_search.query.execution.fronts import Found, Front, with_payloads
+from t2c_search.query.execution.topk import Effort, TopK, find_top
 from t2c_search.query.planning.calibration import Array
 from t2c_search.query.planning.normal_form import combined
 from t2c_search.query.planning.planner import Branch
@@ -51,16 +51,7 @@ def diverse(vectors: FloatArray, scores: Array, mean: Array, k: int) -> list[int
     return chosen
 
 
-def best_of_groups(
-    store: VectorStore,
-    branches: Sequence[Branch],
-    field: str,
-    limit: int,
-    *,
-    points: int,
-    exact: bool,
-    limits: Limits,
-) -> TopK:
+def best_of_groups(store: VectorStore, branches: Sequence[Branch], field: str, limit: int, effort: Effort) -> TopK:
     """Find the best image of each value of a payload field, those of the ``limit`` best values, and what vouches for them.
 
     Each is the best of those that share no value with the ones before it; images without the field are left out. The
@@ -73,8 +64,8 @@ def best_of_groups(
     while True:
         others = [replace(branch, where=combined(branch.where, _none_of(field, taken))) for branch in branches]
         pool = POOL * (limit - len(best.found))
-        left = replace(limits, candidates=limits.candidates - best.candidates)
-        top = find_top(store, others, pool, points=points, exact=exact, limits=left)
+        left = replace(effort, candidates=effort.candidates - best.candidates)
+        top = find_top(store, others, pool, left)
         first = _first_of_values(store, top.found, field, taken)
         best.found += first[: limit - len(best.found)]
         for front, before in zip(top.fronts, best.fronts, strict=True):
@@ -83,7 +74,7 @@ def best_of_groups(
         best.fronts = top.fronts
         if len(best.found) == limit:
             return best
-        if top.open or not first or len(top.found) < pool or time.perf_counter() > limits.deadline:
+        if top.open or not first or len(top.found) < pool or time.perf_counter() > effort.deadline:
             for front in best.fronts:  # what was seen beyond the pool is unseen here
                 front.bound = max(front.bound, top.worst)
             return best
@@ -101,11 +92,8 @@ def values_of(payload: Mapping[str, Any], field: str) -> list[Scalar]:
 def _first_of_values(store: VectorStore, found: list[Found], field: str, taken: list[Scalar]) -> list[Found]:
     """Return those of the images found, best first, that share no value with one before; their values are then taken."""
     first: list[Found] = []
-    points = store.fetch([each.id for each in found])
-    payloads = dict(zip(points.ids, points.payloads, strict=True))
-    for each in found:
-        if (payload := payloads.get(each.id)) is None:
-            continue  # deleted since it was found
+    for each in with_payloads(store, found):
+        payload = each.payload or {}
         values = values_of(payload, field)
         if not values:
             raise UsageError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,13 +26,21 @@ _SPARE = 16  # beyond those needed, so that scores equal to single precision do 
 _GENEROSITY = 1.5  # times the number that the sample suggests
 _CAUTION = 4  # times k, where scores saturate: a guess too high costs a second search, one too low a few candidates
 _WIDENING = 8  # times the last number, when not even k images that count were found
+FEW_PAYLOADS = 40
+"""Candidates whose payloads the embedded engine reads in the time that it takes to fetch those of 20 hits alone. Of any
+number, the payloads from a server are a tenth of the vectors, and spare the wait for another request."""
 LEAST_EF, _EF_FACTOR = 400, 2  # neighbours the index looks at, at least and per candidate
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """When to stop with an uncertified answer: candidates examined, and the clock (``time.perf_counter``)."""
+class Effort:
+    """How to search a collection of ``points`` images: ``exact`` scans every vector instead of asking the index.
 
+    ``candidates`` examined, or the clock at the ``deadline`` (``time.perf_counter``), end it with an uncertified answer.
+    """
+
+    points: int
+    exact: bool
     candidates: int
     deadline: float = np.inf
 
@@ -74,30 +82,29 @@ class TopK:
         self.found = sorted(best.values(), key=lambda each: (-each.score, each.id))[: self.k]
 
 
-def find_top(
-    store: VectorStore, branches: Sequence[Branch], k: int, *, points: int, exact: bool, limits: Limits
-) -> TopK:
-    """Find the k best of a collection of ``points`` images, until they are certain or a limit is reached."""
+def find_top(store: VectorStore, branches: Sequence[Branch], k: int, effort: Effort) -> TopK:
+    """Find the k best of a collection's images, until they are certain or a limit is reached."""
     # no score asked of a branch may exceed its ceiling: half-spaces for such scores lie beyond all precision
     top = TopK(k, [Front(number, branch, bound=branch.ranking.ceiling) for number, branch in enumerate(branches)])
     for front in top.fronts:
         if not front.branch.axes:
             top.add(_first_matching(store, front, k))
-    while (waiting := top.open) and not (top.candidates and time.perf_counter() > limits.deadline):
-        left = limits.candidates - top.candidates
+    while (waiting := top.open) and not (top.candidates and time.perf_counter() > effort.deadline):
+        left = effort.candidates - top.candidates
         if left <= 0:
             break
         waiting = waiting[:left]
         allowance = left // len(waiting)
-        searches = [_next_search(front, top.worst, k, points, allowance) for front in waiting]
-        answers = store.search([each.query(exact) for each in searches])
-        brought = [_take(top, *each) for each in zip(waiting, searches, answers, strict=True)]
+        searches = [_next_search(front, top, effort.points, allowance) for front in waiting]
+        with_payload = store.capabilities.concurrent or sum(each.limit for each in searches) <= FEW_PAYLOADS
+        answers = store.search([replace(each.query(effort.exact), with_payload=with_payload) for each in searches])
+        brought = [_take(top, *each, with_payload) for each in zip(waiting, searches, answers, strict=True)]
         if not any(brought):
             break  # rounding has eaten the half-spaces' slack: asking again would answer the same
     return top
 
 
-def _take(top: TopK, front: Front, search: _Search, answer: ScoredPoints) -> bool:
+def _take(top: TopK, front: Front, search: _Search, answer: ScoredPoints, with_payload: bool) -> bool:
     """Take in an answer, and tell whether it brought anything: candidates, or a lower bound."""
     front.rounds += 1
     front.candidates += len(answer)
@@ -105,7 +112,7 @@ def _take(top: TopK, front: Front, search: _Search, answer: ScoredPoints) -> boo
     bound = search.probe.bound(answer, search.limit, enclosed=search.enclosed)
     lowered = bound < front.bound
     front.bound = min(front.bound, bound)
-    top.add(scored(answer, front, top.k))
+    top.add(scored(answer, front, top.k, with_payload=with_payload))
     return lowered or len(answer) > 0
 
 
@@ -122,8 +129,8 @@ class _Search:
         return self.probe.query(self.limit, enclosed=self.enclosed, exact=exact, hnsw_ef=hnsw_ef)
 
 
-def _next_search(front: Front, worst: float, k: int, points: int, allowance: int) -> _Search:
-    branch = front.branch
+def _next_search(front: Front, top: TopK, points: int, allowance: int) -> _Search:
+    branch, worst, k = front.branch, top.worst, top.k
     if worst == -np.inf and front.rounds:  # gates let too few through: enclose what passes them
         half = enclose_passing(branch.gates, branch.correlation)
         if half.normal.any():
@@ -151,8 +158,9 @@ def _likely(branch: Branch, share: float) -> float:
 def _first_matching(store: VectorStore, front: Front, k: int) -> list[Found]:
     """Take the first k points of a branch that asks for no meaning: all score alike, so their ids decide."""
     found: list[Found] = []
-    for batch in store.scan(where=front.branch.where, payload=False, batch_size=min(k, 1000)):
-        found += [Found(point, 0.0, front.number, np.empty(0)) for point in batch.ids]
+    for batch in store.scan(where=front.branch.where, batch_size=min(k, 1000)):
+        points = zip(batch.ids, batch.payloads, strict=True)
+        found += [Found(point, 0.0, front.number, np.empty(0), payload) for point, payload in points]
         if len(found) >= k:
             break
     front.path, front.bound, front.rounds, front.candidates = "scan", -np.inf, 1, len(found)

@@ -1,119 +1,34 @@
 """The constraint tree: what an expression means. It is also the JSON wire form.
 
-A *concept* is a direction in CLIP space; a *constraint* is a concept used as a condition, a condition on the payload,
-or a combination of constraints. Payload conditions are the leaves of ``t2c_search.filters``, and ``And``, ``Or`` and
-``Not`` have the same wire form as ``AllOf``, ``AnyOf`` and ``Not`` there: a filter is a constraint, in JSON too.
+A *concept* is a direction in CLIP space, of one of the ``KINDS`` in ``concepts.py``; a *constraint* is a concept used as a
+condition, a condition on the payload, or a combination of constraints. Payload conditions are the leaves of
+``t2c_search.filters``, and ``And``, ``Or`` and ``Not`` have the same wire form as ``AllOf``, ``AnyOf`` and ``Not`` there: a
+filter is a constraint, in JSON too.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, TypeGuard
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, GetPydanticSchema, TypeAdapter, ValidationError, model_validator
+from pydantic_core import core_schema
 
 from t2c_search import filters
 from t2c_search.errors import ExpressionError
-from t2c_search.filters import Equals, Exists, Filter, GeoRadius, OneOf, Range, TextMatch
+from t2c_search.filters import Condition, Equals, Exists, Filter, GeoRadius, Node, OneOf, Range, TextMatch
+from t2c_search.query.language.concepts import AnyConcept, Concept, read_kind
+from t2c_search.query.language.parsed import explain_refusal
 
 ThresholdUnit = Literal["sd", "cosine", "top"]
 
 MAX_DEPTH = 100
 """Constraints within constraints: far more than people write, and few enough to walk a tree by recursion."""
 TOO_DEEP = f"constraints lie within one another at most {MAX_DEPTH} deep: write this flatter, or ask in several queries"
-MAX_WEIGHT = MAX_SIGMAS = 1e6
-"""Far beyond what changes a ranking or a set, and small enough for single steps of arithmetic to keep their precision."""
+MAX_SIGMAS = 1e6
+"""Far beyond what changes a set, and small enough for single steps of arithmetic to keep their precision."""
 
 
-def _check_words(text: str) -> str:
-    if not text.strip():
-        raise ValueError("the quotes are empty")
-    return text
-
-
-def check_name(name: str) -> str:
-    """Return the name of a saved concept. Raises ValueError when ``@name`` could not be typed in an expression."""
-    if not re.fullmatch(r"\w[\w-]*", name):
-        raise ValueError(f"a concept's name is made of letters, digits, _ and -, unlike {name!r}")
-    return name
-
-
-_Words = Annotated[str, AfterValidator(_check_words)]
-_Name = Annotated[str, AfterValidator(check_name)]
-
-
-class _Node(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Phrase(_Node):
-    """``"a dog"``: the direction of a text."""
-
-    kind: Literal["phrase"] = "phrase"
-    text: _Words
-
-
-class Image(_Node):
-    """``image("x.jpg")``: the direction of an image file."""
-
-    kind: Literal["image"] = "image"
-    path: _Words
-
-
-class Like(_Node):
-    """``like("id")``: the direction of an image of the collection."""
-
-    kind: Literal["like"] = "like"
-    id: _Words
-
-
-class Saved(_Node):
-    """``@beach``: a concept saved with the collection under that name."""
-
-    kind: Literal["saved"] = "saved"
-    name: _Name
-
-
-class Contrast(_Node):
-    """``"a red car" RATHER THAN ("a blue car", "a white car")``: the concept less the mean of its alternatives."""
-
-    kind: Literal["contrast"] = "contrast"
-    concept: Concept
-    alternatives: tuple[Concept, ...] = Field(min_length=1)
-
-
-class Difference(_Node):
-    """``"sunny" OVER "cloudy"``: how much more of one concept than of another."""
-
-    kind: Literal["difference"] = "difference"
-    concept: Concept
-    over: Concept
-
-
-class Term(_Node):
-    """One weighted concept of a sum."""
-
-    weight: float
-    concept: Concept
-
-    @model_validator(mode="after")
-    def _check(self) -> Term:
-        if self.weight == 0:
-            raise ValueError("a weight of 0 does nothing: leave the term out")
-        if not 1 / MAX_WEIGHT <= abs(self.weight) <= MAX_WEIGHT:
-            raise ValueError(f"a weight lies between {1 / MAX_WEIGHT:f} and {MAX_WEIGHT:.0f}, unlike {self.weight:g}")
-        return self
-
-
-class Sum(_Node):
-    """``2 * "red car" + 0.5 * "rain" - "people"``: z-scores added with weights; a sum is a concept itself."""
-
-    kind: Literal["sum"] = "sum"
-    terms: tuple[Term, ...] = Field(min_length=1)
-
-
-class Threshold(_Node):
+class Threshold(Node):
     """A concept that must reach a value.
 
     The unit is ``sd`` (standard deviations above the collection's mean), ``cosine`` (raw, in [-1, 1]) or ``top`` (among
@@ -121,7 +36,7 @@ class Threshold(_Node):
     """
 
     kind: Literal["threshold"] = "threshold"
-    concept: Concept
+    concept: AnyConcept
     value: float
     unit: ThresholdUnit
     strict: bool = False
@@ -141,46 +56,44 @@ class Threshold(_Node):
         return self
 
 
-class And(_Node):
+class And(Node):
     """Every part holds."""
 
     kind: Literal["all"] = "all"
-    parts: tuple[Constraint, ...] = Field(min_length=2)
+    parts: tuple[AnyConstraint, ...] = Field(min_length=2)
 
 
-class Or(_Node):
+class Or(Node):
     """At least one part holds."""
 
     kind: Literal["any"] = "any"
-    parts: tuple[Constraint, ...] = Field(min_length=2)
+    parts: tuple[AnyConstraint, ...] = Field(min_length=2)
 
 
-class Not(_Node):
+class Not(Node):
     """The part does not hold."""
 
     kind: Literal["not"] = "not"
-    part: Constraint
+    part: AnyConstraint
 
 
-Concept = Annotated[Phrase | Image | Like | Saved | Contrast | Difference | Sum, Field(discriminator="kind")]
-Condition = Equals | OneOf | Range | Exists | TextMatch | GeoRadius
-Constraint = Annotated[
-    Phrase | Image | Like | Saved | Contrast | Difference | Sum | Threshold | And | Or | Not | Condition,
-    Field(discriminator="kind"),
+Constraint = Concept | Threshold | And | Or | Not | Condition
+_KINDS = (Threshold, And, Or, Not, Equals, OneOf, Range, Exists, TextMatch, GeoRadius)
+"""What a constraint may be beside a concept."""
+AnyConstraint = Annotated[
+    Constraint,
+    GetPydanticSchema(
+        lambda source, handler: core_schema.no_info_plain_validator_function(lambda v: read_kind(v, _KINDS))
+    ),
 ]
+"""A constraint of whatever kind there is."""
 
-for _model in (Contrast, Difference, Term, Sum, Threshold, And, Or, Not):
+for _model in (And, Or, Not):
     _model.model_rebuild()
 
-_ADAPTER: TypeAdapter[Constraint] = TypeAdapter(Constraint)
 _FILTER_ADAPTER: TypeAdapter[Filter] = TypeAdapter(Filter)
 _EVERYTHING = Or(parts=(Exists(field="path"), Not(part=Exists(field="path"))))
 """What an ``AllOf`` without parts asks for."""
-
-
-def is_concept(tree: object) -> TypeGuard[Concept]:
-    """Tell whether a node is a direction, so that it can be weighted, compared and given a threshold."""
-    return isinstance(tree, Phrase | Image | Like | Saved | Contrast | Difference | Sum)
 
 
 def read_tree(content: Any) -> Constraint:
@@ -192,9 +105,10 @@ def read_tree(content: Any) -> Constraint:
     if isinstance(content, dict) and content and "kind" not in content:
         content = {"kind": "sum", "terms": [_weighted(text, weight) for text, weight in content.items()]}
     try:
-        return _ADAPTER.validate_python(content)
+        found: Constraint = read_kind(content, _KINDS)
     except ValidationError as exc:
         raise ExpressionError(f"the JSON constraint tree cannot be read: {explain_refusal(exc)}") from exc
+    return found
 
 
 def read_filter(content: Any) -> Filter | None:
@@ -221,43 +135,27 @@ def _check_depth(content: Any) -> None:
 
 def write_tree(tree: Constraint) -> dict[str, Any]:
     """Write the JSON wire form that ``read_tree`` reads."""
-    written: dict[str, Any] = _ADAPTER.dump_python(tree, mode="json")
-    return written
-
-
-def explain_refusal(error: ValidationError) -> str:
-    """Say in one line what a schema refused first, and where."""
-    first = error.errors()[0]
-    where = ".".join(str(step) for step in first["loc"])
-    return (f"{where}: " if where else "") + first["msg"].removeprefix("Value error, ")
-
-
-def fields_of(tree: Constraint) -> Iterator[str]:
-    """Yield the payload fields that the tree asks about."""
-    match tree:
-        case And() | Or():
-            for part in tree.parts:
-                yield from fields_of(part)
-        case Not():
-            yield from fields_of(tree.part)
-        case Equals() | OneOf() | Range() | Exists() | TextMatch() | GeoRadius():
-            yield tree.field
+    return tree.model_dump(mode="json")
 
 
 def as_filter(tree: Constraint) -> Filter | None:
     """Turn a tree that asks about the payload alone into a filter; None when it asks about meanings too."""
-    match tree:
-        case And() | Or():
-            parts = [as_filter(part) for part in tree.parts]
-            known = tuple(part for part in parts if part is not None)
-            if len(known) < len(parts):
-                return None
-            return filters.AllOf(parts=known) if isinstance(tree, And) else filters.AnyOf(parts=known)
+    return tree.map(_filter_of)
+
+
+def _filter_of(node: Node, parts: tuple[Filter | None, ...]) -> Filter | None:
+    known = tuple(part for part in parts if part is not None)
+    if len(known) < len(parts):
+        return None
+    match node:
+        case And():
+            return filters.AllOf(parts=known)
+        case Or():
+            return filters.AnyOf(parts=known)
         case Not():
-            part = as_filter(tree.part)
-            return None if part is None else filters.Not(part=part)
-        case Equals() | OneOf() | Range() | Exists() | TextMatch() | GeoRadius():
-            return tree
+            return filters.Not(part=known[0])
+        case Condition():
+            return cast(Filter, node)  # every kind of condition is one
         case _:
             return None
 

@@ -17,28 +17,25 @@ from typing import Any
 from lark import Lark, Tree, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from t2c_search.errors import ExpressionError
-from t2c_search.filters import Filter
+from t2c_search.filters import Condition, Filter
+from t2c_search.query.language.concepts import Concept, Phrase, keywords, kinds
 from t2c_search.query.language.constraints import (
     TOO_DEEP,
     And,
     Constraint,
-    Phrase,
     as_constraint,
     as_filter,
-    fields_of,
     read_filter,
     read_tree,
 )
+from t2c_search.query.language.parsed import Misread
 from t2c_search.query.language.printer import unparse_field
-from t2c_search.query.language.reader import NO_MEANINGS, Misread, TreeReader, is_known, unknown_field
+from t2c_search.query.language.reader import NO_MEANINGS, TreeReader, is_known, unknown_field
 
-_SYNTAX = re.compile(
-    r"""["“”<>=~*{}] | (?<!\w)['`] | (?:^|\s)[-+@] | \b(?:AND|OR|NOT|OVER|RATHER\s+THAN|EXISTS)\b
+_SIGNS = r"""["“”<>=~*{}] | (?<!\w)['`] | \b(?:AND|OR|NOT|EXISTS)\b
     | \bIN\s*\( | \bBETWEEN\s+-?\d | \bWITHIN\s+[\d.] | \bTOP\s*[\d.]+\s*%
-    | \b(?!the\b)[\w)]+\s+top\s*[\d.]+\s*%\s*(?:$|\)|\#) | (?:^|[\s(])(?i:image|like)\(""",
-    re.VERBOSE,
-)
-"""What makes an expression more than one text."""
+    | \b(?!the\b)[\w)]+\s+top\s*[\d.]+\s*%\s*(?:$|\)|\#)"""
+"""What makes an expression more than one text, beside the signs of concepts."""
 _COMPARED = re.compile(
     r"""(?:^|\()\s*([^\W\d][\w.-]*)\s+
     (?:(?:not\s+)?in\s*\(|between\s+-?\d|exists\s*(?:\)|\#|$|(?:and|or)\b)|within\s+[\d.])""",
@@ -80,7 +77,9 @@ def parse(expression: str | Mapping[str, Any], *, fields: Collection[str] | None
         return _known(read_tree(dict(expression)), fields)
     if expression.lstrip().startswith("{"):
         return _known(read_tree(_json(expression)), fields)
-    if _SYNTAX.search(expression) or any(is_known(found[1], fields or ()) for found in _COMPARED.finditer(expression)):
+    if _syntax(kinds()).search(expression) or any(
+        is_known(found[1], fields or ()) for found in _COMPARED.finditer(expression)
+    ):
         return _read(expression, TreeReader(fields, meanings=True))
     text = _COMMENT.sub("", expression).strip()
     if not text:
@@ -127,9 +126,9 @@ def joined(
 def _known(tree: Constraint, fields: Collection[str] | None) -> Constraint:
     """Return a tree whose fields are all known. Raises ExpressionError."""
     if fields is not None:
-        for field in fields_of(tree):
-            if not is_known(field, fields):
-                raise ExpressionError(unknown_field(field, fields))
+        for condition in tree.find(Condition):
+            if not is_known(condition.field, fields):
+                raise ExpressionError(unknown_field(condition.field, fields))
     return tree
 
 
@@ -146,7 +145,7 @@ def _json(expression: str) -> Any:
 
 def _read(expression: str, reader: TreeReader) -> Constraint:
     try:
-        (tree,) = _parser().parse(expression).children
+        (tree,) = _parser(kinds()).parse(expression).children
         assert isinstance(tree, Tree)  # every alternative of the start rule is one
         return reader.read(tree)
     except UnexpectedInput as exc:
@@ -157,9 +156,19 @@ def _read(expression: str, reader: TreeReader) -> Constraint:
 
 
 @cache
-def _parser() -> Lark:
+def _parser(kinds: tuple[type[Concept], ...]) -> Lark:
+    """Make the parser of the language with these kinds of concepts."""
     grammar = files("t2c_search.query.language").joinpath("grammar.lark").read_text(encoding="utf-8")
-    return Lark(grammar, parser="lalr", propagate_positions=True)
+    spaced = "|".join(keyword.replace(" ", r"\s+") for keyword in keywords())
+    whole = [grammar.replace("KEYWORDS", spaced), *(kind.syntax.grammar for kind in kinds)]
+    return Lark("\n".join(whole), parser="lalr", propagate_positions=True)
+
+
+@cache
+def _syntax(kinds: tuple[type[Concept], ...]) -> re.Pattern[str]:
+    """What makes an expression more than one text."""
+    signs = [kind.syntax.sign for kind in kinds if kind.syntax.sign]
+    return re.compile("|".join([_SIGNS, *signs]), re.VERBOSE)
 
 
 def _complaint(expression: str, error: UnexpectedInput, reader: TreeReader) -> tuple[str, int]:

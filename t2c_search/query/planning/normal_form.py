@@ -8,7 +8,8 @@ from math import log10, prod
 from t2c_search.errors import ExpressionError
 from t2c_search.filters import AllOf, Filter
 from t2c_search.filters import Not as NotFilter
-from t2c_search.query.language.constraints import And, Concept, Constraint, Not, Or, Threshold, as_filter, is_concept
+from t2c_search.query.language.concepts import Concept
+from t2c_search.query.language.constraints import And, Constraint, Not, Or, Threshold, as_filter
 
 MAX_BRANCHES = 32
 """One search each; an expression that multiplies out to more is asking for something else."""
@@ -94,8 +95,6 @@ def _expanded(tree: Constraint, wanted: bool) -> list[tuple[_Atom, ...]]:
             for part in parts:
                 product = [done + atoms for done in product for atoms in part]
             return product
-        case Threshold():
-            return [(Conjunct(tree, wanted),)]
-        case _ if is_concept(tree):
+        case Threshold() | Concept():
             return [(Conjunct(tree, wanted),)]
     raise AssertionError(f"not a constraint: {tree!r}")

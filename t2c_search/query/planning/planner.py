@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from t2c_search.filters import Filter
-from t2c_search.query.language.constraints import Concept, Not, Phrase, Saved, Sum, Threshold
+from t2c_search.query.language.concepts import Concept, Phrase, Saved, Sum
+from t2c_search.query.language.constraints import Not, Threshold
 from t2c_search.query.language.printer import unparse
-from t2c_search.query.planning.calibration import DEFAULT_SD, Array, Axis, Calibration
-from t2c_search.query.planning.directions import Concepts
+from t2c_search.query.planning.calibration import DEFAULT_SD, Array, Axis
+from t2c_search.query.planning.directions import Directions
 from t2c_search.query.planning.halfspace import Gates
 from t2c_search.query.planning.normal_form import Conjunct, Conjunction
 from t2c_search.query.planning.ranking import SOFT_THRESHOLD, Ranking, Term
@@ -31,6 +32,8 @@ class Literal:
     bound: float
     strict: bool
     gates: bool
+    calibrated: bool
+    """Whether the collection's statistics say where the bound is; otherwise it is a cosine as typed."""
     interval: tuple[float, float] | None = None
     """Of the bound, 95 %, where it was estimated."""
 
@@ -105,28 +108,27 @@ class Question:
     axes: Mapping[Concept | tuple[str, ...], Axis]
 
 
-def embed(conjunctions: Sequence[Conjunction], calibration: Calibration, concepts: Concepts) -> Question:
+def embed(conjunctions: Sequence[Conjunction], directions: Directions) -> Question:
     """Make every axis of some branches, once. Raises UsageError for concepts that are not there."""
-    joints = dict.fromkeys(joint for each in conjunctions if (joint := _joint_texts(each, concepts)))
+    joints = dict.fromkeys(joint for each in conjunctions if (joint := _joint_texts(each, directions)))
     wanted = dict.fromkeys(conjunct.concept for each in conjunctions for conjunct in each.conjuncts)
-    directions = concepts.directions(calibration, wanted, joints)
     axes: dict[Concept | tuple[str, ...], Axis] = {concept: directions.axis(concept) for concept in wanted}
     return Question(tuple(conjunctions), axes | {joint: directions.joint(joint) for joint in joints})
 
 
-def plan(question: Question, calibration: Calibration, concepts: Concepts, *, mining: bool) -> tuple[Branch, ...]:
+def plan(question: Question, directions: Directions, *, mining: bool) -> tuple[Branch, ...]:
     """Plan a question's branches.
 
     In a search, thresholds exclude and bare concepts only rank; when ``mining``, a bare concept has its default
     threshold. Branches whose thresholds on one concept exclude each other are left out.
     """
-    made = (_Compiler(each, calibration, concepts, question.axes, mining).branch() for each in question.conjunctions)
+    made = (_Compiler(each, directions, question.axes, mining).branch() for each in question.conjunctions)
     return tuple(branch for branch in made if not branch.contradicts_itself)
 
 
-def _joint_texts(conjunction: Conjunction, concepts: Concepts) -> tuple[str, ...]:
+def _joint_texts(conjunction: Conjunction, directions: Directions) -> tuple[str, ...]:
     """The texts that a branch wants, when there are several: together they make one sentence, which ranks best."""
-    if not concepts.free_text:
+    if not directions.texts.free_text:
         return ()
     literals = [conjunct.concept for conjunct in conjunction.conjuncts if conjunct.wanted]
     texts = tuple(dict.fromkeys(concept.text for concept in literals if isinstance(concept, Phrase)))
@@ -139,14 +141,12 @@ class _Compiler:
     def __init__(
         self,
         conjunction: Conjunction,
-        calibration: Calibration,
-        concepts: Concepts,
+        directions: Directions,
         known: Mapping[Concept | tuple[str, ...], Axis],
         mining: bool,
     ) -> None:
         self._conjunction = conjunction
-        self._calibration = calibration
-        self._concepts = concepts
+        self._directions = directions
         self._known = known
         self._mining = mining
         self._axes: dict[Concept | tuple[str, ...], Axis] = {}
@@ -158,7 +158,9 @@ class _Compiler:
         terms = self._wanted_terms()
         terms += [Term(axis, -1.0, weight, -SOFT_THRESHOLD) for axis, weight in unwanted.items()]
         axes = tuple(self._axes.values())
-        sample = np.array([axis.sample for axis in axes]).T.reshape(len(self._calibration.planning), len(axes))
+        sample = np.array([axis.sample for axis in axes]).T.reshape(
+            len(self._directions.calibration.planning), len(axes)
+        )
         ranking, gates = Ranking(tuple(terms)).standardised(sample), _gates(literals, axes)
         return Branch(
             literals,
@@ -174,7 +176,7 @@ class _Compiler:
 
     def _wanted_terms(self) -> list[Term]:
         """What is wanted ranks by its z-score; several things that make no sentence by the log-sigmoids of theirs."""
-        joint = _joint_texts(self._conjunction, self._concepts)
+        joint = _joint_texts(self._conjunction, self._directions)
         ranked = {self._axis(joint): 1.0} if joint else {}
         for conjunct in self._conjunction.conjuncts:
             if conjunct.wanted and not (joint and isinstance(conjunct.concept, Phrase)):
@@ -188,10 +190,11 @@ class _Compiler:
         axis = list(self._axes.values())[at]
         if isinstance(constraint, Threshold):
             bound, interval = self._bound(constraint, axis)
-            return Literal(text, at, conjunct.wanted, bound, constraint.strict, True, interval)
-        taught = self._concepts.saved(constraint.name).threshold if isinstance(constraint, Saved) else None
+            calibrated = constraint.unit != "cosine"
+            return Literal(text, at, conjunct.wanted, bound, constraint.strict, True, calibrated, interval)
+        taught = self._directions.saved(constraint.name).threshold if isinstance(constraint, Saved) else None
         bound = axis.cosine(DEFAULT_SD if taught is None else taught)
-        return Literal(text, at, conjunct.wanted, bound, False, self._mining)
+        return Literal(text, at, conjunct.wanted, bound, False, self._mining, True)
 
     def _bound(self, threshold: Threshold, axis: Axis) -> tuple[float, tuple[float, float] | None]:
         """Return the cosine that a threshold names, and its interval if it is an estimate."""
@@ -201,7 +204,7 @@ class _Compiler:
             case "cosine":
                 return threshold.value, None
             case "top":
-                share = self._calibration.top(axis, threshold.value)
+                share = self._directions.calibration.top(axis, threshold.value)
                 return share.value, None if share.low == share.high else (share.low, share.high)
 
     def _axis(self, concept: Concept | tuple[str, ...]) -> int:

@@ -60,7 +60,7 @@ class EdgeStore:
         self.location = location
         self.collection = collection
         self._vault = FolderVault(location, collection)
-        self._blobs = Blobs(self._vault, self._absent)
+        self._blobs = Blobs(self._vault, self._missing)
         self._keeper = Doorkeeper(location, collection, self._vault, wait)
         self._openings = Openings(self._keeper)
         self._pin: Header | None = None
@@ -79,10 +79,7 @@ class EdgeStore:
     def header(self) -> Header:
         """Read what the collection is now; one of the first layout is upgraded, for which its points are opened."""
         self._keeper.check_open()
-        if self._pin is not None:
-            return self._pin
-        self._upgrade_former()
-        return self._blobs.header()
+        return self._pin or self._blobs.header()
 
     def pinned(self, header: Header | None = None) -> EdgeStore:
         """Return this store as it is at a header, or now, sharing what it has open."""
@@ -335,7 +332,7 @@ class EdgeStore:
         """Return the bytes of that key, or None."""
         return self.read_blobs([key])[1].get(key)
 
-    def update_blob(self, key: str, function: Callable[[bytes | None], bytes]) -> bytes:
+    def update_blob(self, key: str, function: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """Replace a blob by what the function makes of it; works while others have the points open."""
         self.header()
         if self._aside is not None:
@@ -380,17 +377,16 @@ class EdgeStore:
         header = self.header()
         return self._pinned or self._openings.of(header.generation), header.spec
 
-    def _upgrade_former(self) -> None:
+    def _missing(self) -> Header:
+        """Upgrade a collection of the first layout, which opening its points does; raise where there is none."""
         with self._mapped_errors():
-            if not is_former(self._home):
-                return
-            generation = former_generation(self._home)
-        with self._openings.of(generation).using():
-            pass  # opening it upgrades it
-
-    def _absent(self) -> StoreError:
+            if is_former(self._home):
+                with self._openings.of(former_generation(self._home)).using():
+                    pass
+        if (header := self._vault.load()) is not None:
+            return header
         names = ", ".join(collection_names(self.location)) or "none"
-        return CollectionNotFoundError(
+        raise CollectionNotFoundError(
             f"no collection {self.collection!r} in {self.location}; there are: {names}. Index images to make one"
         )
 

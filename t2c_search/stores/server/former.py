@@ -12,7 +12,7 @@ import json
 import uuid
 from collections.abc import Iterator
 
-from t2c_search.stores.blobs import refusals
+from t2c_search.stores.blobs import REFUSED_CARD, refusals
 from t2c_search.stores.header import Content, Header, load_spec
 from t2c_search.stores.server.connection import Connection
 from t2c_search.stores.server.vault import COMPANION_SUFFIX, PointVault, key_point, pieces_of
@@ -20,7 +20,7 @@ from t2c_search.types import Payload
 
 _POINTER = "current"
 _UPGRADE = "upgrade"
-_SPEC = "spec"
+_SPEC, _CARD = "spec", "card"
 _LISTED_AT_ONCE = 1000
 
 
@@ -78,11 +78,11 @@ def is_former(connection: Connection, collection: str) -> bool:
         return True
     pointer = home.read(_POINTER)
     current = home if pointer is None else Former(connection, pointer.decode())
-    return current.read(_SPEC) is not None
+    return current.read(_SPEC) is not None and current.read(_CARD) != REFUSED_CARD  # of a creation that was killed
 
 
-def upgrade(connection: Connection, collection: str) -> None:
-    """Give a collection of the first layout its header."""
+def upgrade(connection: Connection, collection: str) -> Header:
+    """Give a collection of the first layout its header, and return that."""
     vault, home = PointVault(connection, collection), Former(connection, collection)
     name = (home.read(_POINTER) or collection.encode()).decode()
     noted = home.read(_UPGRADE)
@@ -93,6 +93,7 @@ def upgrade(connection: Connection, collection: str) -> None:
     if header.generation:
         home.remove(_POINTER)
         connection.call(connection.client.delete_collection, collection + header.generation + COMPANION_SUFFIX)
+    return vault.load() or header  # another one's, if that was quicker
 
 
 def settle(vault: PointVault, home: Former, header: Header) -> None:

@@ -91,22 +91,20 @@ class QdrantStore:
         self._connection = connection
         self._client = connection.client
         self._vault = PointVault(connection, collection)
-        self._blobs = Blobs(self._vault, self._absent)
+        self._blobs = Blobs(self._vault, self._missing)
         self._pin: Header | None = None
         self._aside: Aside | None = None
 
     def exists(self) -> bool:
         """Tell whether the collection is there, complete."""
-        return self._vault.load() is not None or is_former(self._connection, self.collection)
+        header = self._vault.load()
+        if header is None:
+            return is_former(self._connection, self.collection)
+        return self._connection.call(self._client.collection_exists, self.collection + header.generation)
 
     def header(self) -> Header:
         """Read what the collection is now; one of the first layout is upgraded."""
-        if self._pin is not None:
-            return self._pin
-        header = self._vault.load()
-        if header is None and is_former(self._connection, self.collection):
-            upgrade(self._connection, self.collection)
-        return header or self._blobs.header()
+        return self._pin or self._blobs.header()
 
     def pinned(self, header: Header | None = None) -> QdrantStore:
         """Return this store as it is at a header, or now, over the same connection."""
@@ -126,6 +124,7 @@ class QdrantStore:
         """Make the empty collection. Killed half way it does not exist yet, or is completed when next looked at."""
         if self.exists():
             raise StoreError(f"collection {self.collection!r} is at {self.location} already; use another name")
+        self._vault.forget_header()  # of points that somebody deleted
         if not self._vault.is_there() and self._connection.call(self._client.collection_exists, self.collection):
             raise self._foreign()
         self._vault.create()
@@ -269,7 +268,7 @@ class QdrantStore:
         """Return the bytes of that key, or None."""
         return self.read_blobs([key])[1].get(key)
 
-    def update_blob(self, key: str, function: Callable[[bytes | None], bytes]) -> bytes:
+    def update_blob(self, key: str, function: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """Replace a blob by what the function makes of it."""
         if self._aside is not None:
             return self._aside.update(key, function)
@@ -339,12 +338,13 @@ class QdrantStore:
                 ) from exc
             raise
 
-    def _absent(self) -> StoreError:
+    def _missing(self) -> Header:
+        """Upgrade a collection of the first layout; raise what is to be said where there is none."""
+        if is_former(self._connection, self.collection):
+            return upgrade(self._connection, self.collection)
         if self._connection.call(self._client.collection_exists, self.collection):
-            return self._foreign()
-        return CollectionNotFoundError(
-            f"no collection {self.collection!r} at {self.location}; index images to make one"
-        )
+            raise self._foreign()
+        raise CollectionNotFoundError(f"no collection {self.collection!r} at {self.location}; index images to make one")
 
     def _foreign(self) -> CollectionFormatError:
         return CollectionFormatError(

@@ -63,6 +63,11 @@ class PointVault:
             return None
         return None if payload is None else Header.from_json(payload["header"].encode(), self._collection)
 
+    def forget_header(self) -> None:
+        """Remove the header, if there is one."""
+        if self.load() is not None:
+            self.delete([_point_id("header")])
+
     def swap(self, former: str | None, header: Header) -> bool:
         """Replace the header if it has the version ``former``; what was written is read back to tell."""
         payload = {_VERSION: header.version, "header": header.to_json().decode()}

@@ -10,7 +10,7 @@ import pytest
 from t2c_search.errors import ExpressionError, UsageError
 from t2c_search.query.execution import mining
 from t2c_search.query.language.syntax import parse, parse_filter
-from t2c_search.query.planning.directions import Concepts
+from t2c_search.query.planning.texts import Texts
 from t2c_search.stores import open_store
 from t2c_search.types import CLIP
 
@@ -21,7 +21,7 @@ SIZE = 6000
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> World:
-    store = open_store(str(tmp_path_factory.mktemp("store")), "engine")
+    store = open_store(str(tmp_path_factory.mktemp("store")), "searcher")
     yield clustered(store, SIZE)
     store.close()
 
@@ -41,7 +41,7 @@ QUERIES = [
 
 @pytest.mark.parametrize("expression", QUERIES)
 def test_a_certificate_needs_few_candidates_and_is_right(world, expression):
-    result = world.engine.search(expression, 20, exact=True)
+    result = world.searcher.search(expression, 20, exact=True)
     assert result.certificate.kind == "exact" and result.certificate.gap == 0
     assert result.plan.candidates <= SIZE // 4
     assert [hit.id for hit in result] == [point for point, _ in world.oracle.ranking(parse(expression))[:20]]
@@ -49,7 +49,7 @@ def test_a_certificate_needs_few_candidates_and_is_right(world, expression):
 
 def test_too_few_candidates_give_an_honest_answer(world):
     expression = '("dog" OVER "cat") AND "snow" top 30% AND NOT "tree" top 30% AND ("ball" OVER "beach")'
-    result = world.engine.search(expression, 3, exact=True, max_candidates=8)
+    result = world.searcher.search(expression, 3, exact=True, max_candidates=8)
     assert result.certificate.kind == "none" and result.certificate.gap > 0
     assert result.plan.candidates <= 8
     best = world.oracle.ranking(parse(expression))[:3]
@@ -60,26 +60,26 @@ def test_too_few_candidates_give_an_honest_answer(world):
 
 
 def test_more_hits_than_candidates_may_be_asked_for(world):
-    assert len(world.engine.search("dog", 5500, max_candidates=10)) == 5500
-    assert len(world.engine.search("dog", SIZE + 10)) == SIZE
+    assert len(world.searcher.search("dog", 5500, max_candidates=10)) == 5500
+    assert len(world.searcher.search("dog", SIZE + 10)) == SIZE
 
 
 def test_where_narrows_every_operation(world):
     expression, where = '"dog" OR "water"', "width >= 150"
     tree, condition = parse(expression), parse_filter(where)
     best = world.oracle.ranking(tree, condition)[:20]
-    assert [hit.id for hit in world.engine.search(expression, 20, where=where, exact=True)] == [p for p, _ in best]
-    within = [hit.id for hit in world.engine.mine(expression, where=condition)]
+    assert [hit.id for hit in world.searcher.search(expression, 20, where=where, exact=True)] == [p for p, _ in best]
+    within = [hit.id for hit in world.searcher.mine(expression, where=condition)]
     assert set(within) == world.oracle.members(parse(f"({expression}) AND {where}"))
-    assert world.engine.count(expression, where=where).count == len(within)
+    assert world.searcher.count(expression, where=where).count == len(within)
 
 
 @pytest.mark.parametrize(
     "expression", ["dog", '"dog" AND width >= 120', '"dog" AND tags = old OR "snow" AND width >= 120']
 )
 def test_an_estimate_covers_the_count(world, expression):
-    exact = world.engine.count(expression)
-    estimate = world.engine.count(expression, approximate=True)
+    exact = world.searcher.count(expression)
+    estimate = world.searcher.count(expression, approximate=True)
     assert exact.exact and exact.low == exact.count == exact.high
     assert not estimate.exact and estimate.low < estimate.count < estimate.high
     assert estimate.low <= exact.count <= estimate.high
@@ -90,10 +90,10 @@ def test_an_estimate_covers_the_count(world, expression):
 def test_a_count_by_several_thresholds_reads_no_vector_but_those_on_them(world, monkeypatch, at):
     """Each threshold is exactly where an image lies, which single precision cannot tell."""
     monkeypatch.setattr(mining, "_FEW_SHARE", 0)
-    (hit,) = list(world.engine.mine('"dog" >= 1sd AND "ball" >= 0.5sd'))[at : at + 1]
+    (hit,) = list(world.searcher.mine('"dog" >= 1sd AND "ball" >= 0.5sd'))[at : at + 1]
     dog, ball = (repr(each.cosine) for each in hit.contributions)
     for expression in (f'"dog" >= {dog} AND NOT "ball" > {ball}', f'"dog" >= {dog} AND "ball" > {ball}'):
-        counted, members = world.engine.count(expression), {found.id for found in world.engine.mine(expression)}
+        counted, members = world.searcher.count(expression), {found.id for found in world.searcher.mine(expression)}
         assert counted.count == len(members)
         assert (hit.id in members) == ("NOT" in expression)
         assert counted.plan.candidates <= counted.count + 4
@@ -104,19 +104,19 @@ def test_a_count_of_more_than_was_expected_is_complete(world, monkeypatch):
     expected = len(world.oracle.members(parse(expression)))
     monkeypatch.setattr(mining, "_FEW_SHARE", 0)
     monkeypatch.setattr(mining, "_limit", lambda probe, points, most: expected // 2)
-    assert world.engine.count(expression).count == expected
+    assert world.searcher.count(expression).count == expected
 
 
 def test_facets_count_every_value_among_the_matches(world):
     members = world.oracle.members(parse("dog"))
     payloads = [p for point, p in zip(world.oracle.ids, world.oracle.payloads, strict=True) if point in members]
     counted = Counter(tag for payload in payloads for tag in payload.get("tags", []))
-    assert world.engine.facets("dog", "tags") == sorted(counted.items(), key=lambda entry: (-entry[1], entry[0]))
-    assert len(world.engine.facets("dog", "width", limit=3)) == 3
+    assert world.searcher.facets("dog", "tags") == sorted(counted.items(), key=lambda entry: (-entry[1], entry[0]))
+    assert len(world.searcher.facets("dog", "width", limit=3)) == 3
 
 
 def test_a_hit_says_what_each_constraint_makes_of_it(world):
-    hit = world.engine.search('"dog" >= 1sd AND NOT "snow"', 1, exact=True)[0]
+    hit = world.searcher.search('"dog" >= 1sd AND NOT "snow"', 1, exact=True)[0]
     dog, snow = hit.contributions
     assert (dog.constraint, snow.constraint) == ('"dog" >= 1sd', 'NOT "snow"')
     at = world.oracle.ids.index(hit.id)
@@ -127,7 +127,7 @@ def test_a_hit_says_what_each_constraint_makes_of_it(world):
 
 
 def test_the_plan_reads_like_an_explanation(world):
-    plan = str(world.engine.search('"dog" AND "snow" AND NOT "crowd" AND width > 3', 5).plan)
+    plan = str(world.searcher.search('"dog" AND "snow" AND NOT "crowd" AND width > 3', 5).plan)
     for part in (
         "1 branch, ",
         "where   width > 3",
@@ -139,7 +139,7 @@ def test_the_plan_reads_like_an_explanation(world):
 
 
 def test_the_direction_of_a_plan_is_in_standard_deviations(world):
-    mined = world.engine.mine('"dog" >= 1sd AND "snow" >= 0.5sd')
+    mined = world.searcher.mine('"dog" >= 1sd AND "snow" >= 0.5sd')
     hits = list(mined)
     (branch,) = mined.plan.branches
     depth = sum(
@@ -154,9 +154,9 @@ def test_the_direction_of_a_plan_is_in_standard_deviations(world):
 
 def test_images_deleted_while_they_are_mined_are_left_out(tmp_path):
     store = open_store(str(tmp_path), "mined")
-    engine = clustered(store, 3000).engine
-    ids = [hit.id for hit in engine.mine('"dog" top 60%')]
-    hits = engine.mine('"dog" top 60%')
+    searcher = clustered(store, 3000).searcher
+    ids = [hit.id for hit in searcher.mine('"dog" top 60%')]
+    hits = searcher.mine('"dog" top 60%')
     first = next(hits)
     store.delete(ids[-10:])
     rest = list(hits)
@@ -166,23 +166,23 @@ def test_images_deleted_while_they_are_mined_are_left_out(tmp_path):
 
 
 def test_facets_of_equal_counts_stand_in_order_of_value(world):
-    listed = world.engine.facets("width EXISTS", "width", limit=200)
+    listed = world.searcher.facets("width EXISTS", "width", limit=200)
     assert listed == sorted(listed, key=lambda entry: (-entry[1], entry[0])) and len(listed) == 100
 
 
 def test_fewer_candidates_than_branches_still_find_something(world):
-    result = world.engine.search('"dog" OR "cat" OR "snow"', 1, exact=True, max_candidates=1)
+    result = world.searcher.search('"dog" OR "cat" OR "snow"', 1, exact=True, max_candidates=1)
     assert len(result) == 1 and result.plan.candidates <= 2 and result.certificate.kind == "none"
 
 
 def test_an_empty_wording_is_refused(world):
     with pytest.raises(UsageError, match="one of the texts for the concept is empty"):
-        world.engine.concepts.worded(["a dog", " "])
+        world.searcher.directions.texts.worded(["a dog", " "])
 
 
 def test_texts_that_join_in_a_sentence_are_not_taken_for_their_sum(world):
-    plain = world.engine.search('"dog" AND "snow"', 5)
-    with_sum = world.engine.search('"dog" AND "snow" AND ("dog" + "snow") >= -9sd', 5)
+    plain = world.searcher.search('"dog" AND "snow"', 5)
+    with_sum = world.searcher.search('"dog" AND "snow" AND ("dog" + "snow") >= -9sd', 5)
     names = [branch.ranked_by for branch in (*plain.plan.branches, *with_sum.plan.branches)]
     assert names[0] == ('z("dog, snow")',)
     assert 'log sigmoid(z("dog, snow") -1.5)' in names[1] and len(names[1]) == 2
@@ -190,24 +190,24 @@ def test_texts_that_join_in_a_sentence_are_not_taken_for_their_sum(world):
 
 def test_the_plan_of_opposites_that_cancel_out_has_finite_weights(world):
     expression = '("dog" OVER "snow") AND ("snow" OVER "dog")'
-    for plan in (world.engine.search(expression).plan, world.engine.count(expression).plan):
+    for plan in (world.searcher.search(expression).plan, world.searcher.count(expression).plan):
         (branch,) = plan.branches
         assert np.isfinite(list(branch.direction.values())).all() and str(plan)
 
 
 def test_diverse_hits_are_less_alike_and_keep_the_best(world):
-    plain, diverse = world.engine.search("dog", 10), world.engine.search("dog", 10, diverse=True)
+    plain, diverse = world.searcher.search("dog", 10), world.searcher.search("dog", 10, diverse=True)
     assert plain[0].id == diverse[0].id and len({hit.id for hit in diverse}) == 10
 
     def likeness(result):
-        rows = world.engine.store.fetch([hit.id for hit in result], vectors=(CLIP,), payload=False).vectors[CLIP]
+        rows = world.searcher.store.fetch([hit.id for hit in result], vectors=(CLIP,), payload=False).vectors[CLIP]
         return np.mean((rows @ rows.T)[np.triu_indices(10, 1)])
 
     assert likeness(diverse) < likeness(plain)
 
 
 def test_groups_show_the_best_of_each_value(world):
-    result = world.engine.search("dog", 3, group_by="camera", exact=True)
+    result = world.searcher.search("dog", 3, group_by="camera", exact=True)
     assert {hit.payload["camera"] for hit in result} == {"X100", "A7", "phone"}
     ranking = [point for point, _ in world.oracle.ranking(parse("dog"))]
     cameras = [world.oracle.payloads[world.oracle.ids.index(point)].get("camera") for point in ranking]
@@ -217,13 +217,12 @@ def test_groups_show_the_best_of_each_value(world):
 
 
 def test_paraphrases_of_the_thing_itself_are_one_direction():
-    asked = []
-    concepts = Concepts(lambda texts: asked.append(list(texts)), None, None, {}, True)
+    texts = Texts(lambda prompts: pytest.fail("nothing needs embedding"))
     wanted = ["dog", "a dog", "the dog", "A photo of a dog", "there is a dog", "pictures of dog"]
-    assert len({tuple(concepts.prompts(text)) for text in wanted}) == 1
-    assert concepts.prompts("the") == ["the", "a the", "the the"]  # nothing else is left
-    closed = Concepts(lambda texts: asked.append(list(texts)), None, None, {}, False)
-    assert closed.prompts("a dog") == ["a dog"]
+    assert len({texts.prompts(text) for text in wanted}) == 1
+    assert texts.prompts("the") == ("the", "a the", "the the")  # nothing else is left
+    closed = Texts(lambda prompts: pytest.fail("nothing needs embedding"), free_text=False)
+    assert closed.prompts("a dog") == ("a dog",)
 
 
 @pytest.mark.parametrize(
@@ -238,20 +237,20 @@ def test_paraphrases_of_the_thing_itself_are_one_direction():
 )
 def test_concepts_that_are_not_there(world, expression, message):
     with pytest.raises(UsageError, match=message):
-        world.engine.search(expression)
+        world.searcher.search(expression)
 
 
 def test_too_many_alternatives_are_refused_before_they_are_made(world):
     either = " AND ".join(f'("dog {at}" OR "cat {at}")' for at in range(40))
     with pytest.raises(ExpressionError, match=f"multiplies out to {2**40} alternatives, and at most 32"):
-        world.engine.search(either)
-    assert world.engine.count(" AND ".join(f"(width > {at} OR score > 2)" for at in range(40))).exact  # one filter
+        world.searcher.search(either)
+    assert world.searcher.count(" AND ".join(f"(width > {at} OR score > 2)" for at in range(40))).exact  # one filter
 
 
 def test_unusable_arguments_are_refused(world):
     with pytest.raises(UsageError, match="limit 0"):
-        world.engine.search("dog", 0)
+        world.searcher.search("dog", 0)
     with pytest.raises(UsageError, match="one of them"):
-        world.engine.search("dog", diverse=True, group_by="camera")
+        world.searcher.search("dog", diverse=True, group_by="camera")
     with pytest.raises(ExpressionError, match="no payload field widht"):
-        world.engine.count("dog", where="widht > 3")
+        world.searcher.count("dog", where="widht > 3")

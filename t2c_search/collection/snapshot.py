@@ -1,0 +1,298 @@
+"""What a collection is at one moment, as far as questions need it; and the current one of a handle, for all its threads.
+
+A snapshot is keyed by the header's version, which changes with whatever is kept beside the points. What an indexer writes
+between its first and its last step changes no version: questions go on with the last good statistics meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from t2c_search.collection.models import Models, ModelSelection
+from t2c_search.errors import (
+    CollectionFormatError,
+    CollectionNotFoundError,
+    CollectionReplacedError,
+    ImageError,
+    UsageError,
+)
+from t2c_search.filters import Exists, Filter
+from t2c_search.query.execution.searcher import Expression, Known, Searcher
+from t2c_search.query.language.concepts import Image
+from t2c_search.query.language.constraints import And
+from t2c_search.query.language.reader import is_known, unknown_field
+from t2c_search.query.language.syntax import parse, parse_filter
+from t2c_search.query.planning.texts import Texts
+from t2c_search.state.aligner import ALIGNER, read_aligner
+from t2c_search.state.card import CARD, CollectionCard
+from t2c_search.state.concepts import CONCEPTS, SavedConcept
+from t2c_search.state.failures import read_failures
+from t2c_search.state.fields import FIELDS, known_fields
+from t2c_search.state.recall import RECALL
+from t2c_search.state.statistics import CLAIMS, STATISTICS, Claims, count_statistics
+from t2c_search.statistics import VectorStatistics
+from t2c_search.stores.header import Header
+from t2c_search.stores.protocol import VectorStore
+from t2c_search.types import Facets, FloatArray, StatisticsUsed
+
+if TYPE_CHECKING:
+    from t2c_search.alignment.report import FitReport
+
+T = TypeVar("T")
+_COUNTED_BY_INDEX = ("keyword", "integer", "bool")  # other types' indexes tell no single values
+_READ = tuple(kept.key for kept in (CARD, FIELDS, STATISTICS, CLAIMS, RECALL))
+"""What is read at once; the aligner and the saved concepts are when they are needed, so that damage to them is no bar."""
+
+
+class Once(Generic[T]):
+    """A value that is made when it is first asked for, by one thread for all."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make: Callable[[], T] | None = make
+        self._turn = threading.Lock()
+        self._value: T
+
+    def __call__(self) -> T:
+        """Return the value; what its making raises is raised, and it is tried again next time."""
+        with self._turn:
+            if self._make is not None:
+                self._value = self._make()
+                self._make = None  # it may hold what the value was made from
+            return self._value
+
+
+class LazyConcepts(Mapping[str, SavedConcept]):
+    """Saved concepts that are read when an expression names one."""
+
+    def __init__(self, read: Callable[[], Mapping[str, SavedConcept]]) -> None:
+        self._read = read
+
+    def __getitem__(self, name: str) -> SavedConcept:
+        return self._read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """A collection at one moment: all that questions need, none of which changes; large parts are made when first needed.
+
+    ``store`` is pinned to it: points may come and go, another collection does not take its place.
+    """
+
+    header: Header
+    store: VectorStore
+    card: CollectionCard
+    fields: frozenset[str]
+    """Payload fields that expressions may name."""
+    models: Models
+    texts: Texts
+    concepts: Once[Mapping[str, SavedConcept]]
+    statistics: Once[VectorStatistics | None]
+    """As they are stored."""
+    searcher: Once[Searcher]
+    blobs: Mapping[str, bytes]
+    """Small ones, that the next snapshot is made from where they are the same."""
+
+    def embed_image(self, path: str | Path) -> FloatArray:
+        """Map an image to its unit vector (d_clip,) float32. Raises ImageError that names it: it is one among several."""
+        return _embed_image(self.models, path)
+
+    def with_image(self, query: Expression | None, image: str | Path | None) -> Expression:
+        """Return a query that asks for an image, too. Raises UsageError when there is neither."""
+        if image is None:
+            if query is None:
+                raise UsageError("nothing to search for: give a text, constraints, or an image")
+            return query
+        wanted = Image(path=str(image))
+        if query is None:
+            return wanted
+        tree = parse(query, fields=self.fields) if isinstance(query, str | Mapping) else query
+        return And(parts=(tree, wanted))
+
+    def facets(self, field: str, query: Expression | None, where: str | Filter | None, limit: int) -> Facets:
+        """Count a field's values; without constraints the store's index does, where the field has one."""
+        if not is_known(field, self.fields):
+            raise UsageError(unknown_field(field, self.fields))
+        if query is None and self.header.spec.indexes.get(field) not in _COUNTED_BY_INDEX:
+            query = Exists(field=field)
+        if query is not None:
+            return self.searcher().facets(query, field, where=where, limit=limit)
+        condition = parse_filter(where, fields=self.fields) if isinstance(where, str) else where
+        return Facets(field, self.store.facet(field, where=condition, limit=limit))
+
+    def fit_report(self) -> FitReport | None:
+        """How good the aligner is; None when none is needed."""
+        return read_aligner(self.store).report if self.card.aligned else None
+
+    def summary(self) -> dict[str, Any]:
+        """Describe the collection in plain values."""
+        card, report = self.card, self.fit_report()
+        return {
+            "collection": self.store.collection,
+            "store": self.store.location,
+            "physical_names": self.store.physical_names(),
+            "images": self.store.count(),
+            "clip": card.clip.id,
+            "backbone": card.backbone.id,
+            "text": card.text or card.clip.id,
+            "dimensions": card.clip.dim,
+            "native": card.backbone.dim if card.native else None,
+            "format_version": card.format_version,
+            "made_by": card.made_by,
+            "aligner": report.to_json() if report else None,
+            "failures": [asdict(failure) for failure in read_failures(self.store)],
+        }
+
+
+class Snapshots:
+    """The current snapshot of one collection, for all threads that ask; each call looks at the header, one small read."""
+
+    def __init__(self, store: VectorStore, choice: ModelSelection) -> None:
+        self._store = store
+        self._choice = choice
+        self._turn = threading.Lock()
+        self._now: Snapshot | None = None
+
+    @property
+    def last(self) -> Snapshot | None:
+        """The snapshot that was taken last, without a look at the collection."""
+        return self._now
+
+    def current(self) -> Snapshot | None:
+        """Return the collection as it is now; None when it is not there, or its making was not finished."""
+        seen = None
+        if self._now is not None:
+            seen = self._header()
+            if seen is None:
+                self._now = None
+                return None
+        with self._turn:
+            if self._now is None or seen is None or not self._now.header.descends_from(seen.version):
+                self._now = self._take(self._now, seen)
+            return self._now
+
+    def made(self) -> Snapshot:
+        """Return the collection as it is now. Raises CollectionNotFoundError, saying how to make it, when it is not there."""
+        snapshot = self.current()
+        if snapshot is None:
+            name, location = self._store.collection, self._store.location
+            raise CollectionNotFoundError(
+                f"there is no collection {name!r} in {location}; "
+                f"make it with: t2c index FOLDER -c {name} --store {location}"
+            )
+        return snapshot
+
+    def refresh(self) -> None:
+        """Let go of what is known of the collection, and read it anew."""
+        with self._turn:
+            self._now = self._take(None, None)
+
+    def ask(self, question: Callable[[Snapshot], T]) -> T:
+        """Return the answer to a question; asked again when another collection takes this one's place meanwhile."""
+        while True:
+            snapshot = self.made()
+            try:
+                return question(snapshot)
+            except CollectionReplacedError:
+                if self.current() is snapshot:
+                    raise
+
+    def _header(self) -> Header | None:
+        try:
+            return self._store.header()
+        except (CollectionNotFoundError, CollectionFormatError):
+            if self._store.exists():
+                raise
+            return None
+
+    def _take(self, former: Snapshot | None, seen: Header | None) -> Snapshot | None:
+        """Read the collection; what has not changed since a former snapshot, seen by the header, is not read again."""
+        try:
+            header, blobs = _read(self._store, former, seen)
+        except (CollectionNotFoundError, CollectionFormatError):
+            if self._store.exists():
+                raise
+            return None
+        card = CARD.among(blobs)
+        return None if card is None else self._assemble(header, blobs, card, former)
+
+    def _assemble(
+        self, header: Header, blobs: Mapping[str, bytes], card: CollectionCard, former: Snapshot | None
+    ) -> Snapshot:
+        store = self._store.pinned(header)
+        if former is not None and _unchanged(header, former, CARD.key, ALIGNER):
+            models, texts = former.models, former.texts
+        else:
+            models = Models(card, self._choice, partial(read_aligner, store))
+            texts = Texts(models.embed_texts, card.free_text)
+            if former is not None and _same_texts(former.card, card):
+                texts = former.texts
+        statistics = Once(partial(STATISTICS.among, blobs))
+        if former is not None and _unchanged(header, former, STATISTICS.key):
+            statistics = former.statistics
+        small = {key: content for key, content in blobs.items() if key != STATISTICS.key}
+        fields, concepts = known_fields(FIELDS.among(small)), Once(partial(CONCEPTS.read, store))
+
+        def make_searcher() -> Searcher:
+            found, used = _count_unless_stored(store, header, statistics(), CLAIMS.among(small))
+            known = Known(found, used, LazyConcepts(concepts), fields, RECALL.among(small))
+            return Searcher(store, known, texts, partial(_embed_image, models))
+
+        return Snapshot(header, store, card, fields, models, texts, concepts, statistics, Once(make_searcher), small)
+
+
+def _read(store: VectorStore, former: Snapshot | None, seen: Header | None) -> tuple[Header, Mapping[str, bytes]]:
+    """Return the header and what is read at once, of one moment."""
+    while former is not None and seen is not None:
+        same = [key for key in _READ if _unchanged(seen, former, key)]
+        header, blobs = store.read_blobs([key for key in _READ if key not in same])
+        if _unchanged(header, former, *same):
+            return header, {key: former.blobs[key] for key in same if key in former.blobs} | blobs
+        seen = header
+    return store.read_blobs(_READ)
+
+
+def _unchanged(header: Header, former: Snapshot, *keys: str) -> bool:
+    return all(header.blobs.get(key) == former.header.blobs.get(key) for key in keys)
+
+
+def _same_texts(one: CollectionCard, other: CollectionCard) -> bool:
+    """Tell whether texts have the same vectors in both collections."""
+    return one.clip.difference(other.clip) is None and (one.text, one.free_text) == (other.text, other.free_text)
+
+
+def _count_unless_stored(
+    store: VectorStore, header: Header, statistics: VectorStatistics | None, claims: Claims
+) -> tuple[VectorStatistics, StatisticsUsed]:
+    """Return the last good statistics; of a collection that never had any, or damaged ones, those counted now.
+
+    Raises CollectionNotFoundError when the collection holds no image.
+    """
+    if statistics is not None and (statistics.count or not claims.open):
+        stored = header.blobs[STATISTICS.key]
+        used = StatisticsUsed(statistics.count, stored.id, claims.vouch_for(stored.digest))
+    else:
+        statistics = count_statistics(store)
+        used = StatisticsUsed(statistics.count if statistics else 0, header.version, not claims.open)
+    if statistics is None or not statistics.count:
+        raise CollectionNotFoundError(
+            f"collection {store.collection!r} holds no image yet; add some with: t2c index FOLDER"
+        )
+    return statistics, used
+
+
+def _embed_image(models: Models, path: str | Path) -> FloatArray:
+    try:
+        return models.embed_image(path)
+    except ImageError as exc:
+        raise ImageError(f"{path}: {exc}") from exc
