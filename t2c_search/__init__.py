@@ -7,7 +7,8 @@
     for hit in photos.search("a dog on a beach", limit=10):
         print(hit.rank, hit.score, hit.path)
 
-Importing the package imports no model library: the names below load when first used.
+``t2c.constraints`` and ``t2c.filters`` are the trees that expressions mean, ``t2c.errors`` what may be raised. Importing the
+package imports no model library: the names below load when first used.
 """
 
 from __future__ import annotations
@@ -16,61 +17,121 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from t2c_search.alignment.aligner import Aligner
-    from t2c_search.alignment.fit import FitReport
-    from t2c_search.collection import Collection, open_collection
-    from t2c_search.collection.fitting import fit
-    from t2c_search.collection.managing import copy_collection, delete_collection, list_collections, rename_collection
-    from t2c_search.errors import T2CError
-    from t2c_search.export.files import export_hits
-    from t2c_search.indexing.report import IndexReport
-    from t2c_search.query.language.syntax import parse
-    from t2c_search.types import Certificate, Contribution, Failure, Hit, SearchResult
+    from t2c_search import constraints as constraints
+    from t2c_search import errors as errors
+    from t2c_search import filters as filters
+    from t2c_search.alignment.aligner import Aligner as Aligner
+    from t2c_search.alignment.report import FitReport as FitReport
+    from t2c_search.collection import Collection as Collection
+    from t2c_search.collection import open_collection as open_collection
+    from t2c_search.collection.fitting import fit as fit
+    from t2c_search.collection.managing import copy_collection as copy_collection
+    from t2c_search.collection.managing import delete_collection as delete_collection
+    from t2c_search.collection.managing import list_collections as list_collections
+    from t2c_search.collection.managing import rename_collection as rename_collection
+    from t2c_search.collection.realigning import RealignReport as RealignReport
+    from t2c_search.errors import AlignerMismatchError as AlignerMismatchError
+    from t2c_search.errors import AlignmentError as AlignmentError
+    from t2c_search.errors import CollectionFormatError as CollectionFormatError
+    from t2c_search.errors import CollectionNotFoundError as CollectionNotFoundError
+    from t2c_search.errors import CollectionReplacedError as CollectionReplacedError
+    from t2c_search.errors import EncoderError as EncoderError
+    from t2c_search.errors import ExpressionError as ExpressionError
+    from t2c_search.errors import ImageError as ImageError
+    from t2c_search.errors import StoreAccessError as StoreAccessError
+    from t2c_search.errors import StoreError as StoreError
+    from t2c_search.errors import StoreFullError as StoreFullError
+    from t2c_search.errors import StoreLockedError as StoreLockedError
+    from t2c_search.errors import StoreTimeoutError as StoreTimeoutError
+    from t2c_search.errors import StoreUnavailableError as StoreUnavailableError
+    from t2c_search.errors import T2CError as T2CError
+    from t2c_search.errors import UnknownEncoderError as UnknownEncoderError
+    from t2c_search.errors import UnknownVectorError as UnknownVectorError
+    from t2c_search.errors import UsageError as UsageError
+    from t2c_search.export.files import export_hits as export_hits
+    from t2c_search.indexing.report import IndexReport as IndexReport
+    from t2c_search.query.execution.duplicates import Duplicate as Duplicate
+    from t2c_search.query.execution.duplicates import Duplicates as Duplicates
+    from t2c_search.query.language.printer import unparse as unparse
+    from t2c_search.query.language.syntax import parse as parse
+    from t2c_search.state.concepts import SavedConcept as SavedConcept
+    from t2c_search.types import Certificate as Certificate
+    from t2c_search.types import Contribution as Contribution
+    from t2c_search.types import Count as Count
+    from t2c_search.types import Facets as Facets
+    from t2c_search.types import Failure as Failure
+    from t2c_search.types import Hit as Hit
+    from t2c_search.types import Mined as Mined
+    from t2c_search.types import Plan as Plan
+    from t2c_search.types import PlannedBranch as PlannedBranch
+    from t2c_search.types import PlannedConstraint as PlannedConstraint
+    from t2c_search.types import SearchResult as SearchResult
+    from t2c_search.types import StatisticsUsed as StatisticsUsed
 
-_HOMES = {
-    "Aligner": "t2c_search.alignment.aligner",
-    "Certificate": "t2c_search.types",
-    "Collection": "t2c_search.collection",
-    "Contribution": "t2c_search.types",
-    "Failure": "t2c_search.types",
-    "FitReport": "t2c_search.alignment.fit",
-    "Hit": "t2c_search.types",
-    "IndexReport": "t2c_search.indexing.report",
-    "SearchResult": "t2c_search.types",
-    "T2CError": "t2c_search.errors",
-    "copy_collection": "t2c_search.collection.managing",
-    "delete_collection": "t2c_search.collection.managing",
-    "export_hits": "t2c_search.export.files",
-    "fit": "t2c_search.collection.fitting",
-    "list_collections": "t2c_search.collection.managing",
-    "open_collection": "t2c_search.collection",
-    "parse": "t2c_search.query.language.syntax",
-    "rename_collection": "t2c_search.collection.managing",
+_NAMES = {
+    "alignment.aligner": ("Aligner",),
+    "alignment.report": ("FitReport",),
+    "collection": ("Collection", "open_collection"),
+    "collection.fitting": ("fit",),
+    "collection.managing": ("copy_collection", "delete_collection", "list_collections", "rename_collection"),
+    "collection.realigning": ("RealignReport",),
+    "errors": (
+        "AlignerMismatchError",
+        "AlignmentError",
+        "CollectionFormatError",
+        "CollectionNotFoundError",
+        "CollectionReplacedError",
+        "EncoderError",
+        "ExpressionError",
+        "ImageError",
+        "StoreAccessError",
+        "StoreError",
+        "StoreFullError",
+        "StoreLockedError",
+        "StoreTimeoutError",
+        "StoreUnavailableError",
+        "T2CError",
+        "UnknownEncoderError",
+        "UnknownVectorError",
+        "UsageError",
+    ),
+    "export.files": ("export_hits",),
+    "indexing.report": ("IndexReport",),
+    "query.execution.duplicates": ("Duplicate", "Duplicates"),
+    "query.language.printer": ("unparse",),
+    "query.language.syntax": ("parse",),
+    "state.concepts": ("SavedConcept",),
+    "types": (
+        "Certificate",
+        "Contribution",
+        "Count",
+        "Facets",
+        "Failure",
+        "Hit",
+        "Mined",
+        "Plan",
+        "PlannedBranch",
+        "PlannedConstraint",
+        "SearchResult",
+        "StatisticsUsed",
+    ),
 }
+"""The public names by the module that each comes from."""
+_HOMES = {name: f"t2c_search.{module}" for module, names in _NAMES.items() for name in names}
+_MODULES = ("constraints", "errors", "filters")
 
-__all__ = [
-    "Aligner",
-    "Certificate",
-    "Collection",
-    "Contribution",
-    "Failure",
-    "FitReport",
-    "Hit",
-    "IndexReport",
-    "SearchResult",
-    "T2CError",
-    "copy_collection",
-    "delete_collection",
-    "export_hits",
-    "fit",
-    "list_collections",
-    "open_collection",
-    "parse",
-    "rename_collection",
-]
+__all__ = sorted([*_HOMES, *_MODULES])
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 't2c_search' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+if not TYPE_CHECKING:  # to a type checker, a name that is not above is a mistake
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return import_module(f"t2c_search.{name}")
+        if name not in _HOMES:
+            raise AttributeError(f"module 't2c_search' has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -19,9 +19,12 @@
         ├── CollectionReplacedError                   another one took its place while it was asked
         └── CollectionFormatError                     made by a newer version, or not by us
 
-Each message says what came, what was expected and what to do. Errors of dependencies are mapped here with
-``raise ... from exc``; whatever else escapes is a bug.
+Each message says what came, what was expected and what to do; what an error knows beside is in its attributes, None where
+the one who raised it did not know. Errors of dependencies are mapped here with ``raise ... from exc``; whatever else escapes
+is a bug. Errors cross between processes: each can be pickled.
 """
+
+from __future__ import annotations
 
 
 class T2CError(Exception):
@@ -33,19 +36,63 @@ class UsageError(T2CError, ValueError):
 
 
 class UnknownEncoderError(UsageError, LookupError):
-    """An encoder id that names nothing."""
+    """An encoder id that names nothing; ``known`` are those of its kind that there are."""
+
+    def __init__(self, message: str = "", *, id: str | None = None, known: tuple[str, ...] | None = None) -> None:
+        super().__init__(message)
+        self.id = id
+        self.known = known
 
 
 class ExpressionError(UsageError):
-    """A filter or constraint expression that cannot be read."""
+    """A filter or constraint expression that cannot be read.
+
+    ``position`` is the offset of the character of ``expression`` that is wrong. In a tree, ``pointer`` leads there
+    (JSON Pointer, RFC 6901).
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        expression: str | None = None,
+        position: int | None = None,
+        pointer: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.expression = expression
+        self.position = position
+        self.pointer = pointer
+
+    @property
+    def line(self) -> int | None:
+        """Line of the position, from 1."""
+        if self.expression is None or self.position is None:
+            return None
+        return self.expression.count("\n", 0, self.position) + 1
+
+    @property
+    def column(self) -> int | None:
+        """Column of the position in its line, from 1."""
+        if self.expression is None or self.position is None:
+            return None
+        return self.position - self.expression.rfind("\n", 0, self.position)
 
 
 class ImageError(T2CError, ValueError):
-    """One image that cannot be decoded; the run goes on without it."""
+    """One image that cannot be decoded; the run goes on without it. ``path`` is that of the image."""
+
+    def __init__(self, message: str = "", *, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class EncoderError(T2CError, RuntimeError):
-    """A model that cannot be loaded or run."""
+    """A model that cannot be loaded or run; ``id`` is the encoder's."""
+
+    def __init__(self, message: str = "", *, id: str | None = None) -> None:
+        super().__init__(message)
+        self.id = id
 
 
 class UnknownVectorError(EncoderError, LookupError):
@@ -57,11 +104,21 @@ class AlignmentError(T2CError, ValueError):
 
 
 class AlignerMismatchError(AlignmentError):
-    """An aligner fitted for another backbone or another CLIP model."""
+    """An aligner fitted for another backbone or another CLIP model: ``expected`` and ``got`` are the models' ids."""
+
+    def __init__(self, message: str = "", *, expected: str | None = None, got: str | None = None) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.got = got
 
 
 class StoreError(T2CError, RuntimeError):
-    """The vector store refused or failed."""
+    """The vector store at ``location`` refused or failed, asked about ``collection``."""
+
+    def __init__(self, message: str = "", *, location: str | None = None, collection: str | None = None) -> None:
+        super().__init__(message)
+        self.location = location
+        self.collection = collection
 
 
 class StoreUnavailableError(StoreError, ConnectionError):

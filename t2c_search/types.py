@@ -19,6 +19,8 @@ CLIP = "clip"
 """Name of the vector that text searches: unit rows in CLIP space."""
 NATIVE = "native"
 """Name of the backbone's own vector, stored as it came (not normalised), so that a new aligner can re-project it."""
+DERIVED = "derived"
+"""Name of the payload field that holds what was made of an image later, such as labels, and that its file does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,16 @@ class EncoderRef:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """A batch of points in columns: n ids (UUID strings), n payloads, and per vector name an (n, d) float32 array."""
+    """A batch of points in columns: n ids (UUID strings), n payloads, and per vector name an (n, d) float32 array.
+
+    ``multivectors`` are those of several rows a point: per name n arrays (k, d) float32, with a k of its own each. A point
+    that lacks a vector has a row of NaN there, or no rows.
+    """
 
     ids: list[str]
     payloads: list[Payload] = field(default_factory=list)
     vectors: Mapping[str, FloatArray] = field(default_factory=dict)
+    multivectors: Mapping[str, Sequence[FloatArray]] = field(default_factory=dict, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -71,9 +78,10 @@ class VectorQuery:
     """One search: the ``limit`` points of highest dot product with ``vector`` (d,) float32 among those that match.
 
     ``min_score`` keeps points whose score is at least that, up to float32 rounding on the keeping side: a caller that
-    needs the exact set verifies the returned vectors. ``exact`` scans every vector; otherwise the index answers, looking
-    at ``hnsw_ef`` neighbours (the store's default when None). ``among`` keeps to the points that another search finds, in
-    the same round trip, which returns only its own; ``offset`` passes over the first of them.
+    needs the exact set verifies the returned vectors. Where points have several rows, ``vector`` is (k, d), and the score
+    the sum, over its rows, of the highest dot product with any row of the point. ``exact`` scans every vector; otherwise the
+    index answers, looking at ``hnsw_ef`` neighbours (the store's default when None). ``among`` keeps to the points that
+    another search finds, in the same round trip, which returns only its own; ``offset`` passes over the first of them.
     """
 
     vector: FloatArray

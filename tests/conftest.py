@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # tests never reach for a hub
 
 import hypothesis
 import pytest
+
+_MEMORY_DISK = Path("/dev/shm")
+if _MEMORY_DISK.is_dir() and shutil.disk_usage(_MEMORY_DISK).free > 2 << 30:  # containers may have 64 MiB
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY_DISK))  # stores sync at every step: a disk is far slower
 
 # The same examples in every run, and as long as a busy machine needs for one.
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)

@@ -175,7 +175,7 @@ def test_a_newer_format_is_refused(photos: Collection, store: str) -> None:
     card = json.loads(raw.read_blob("card") or b"")
     raw.write_blob("card", json.dumps(card | {"format_version": 99, "shape_of_things": "to come"}).encode())
     raw.close()
-    with pytest.raises(CollectionFormatError, match="has format 99, .* reads up to 1; upgrade"):
+    with pytest.raises(CollectionFormatError, match="has format 99, .* reads up to 2; upgrade"):
         open_collection("photos", store)
 
 

@@ -13,7 +13,7 @@ from t2c_search import fit
 from t2c_search.collection import Collection, open_collection
 from t2c_search.collection.models import ModelSelection
 from t2c_search.errors import UsageError
-from t2c_search.state.card import CONCEPTS_BLOB
+from t2c_search.state.concepts import CONCEPTS
 from tests.indexing.support import save_pictures
 
 
@@ -74,9 +74,9 @@ def test_a_single_path_is_a_list_of_one(
     assert list(photos.watch(kind(folder), stop=stop)) == []
     one = kind(folder / "0001.jpg")
     photos.add_concept("it", one, texts="a dog")
-    saved = photos.store.read_blob(CONCEPTS_BLOB)
+    saved = photos.store.read_blob(CONCEPTS.key)
     photos.add_concept("it", [one], texts=["a dog"])
-    assert saved == photos.store.read_blob(CONCEPTS_BLOB)
+    assert saved == photos.store.read_blob(CONCEPTS.key)
     with pytest.raises(UsageError, match="is the CLIP model itself"):
         fit(kind(folder), backbone="mini", clip="mini")
     asked: list[object] = []

@@ -172,7 +172,7 @@ class Snapshots:
         """Return the collection as it is now; None when it is not there, or its making was not finished."""
         seen = None
         if self._now is not None:
-            seen = self._header()
+            seen = self._if_there(self._store.header)
             if seen is None:
                 self._now = None
                 return None
@@ -207,24 +207,25 @@ class Snapshots:
                 if self.current() is snapshot:
                     raise
 
-    def _header(self) -> Header | None:
-        try:
-            return self._store.header()
-        except (CollectionNotFoundError, CollectionFormatError):
-            if self._store.exists():
-                raise
-            return None
-
     def _take(self, former: Snapshot | None, seen: Header | None) -> Snapshot | None:
         """Read the collection; what has not changed since a former snapshot, seen by the header, is not read again."""
+        read = self._if_there(lambda: _read(self._store, former, seen))
+        if read is None:
+            return None
+        header, blobs = read
+        card = CARD.among(blobs)
+        return None if card is None else self._assemble(header, blobs, card, former)
+
+    def _if_there(self, read: Callable[[], T]) -> T | None:
+        """Return what is read of the collection; None when it is not there, or its making was interrupted."""
         try:
-            header, blobs = _read(self._store, former, seen)
-        except (CollectionNotFoundError, CollectionFormatError):
+            return read()
+        except CollectionNotFoundError:
+            return None
+        except CollectionFormatError:
             if self._store.exists():
                 raise
             return None
-        card = CARD.among(blobs)
-        return None if card is None else self._assemble(header, blobs, card, former)
 
     def _assemble(
         self, header: Header, blobs: Mapping[str, bytes], card: CollectionCard, former: Snapshot | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import Self
 import numpy as np
 
 from t2c_search.profile import WAIT_WRITE, WRITE, StageClock
-from t2c_search.state.statistics import Claim, claim_statistics, repair_statistics, save_statistics
+from t2c_search.state.statistics import Claim, claim_statistics, renew_claim, repair_statistics, save_statistics
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.columns import REQUEST_POINTS, payload_sizes, uploads
 from t2c_search.stores.protocol import VectorStore
@@ -20,6 +21,8 @@ from t2c_search.types import CLIP, Points
 
 UPSERT_POINTS = REQUEST_POINTS
 """Points in one request at most: what is not yet acknowledged is lost when the process is killed."""
+CLAIM_SECONDS = 10.0
+"""Between two looks whether another run has taken back this one's claim, as if it had been killed."""
 _IN_FLIGHT = 4  # requests at once to a server, which applies them side by side; the embedded engine takes one
 
 
@@ -41,6 +44,7 @@ class Writer:
         self._sent: deque[Future[None]] = deque()
         self._waiting: list[tuple[Points, set[str]]] = []
         self._lock = threading.Lock()
+        self._looked = 0.0
         self._claimed: tuple[VectorStatistics, Claim] | None = None
 
     def __enter__(self) -> Self:
@@ -128,10 +132,17 @@ class Writer:
         with self._lock:
             if self._claimed is None:
                 self._claimed = claim_statistics(self._store)
+                self._looked = time.monotonic()
+            elif time.monotonic() >= self._looked + CLAIM_SECONDS:
+                statistics, claim = self._claimed
+                self._claimed = statistics, renew_claim(self._store, claim)
+                self._looked = time.monotonic()
             return self._claimed[0]
 
 
 def _join(batches: list[Points]) -> Points:
+    if len(batches) == 1:
+        return batches[0]
     return Points(
         [i for batch in batches for i in batch.ids],
         [payload for batch in batches for payload in batch.payloads],

@@ -4,7 +4,7 @@ A run *claims* the statistics before its first write and gives its claim back on
 claim, the stored statistics are the last good ones, and not current. A run that was alone from its claim to its end kept
 count of its own writes; any other counts anew from the vectors when it ends, unless another is at work still, which then
 does. The last of several runs therefore always leaves the truth. A claim that a run finds when it begins may be a killed
-run's: it is taken back with its own, and a run that is at work nevertheless notices that its claim is gone.
+run's: it is taken back with its own, and a run that is at work nevertheless claims anew when it goes on writing.
 
 The claims also name the statistics that are true once nobody claims them, by digest: what a run stores that was overtaken
 meanwhile is not mistaken for them.
@@ -117,13 +117,19 @@ def claim_statistics(store: VectorStore) -> tuple[VectorStatistics, Claim]:
 
     They are read after the claim, so that a run which ends in between is not missed.
     """
-    claim = uuid.uuid4().hex
-    claims = CLAIMS.update(store, lambda known: known.with_claim(claim))
-    found = tuple(other for other in claims.open if other != claim)
+    claim, claims = _claim(store)
     statistics = None
-    if not found:  # otherwise they are counted anew in the end
-        statistics = _true_statistics(store, claims.without(claim)) or count_statistics(store)
-    return statistics or VectorStatistics(store.spec().vectors[CLIP].dim), Claim(claim, found)
+    if not claim.found:  # otherwise they are counted anew in the end
+        statistics = _true_statistics(store, claims.without(claim.id)) or count_statistics(store)
+    return statistics or VectorStatistics(store.spec().dims[CLIP]), claim
+
+
+def renew_claim(store: VectorStore, claim: Claim) -> Claim:
+    """Return the claim of a run that goes on: a new one where another run took it back, as if this one had been killed."""
+    if claim.id in CLAIMS.now(store).open:
+        return claim
+    renewed, _ = _claim(store)
+    return replace(renewed, found=(claim.id, *renewed.found))  # not alone since its claim, whoever is at work now
 
 
 def save_statistics(store: VectorStore, statistics: VectorStatistics, claim: Claim) -> None:
@@ -173,3 +179,9 @@ def _true_statistics(store: VectorStore, claims: Claims) -> VectorStatistics | N
         return None
     statistics = STATISTICS.load(content)
     return statistics if statistics is not None and statistics.count == store.count() else None
+
+
+def _claim(store: VectorStore) -> tuple[Claim, Claims]:
+    claim = uuid.uuid4().hex
+    claims = CLAIMS.update(store, lambda known: known.with_claim(claim))
+    return Claim(claim, tuple(other for other in claims.open if other != claim)), claims

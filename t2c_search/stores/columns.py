@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from t2c_search.errors import UsageError
 from t2c_search.stores.protocol import CollectionSpec
 from t2c_search.types import FloatArray, Payload, Points, ScoredPoints, VectorQuery
-
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Record(Protocol):
@@ -42,29 +40,27 @@ OVERSAMPLING = 2.0
 """Candidates by quantised vectors for each hit by whole ones."""
 
 
-def check_points(points: Points, spec: CollectionSpec) -> None:
-    """Raise UsageError unless every point has a UUID, a payload and finite vectors of the collection's names and sizes.
+def lacking_rows(rows: FloatArray) -> npt.NDArray[np.bool_]:
+    """Tell which points have a row of NaN, (n,) bool: they lack the vector."""
+    return np.asarray(np.isnan(rows).all(1))
 
-    Engines differ in what they let through: some store NaN, which then sorts anywhere.
-    """
-    count, dims = len(points), spec.dims
-    wrong = next((point_id for point_id in points.ids if not _UUID.fullmatch(point_id)), None)
-    if wrong is not None:
-        raise UsageError(f"point id {wrong!r} is not a UUID in lower case, such as str(uuid.uuid5(...)) gives")
-    if len(points.payloads) != count:
-        raise UsageError(f"{count} points came with {len(points.payloads)} payloads; give one each")
-    if set(points.vectors) != set(dims):
-        raise UsageError(f"points came with the vectors {sorted(points.vectors)}; the collection has {sorted(dims)}")
+
+def vectors_by_point(points: Points) -> list[dict[str, Any]]:
+    """Return each point's vectors by name, as lists, without those that it lacks; points are as ``check_vectors`` wants."""
+    columns: dict[str, list[Any]] = {name: rows.tolist() for name, rows in points.vectors.items()}
     for name, rows in points.vectors.items():
-        if rows.shape != (count, dims[name]):
-            raise UsageError(f"vector {name!r} came as {rows.shape}; expected {(count, dims[name])}")
-        half = spec.vectors[name].dtype == "float16"
-        largest = float(np.finfo(np.float16 if half else np.float32).max)
-        if not (np.abs(rows) <= largest).all():  # NaN is not either
-            raise UsageError(
-                f"vector {name!r} has values that are not finite, or above {largest:.3g}; the model that made it has "
-                "overflowed" + (", or is one to keep without --quantization" if half else "")
-            )
+        for row in np.flatnonzero(np.isnan(rows[:, 0])):  # NaN are whole rows
+            columns[name][row] = None
+    columns |= {name: [rows.tolist() or None for rows in each] for name, each in points.multivectors.items()}
+    return [
+        {name: column[row] for name, column in columns.items() if column[row] is not None} for row in range(len(points))
+    ]
+
+
+def vector_sizes(points: Points) -> list[int]:
+    """Return how many numbers each point's vectors have."""
+    single = sum(rows.shape[1] for rows in points.vectors.values())
+    return [single + sum(each[row].size for each in points.multivectors.values()) for row in range(len(points))]
 
 
 def payload_sizes(ids: Sequence[str], payloads: Sequence[Payload]) -> list[int]:
@@ -90,19 +86,6 @@ def uploads(sizes: Sequence[int]) -> Iterator[slice]:
         yield slice(start, len(sizes))
 
 
-def check_query(query: VectorQuery, dims: Mapping[str, int]) -> None:
-    """Raise UsageError unless the query's vectors are the collection's and its limit is at least 1."""
-    unknown = {query.using, *query.with_vectors} - set(dims)
-    if unknown:
-        raise UsageError(f"the collection has no vector {sorted(unknown)[0]!r}; it has {sorted(dims)}")
-    if query.vector.shape != (dims[query.using],):
-        raise UsageError(f"the query is {query.vector.shape}; vector {query.using!r} takes {(dims[query.using],)}")
-    if query.limit < 1:
-        raise UsageError(f"limit {query.limit} finds nothing; give 1 or more")
-    if query.among is not None:
-        check_query(query.among, dims)
-
-
 def score_threshold(query: VectorQuery) -> float | None:
     """Return the engine's threshold for ``min_score``: lower by what float32 dot products of unit rows may be off.
 
@@ -115,27 +98,39 @@ def score_threshold(query: VectorQuery) -> float | None:
     return float(np.nextafter(np.float32(query.min_score - rounding), np.float32(-np.inf)))
 
 
-def to_points(records: Sequence[Record], names: Sequence[str], dims: Mapping[str, int]) -> Points:
-    """Gather records into columns, with the named vectors as (n, d) float32."""
-    return Points([str(record.id) for record in records], _payloads(records), _vectors(records, names, dims))
+def to_points(records: Sequence[Record], names: Sequence[str], spec: CollectionSpec) -> Points:
+    """Gather records into columns, with the named vectors as float32."""
+    vectors, multivectors = _vectors(records, names, spec)
+    ids = [str(record.id) for record in records]
+    return Points(ids, _payloads(records), vectors, multivectors=multivectors)
 
 
-def to_scored_points(records: Sequence[ScoredRecord], names: Sequence[str], dims: Mapping[str, int]) -> ScoredPoints:
-    """Gather found records into columns, with the named vectors as (n, d) float32."""
+def to_scored_points(records: Sequence[ScoredRecord], names: Sequence[str], spec: CollectionSpec) -> ScoredPoints:
+    """Gather found records into columns, with the named vectors as float32."""
+    vectors, multivectors = _vectors(records, names, spec)
     scores = np.array([record.score for record in records], np.float32)
     ids = [str(record.id) for record in records]
-    return ScoredPoints(ids, _payloads(records), _vectors(records, names, dims), scores)
+    return ScoredPoints(ids, _payloads(records), vectors, scores, multivectors=multivectors)
 
 
 def _payloads(records: Sequence[Record]) -> list[Payload]:
     return [record.payload or {} for record in records]
 
 
-def _vectors(records: Sequence[Record], names: Sequence[str], dims: Mapping[str, int]) -> dict[str, FloatArray]:
-    arrays = {name: np.empty((len(records), dims[name]), np.float32) for name in names}
-    packs = {name: Struct(f"{dims[name]}f") for name in names}  # twice as fast as assigning a list to a row
+def _vectors(
+    records: Sequence[Record], names: Sequence[str], spec: CollectionSpec
+) -> tuple[dict[str, FloatArray], dict[str, list[FloatArray]]]:
+    dims = {name: spec.vectors[name].dim for name in names}
+    multivectors: dict[str, list[FloatArray]] = {name: [] for name in names if spec.vectors[name].multi}
+    arrays = {name: np.empty((len(records), dim), np.float32) for name, dim in dims.items() if name not in multivectors}
+    packs = {name: Struct(f"{dims[name]}f") for name in arrays}  # twice as fast as assigning a list to a row
     for row, record in enumerate(records if names else ()):
-        vectors = record.vector  # the embedded engine makes all its lists anew at each access
+        vectors = record.vector or {}  # the embedded engine makes all its lists anew at each access
         for name, array in arrays.items():
-            packs[name].pack_into(array.data, row * packs[name].size, *vectors[name])
-    return arrays
+            if name in vectors:
+                packs[name].pack_into(array.data, row * packs[name].size, *vectors[name])
+            else:
+                array[row] = np.nan
+        for name, rows in multivectors.items():
+            rows.append(np.array(vectors.get(name, ()), np.float32).reshape(-1, dims[name]))
+    return arrays, multivectors

@@ -146,7 +146,8 @@ class VectorStore(Protocol):
     def add_vector(self, name: str, vector: VectorSpec) -> None:
         """Add a named vector to a collection that is there; points lack it until ``update_vectors`` or a new ``upsert``.
 
-        Adding it again does nothing. Raises UsageError when it is there with another specification.
+        A vector that a point lacks is fetched as a row of NaN, or no rows, and no search by it finds the point. The engine
+        decides where to hold it. Adding it again does nothing. Raises UsageError when it is there with another specification.
         """
         ...
 
@@ -164,21 +165,32 @@ class VectorStore(Protocol):
         ...
 
     def upsert(self, points: Points) -> None:
-        """Insert or replace whole points; on return they are durable as far as the engine can make them."""
+        """Insert or replace whole points; on return they are durable as far as the engine can make them.
+
+        Vectors that were added to the collection may be left out: then the points lack them.
+        """
         ...
 
     def update_vectors(self, points: Points) -> None:
-        """Replace those of the named vectors that ``points`` has, of points that exist; payloads are left as they are."""
+        """Replace those of the named vectors that ``points`` has, of points that exist; all else is left as it is.
+
+        Of vectors that were added to the collection, a row of NaN, or no rows, removes the vector of that point.
+        """
         ...
 
     def set_payload(self, ids: Sequence[str], payloads: Sequence[Payload]) -> None:
-        """Replace the payloads of existing points, leaving their vectors."""
+        """Replace the payloads of existing points, all but the field ``derived``; their vectors are left as they are.
+
+        What a payload says of that field, or says is None, is passed over.
+        """
         ...
 
     def update_payload(self, ids: Sequence[str], fields: Sequence[Payload]) -> None:
         """Merge fields into the payloads of existing points: those named take the new values, all others stay.
 
-        Two callers who name different fields of one point lose nothing.
+        Fields are named as in queries: ``derived.labels`` is ``labels`` in the object ``derived``, which is made where there
+        is none. None removes a field. Two callers who name different fields of one point lose nothing. Raises UsageError for
+        a name that no query could have.
         """
         ...
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,19 +30,22 @@ class Outcome:
         return json.loads(self.out)
 
 
-@pytest.fixture
-def t2c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    def run(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["t2c", *map(str, arguments)])
-        code = 0
+def run(*arguments: object) -> Outcome:
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    code = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["t2c", *map(str, arguments)])
         try:
             main()
         except SystemExit as exc:
             code = exc.code if isinstance(exc.code, int) else 0
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return Outcome(code, captured.out, captured.err)
+    told, said = (stream.buffer.getvalue().decode() for stream in (out, err))
+    assert "Traceback" not in said
+    return Outcome(code, told, said)
 
+
+@pytest.fixture(scope="session")
+def t2c() -> Callable[..., Outcome]:
     return run
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,9 +20,10 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "photos.t2c"
 
 
-@pytest.fixture
-def indexed(t2c: T2C, world: World, store: Path) -> list[object]:
-    """Index the world with its backbone aligned to its CLIP model; return the options that name the collection."""
+@pytest.fixture(scope="module")
+def made(t2c: T2C, world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the world, indexed with its backbone aligned to its CLIP model."""
+    store = tmp_path_factory.mktemp("made") / "photos.t2c"
     made = t2c(
         "index", world.images, "-c", "photos", "--store", store, "--clip", world.clip, "--backbone", world.backbone,
         "--captions", world.images.parent / "captions.csv", "--json",
@@ -32,7 +34,13 @@ def indexed(t2c: T2C, world: World, store: Path) -> list[object]:
     }  # fmt: skip
     assert made.json["aligner"]["pairs"] == 40
     assert made.json["seconds"] > 0 < made.json["images_per_second"]
-    return ["-c", "photos", "--store", store]
+    return store
+
+
+@pytest.fixture
+def indexed(made: Path, store: Path) -> list[object]:
+    """The options that name a collection of the test's own, a copy of the one made."""
+    return ["-c", "photos", "--store", shutil.copytree(made, store)]
 
 
 def test_index_again_finds_everything_unchanged(t2c: T2C, world: World, indexed: list[object]) -> None:

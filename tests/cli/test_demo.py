@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from t2c_search.__main__ import main
 from t2c_search.demo.tour import SCENES, SEED
 from t2c_search.demo.truth import Truth
 from t2c_search.demo.world import draw
@@ -28,13 +23,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def first(place: Path) -> dict[str, Any]:
+def first(t2c: Callable[..., Outcome], place: Path) -> dict[str, Any]:
     """What a first demo prints for scripts."""
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
-        patch.setattr(sys, "argv", ["t2c", "demo", "--store", str(place), "--json"])
-        with pytest.raises(SystemExit, match="^0$"):
-            main()
-    found: dict[str, Any] = json.loads(printed.getvalue())
+    made = t2c("demo", "--store", place, "--json")
+    assert made.code == 0, made.err
+    found: dict[str, Any] = made.json
     return found
 
 

@@ -230,8 +230,9 @@ def test_watch_indexes_what_comes_moves_and_goes_until_ctrl_c(t2c: T2C, images: 
 
 @pytest.mark.skipif(os.name != "posix", reason="makes links")
 def test_watch_follows_links_to_folders_and_names_each_image_as_a_listing_does(
-    t2c: T2C, world: World, images: Path, options: list[object], tmp_path: Path
+    t2c: T2C, world: World, images: Path, options: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("t2c_search.indexing.watch._QUIET_MS", 50)
     for name in ("elsewhere", "later"):
         (tmp_path / name / "deep").mkdir(parents=True)
         Image.new("RGB", (50, 40), "red").save(tmp_path / name / f"{name}.png")

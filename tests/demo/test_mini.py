@@ -122,6 +122,14 @@ def test_synonyms_lie_together(embed_texts: Callable[[list[str]], FloatArray]) -
     assert disc @ other < disc @ circle - 0.2
 
 
+@pytest.fixture(scope="module")
+def others(clip: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """A thousand other scenes as the models take them, and as the CLIP model sees them (1000, d)."""
+    taken = pixels(np.stack([scene.image for scene in draw(42, 1000)]))
+    with torch.inference_mode():
+        return taken, clip.encode_image(taken, normalize=True).double()
+
+
 @pytest.mark.parametrize("name", ["cnn", "vit"])
 def test_a_backbone_aligned_to_the_clip_answers_texts(
     name: str,
@@ -129,16 +137,15 @@ def test_a_backbone_aligned_to_the_clip_answers_texts(
     image_vectors: FloatArray,
     images: np.ndarray,
     truths: list[Truth],
-    clip: nn.Module,
+    others: tuple[torch.Tensor, torch.Tensor],
 ) -> None:
     """A ridge from 1,000 other scenes' features: backgrounds and colours come across, by far better than chance."""
     import timm
 
     backbone = timm.create_model(f"local-dir:{mini.path(name)}", pretrained=True, num_classes=0).eval()
     assert tuple(backbone.pretrained_cfg["input_size"]) == (3, 96, 96)
-    others = pixels(np.stack([scene.image for scene in draw(42, 1000)]))
     with torch.inference_mode():
-        X, Y = backbone(others).double(), clip.encode_image(others, normalize=True).double()
+        X, Y = backbone(others[0]).double(), others[1]
         x = backbone(pixels(images)).double()
     mean, centre = X.mean(0), Y.mean(0)
     gram = (X - mean).T @ (X - mean)

@@ -30,6 +30,8 @@ FIELDS = st.one_of(
     st.sampled_from(KEYWORDS),
     st.text(min_size=1, max_size=6),
 )
+OTHER_FIELDS = FIELDS.filter(lambda field: field != "taken")
+"""Of what expressions compare with other values than dates."""
 WORDS = st.text(min_size=1, max_size=12).filter(str.strip)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 WEIGHTS = st.one_of(st.floats(1e-6, 1e6), st.floats(-1e6, -1e-6))
@@ -43,10 +45,10 @@ def conditions() -> st.SearchStrategy[Constraint]:
         st.lists(st.text(max_size=8), min_size=1), st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1)
     ).map(tuple)
     return st.one_of(
-        st.builds(Equals, field=FIELDS, value=scalars),
-        st.builds(OneOf, field=FIELDS, values=lists),
-        _ranges(NUMBERS),
-        _ranges(st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1))),
+        st.builds(Equals, field=OTHER_FIELDS, value=scalars),
+        st.builds(OneOf, field=OTHER_FIELDS, values=lists),
+        _ranges(OTHER_FIELDS, NUMBERS),
+        _ranges(FIELDS, st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1))),
         st.builds(Exists, field=FIELDS),
         st.builds(TextMatch, field=FIELDS, text=st.text(max_size=8)),
         st.builds(
@@ -55,9 +57,9 @@ def conditions() -> st.SearchStrategy[Constraint]:
     )
 
 
-def _ranges(limits: st.SearchStrategy[object]) -> st.SearchStrategy[Range]:
+def _ranges(fields: st.SearchStrategy[str], limits: st.SearchStrategy[object]) -> st.SearchStrategy[Range]:
     bounds = st.dictionaries(st.sampled_from(["gt", "gte", "lt", "lte"]), limits, min_size=1)
-    return st.builds(lambda field, bound: Range(field=field, **bound), FIELDS, bounds)
+    return st.builds(lambda field, bound: Range(field=field, **bound), fields, bounds)
 
 
 def concepts(atoms: st.SearchStrategy[Concept]) -> st.SearchStrategy[Concept]:

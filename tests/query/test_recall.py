@@ -43,7 +43,7 @@ def test_a_large_collection_is_indexed_and_its_certificates_tell_the_recall(tmp_
     with open_collection("large", str(tmp_path / "s.t2c"), clip="mini", backbone="mini") as images:
         images.index([tmp_path])
         assert images.search("a star").certificate.kind == "exact"
-        assert images.engine.search("a star").certificate.recall is None  # never measured
+        assert images.searcher.search("a star").certificate.recall is None  # never measured
         monkeypatch.setattr(search_index, "_SCANNED", 10)
         scenes[0].save(tmp_path / "new.png")
         images.index([tmp_path])

@@ -165,6 +165,16 @@ def test_weights_in_every_spelling_make_the_same_tree():
     assert parse(write_tree(tree)) == tree
 
 
+@pytest.mark.parametrize("weight", [1, 2, -2])
+def test_a_sum_of_one_term_within_another_sum_stays_one(weight):
+    tree = Sum(
+        terms=(Term(weight=1, concept=CAT), Term(weight=-3, concept=Sum(terms=(Term(weight=weight, concept=DOG),))))
+    )
+    assert parse(unparse(tree)) == tree
+    flat = Sum(terms=(Term(weight=1, concept=CAT), Term(weight=2, concept=DOG)))
+    assert parse('"cat" + (2 * "dog")') == flat
+
+
 def test_a_filter_in_json_is_a_constraint_in_json():
     condition = parse_filter("(width > 3 OR NOT tags EXISTS) AND camera = X100")
     assert write_tree(read_tree(condition.model_dump(mode="json"))) == condition.model_dump(mode="json")

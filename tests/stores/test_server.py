@@ -17,8 +17,7 @@ from t2c_search.filters import AllOf, AnyOf, Equals, Exists, GeoRadius, Not, One
 from t2c_search.stores import list_collections, open_store
 from t2c_search.stores.columns import REQUEST_BYTES
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.stores.server import connection
-from t2c_search.stores.server import store as qdrant
+from t2c_search.stores.server import batches, connection
 from t2c_search.testing.filters import matches
 from t2c_search.testing.points import CLIP_DIM, COUNT, NATIVE_DIM, SPEC, make_id, make_points, unit
 from t2c_search.types import CLIP, NATIVE, Points, VectorQuery
@@ -200,6 +199,41 @@ def test_unusable_names_are_refused(name: str) -> None:
         open_store(":memory:", name)
 
 
+@pytest.mark.parametrize("wire", ["rest", "grpc"])
+@pytest.mark.parametrize("version", ["1.17.9", "1.9.0", "0.11.7"])
+def test_a_server_that_is_too_old_is_told_before_anything_is_written(
+    wire: str, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with QdrantStub(version=version) as stub, GrpcStub(version=version) as grpc_stub:
+        monkeypatch.setattr(connection, "_GRPC_PORT", grpc_stub.port)
+        url = stub.url if wire == "rest" else "http://127.0.0.1:6333"
+        store = open_store(url, "photos")
+        for call in (store.exists, lambda: store.create(SPEC)):
+            with pytest.raises(errors.StoreError, match=f"{url} runs Qdrant {version}, .* upgrade .* to 1.18 or later"):
+                call()
+        with pytest.raises(errors.StoreError, match="upgrade the server"):
+            list_collections(url)
+        store.close()
+        asked = [each.path for each in stub.requests] + [call.method for call in grpc_stub.requests]
+        assert set(asked) == ({"/"} if wire == "rest" else {"HealthCheck"})
+
+
+@pytest.mark.parametrize("version", ["1.18.0", "1.20.1", "2.0.0", "1.19.0-dev", "dev", ""])
+def test_later_servers_and_those_of_no_known_version_are_let_through(version: str) -> None:
+    with QdrantStub(version=version) as stub:
+        store = open_store(stub.url, "photos")
+        assert not store.exists()
+        store.create(SPEC)
+        assert [each.path for each in stub.requests].count("/") == 1
+        store.close()
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_proxy_that_hides_the_version_is_let_through(stub: QdrantStub, status: int) -> None:
+    stub.faults.append(status)
+    assert not open_store(stub.url, "photos").exists()
+
+
 def test_a_foreign_collection_is_left_alone(stub: QdrantStub) -> None:
     client = QdrantClient(stub.url, check_compatibility=False, trust_env=False)
     client.create_collection("theirs", vectors_config=models.VectorParams(size=2, distance=models.Distance.COSINE))
@@ -215,6 +249,7 @@ def test_a_foreign_collection_is_left_alone(stub: QdrantStub) -> None:
 
 def test_an_interrupted_creation_is_completed_by_the_next(stub: QdrantStub) -> None:
     store = open_store(stub.url, "photos")
+    assert not store.exists()  # from here on the server's version is known
     for number in range(40):  # one request further each time
         stub.faults.extend([None] * number + [400])
         try:
@@ -312,7 +347,7 @@ def test_answers_are_bounded_and_complete(
     query = VectorQuery(unit(1, 3), 50, with_vectors=(CLIP, NATIVE), with_payload=True)
     (whole,) = store.search([query])
     fetched, scanned = store.fetch(whole.ids, vectors=(CLIP,)), list(store.scan(vectors=(NATIVE,)))
-    monkeypatch.setattr(qdrant, "RESPONSE_BYTES", 5000)
+    monkeypatch.setattr(batches, "RESPONSE_BYTES", 5000)
     del stub.requests[:]
     (parts,) = store.search([query])
     asked, *fetches = [request.body for request in stub.requests]

@@ -257,14 +257,18 @@ class Sum(Concept):
         return built(Term, weight, weight=sign * number(weight), concept=reader.concept(concept))
 
     def write(self, parts: tuple[Written, ...]) -> Written:
-        """Write the terms; a lone one keeps its weight of 1: without it, it would be the concept itself."""
+        """Write the terms; a lone one keeps its weight of 1: without it, it would be the concept itself.
+
+        A lone one within another sum gets a sign too: without it, it would be a term of that sum.
+        """
         text = ""
         for at, (term, part) in enumerate(zip(self.terms, parts, strict=True)):
             sign = "-" if term.weight < 0 else "+"
             weighted = abs(term.weight) != 1 or len(parts) == 1
             weight = f"{written_number(abs(term.weight))} * " if weighted else ""
             lead = f" {sign} " if at else sign.removeprefix("+")
-            text += f"{lead}{weight}{part.within(RELATION)}"
+            lone = isinstance(term.concept, Sum) and len(term.concept.terms) == 1 and term.concept.terms[0].weight > 0
+            text += f"{lead}{weight}{f'(+{part.text})' if lone else part.within(RELATION)}"
         return Written(text, SUM)
 
 

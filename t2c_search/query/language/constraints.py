@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, GetPydanticSchema, TypeAdapter, ValidationError, model_validator
-from pydantic_core import core_schema
+from pydantic_core import ErrorDetails, core_schema
 
 from t2c_search import filters
 from t2c_search.errors import ExpressionError
@@ -107,7 +107,8 @@ def read_tree(content: Any) -> Constraint:
     try:
         found: Constraint = read_kind(content, _KINDS)
     except ValidationError as exc:
-        raise ExpressionError(f"the JSON constraint tree cannot be read: {explain_refusal(exc)}") from exc
+        message = f"the JSON constraint tree cannot be read: {explain_refusal(exc)}"
+        raise ExpressionError(message, pointer=_pointer(content, exc.errors()[0])) from exc
     return found
 
 
@@ -118,6 +119,21 @@ def read_filter(content: Any) -> Filter | None:
         return _FILTER_ADAPTER.validate_python(content)
     except ValidationError:
         return None
+
+
+def _pointer(content: Any, refusal: ErrorDetails) -> str:
+    """Write where a refusal lies as a JSON Pointer: its steps without what a schema adds to them, such as nodes' kinds."""
+    at, pointer, named = content, "", False
+    for step in refusal["loc"]:
+        if isinstance(at, dict) and step == at.get("kind") and not named:
+            named = True
+            continue
+        there = step in at if isinstance(at, dict) else isinstance(at, list)
+        if not there and refusal["type"] != "missing":
+            break
+        pointer += f"/{step}"
+        at, named = at[step] if there else None, False
+    return pointer
 
 
 def _check_depth(content: Any) -> None:

@@ -83,7 +83,8 @@ def parse(expression: str | Mapping[str, Any], *, fields: Collection[str] | None
         return _read(expression, TreeReader(fields, meanings=True))
     text = _COMMENT.sub("", expression).strip()
     if not text:
-        raise ExpressionError('the expression is empty: type a text, or conditions such as "a dog" AND width >= 1024')
+        message = 'the expression is empty: type a text, or conditions such as "a dog" AND width >= 1024'
+        raise ExpressionError(message, expression=expression)
     return Phrase(text=text)
 
 
@@ -93,7 +94,7 @@ def parse_filter(expression: str, *, fields: Collection[str] | None = None) -> F
     Raises ExpressionError as ``parse`` does, and where the expression asks for a meaning.
     """
     if not expression.strip():
-        raise ExpressionError("the filter is empty: type conditions such as width >= 1024")
+        raise ExpressionError("the filter is empty: type conditions such as width >= 1024", expression=expression)
     if expression.lstrip().startswith("{"):
         content = _json(expression)
         if (written := read_filter(content)) is not None:
@@ -104,7 +105,7 @@ def parse_filter(expression: str, *, fields: Collection[str] | None = None) -> F
         tree = _read(expression, TreeReader(fields, meanings=False))
     found = as_filter(tree)
     if found is None:  # a JSON tree; the reader itself points at the first meaning
-        raise ExpressionError(NO_MEANINGS)
+        raise ExpressionError(NO_MEANINGS, expression=expression)
     return found
 
 
@@ -136,11 +137,11 @@ def _json(expression: str) -> Any:
     try:
         return json.loads(expression)
     except json.JSONDecodeError as exc:
-        raise ExpressionError(_pointed(f"not valid JSON: {exc.msg}", expression, exc.pos)) from exc
+        raise _pointed(f"not valid JSON: {exc.msg}", expression, exc.pos) from exc
     except RecursionError as exc:
-        raise ExpressionError(TOO_DEEP) from exc
+        raise ExpressionError(TOO_DEEP, expression=expression) from exc
     except ValueError as exc:
-        raise ExpressionError("not valid JSON: a whole number has too many digits") from exc
+        raise ExpressionError("not valid JSON: a whole number has too many digits", expression=expression) from exc
 
 
 def _read(expression: str, reader: TreeReader) -> Constraint:
@@ -150,9 +151,9 @@ def _read(expression: str, reader: TreeReader) -> Constraint:
         return reader.read(tree)
     except UnexpectedInput as exc:
         message, position = _complaint(expression, exc, reader)
-        raise ExpressionError(_pointed(message, expression, position)) from exc
+        raise _pointed(message, expression, position) from exc
     except Misread as exc:
-        raise ExpressionError(_pointed(str(exc), expression, exc.position)) from exc
+        raise _pointed(str(exc), expression, exc.position) from exc
 
 
 @cache
@@ -197,8 +198,9 @@ def _expected(terminals: Collection[str], reader: TreeReader) -> str:
     return f"expected {', '.join(others)} or {last}" if others else f"expected {last}"
 
 
-def _pointed(message: str, expression: str, position: int) -> str:
-    """The message, the line it is about and a caret under the character."""
+def _pointed(message: str, expression: str, position: int) -> ExpressionError:
+    """Make the error: the message, the line it is about and a caret under the character."""
     start = expression.rfind("\n", 0, position) + 1
     line = expression[start:].split("\n", 1)[0].expandtabs(1)
-    return f"{message}\n  {line}\n  {' ' * (position - start)}^"
+    told = f"{message}\n  {line}\n  {' ' * (position - start)}^"
+    return ExpressionError(told, expression=expression, position=position)

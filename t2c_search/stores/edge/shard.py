@@ -41,7 +41,8 @@ _INDEX_BYTES: dict[FieldType, int] = {
     "geo": 7 << 20,
 }
 """What an index without any value takes once it was loaded, where files have no holes: the engine makes them large."""
-_FLAGS_BYTES = 1 << 20  # of each vector; once more for all the small files together
+VECTOR_BYTES = 1 << 20
+"""What a vector without any point takes in a segment; once more for all the small files together."""
 
 
 def index_bytes(indexes: Mapping[str, FieldType]) -> int:
@@ -51,7 +52,7 @@ def index_bytes(indexes: Mapping[str, FieldType]) -> int:
 
 def empty_bytes(spec: CollectionSpec) -> int:
     """Return how much room a shard without any point takes at most."""
-    return _FLAGS_BYTES * (len(spec.vectors) + 1) + index_bytes(spec.indexes)
+    return VECTOR_BYTES * (len(spec.vectors) + 1) + index_bytes(spec.indexes)
 
 
 def create_shard(folder: Path, spec: CollectionSpec) -> None:
@@ -73,6 +74,19 @@ def add_indexes(shard: edge.EdgeShard, indexes: Mapping[str, FieldType]) -> None
         shard.update(edge.UpdateOperation.create_field_index(json_path(field), _FIELD_TYPES[field_type]))
 
 
+def add_vector(shard: edge.EdgeShard, name: str, vector: VectorSpec) -> None:
+    """Add a named vector; one that is there already stays as it is. Raises Exception as the engine does."""
+    shard.update(
+        edge.UpdateOperation.create_dense_vector(
+            name, vector.dim, edge.Distance.Dot, multivector_config=_multi(vector), datatype=_DTYPES[vector.dtype]
+        )
+    )
+
+
+def _multi(vector: VectorSpec) -> edge.MultiVectorConfig | None:
+    return edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim) if vector.multi else None
+
+
 def _vector_params(name: str, vector: VectorSpec, quantization: Quantization) -> edge.EdgeVectorParams:
     if name != CLIP:  # read in passes, seldom searched: on disk, and no graph to build
         return edge.EdgeVectorParams(
@@ -81,6 +95,7 @@ def _vector_params(name: str, vector: VectorSpec, quantization: Quantization) ->
             memory=edge.Memory.Cold,
             hnsw_config=_NO_GRAPH,
             datatype=_DTYPES[vector.dtype],
+            multivector_config=_multi(vector),
         )
     if quantization == "none":
         return edge.EdgeVectorParams(vector.dim, edge.Distance.Dot, hnsw_config=_GRAPH)

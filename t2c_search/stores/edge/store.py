@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import qdrant_edge as edge
@@ -19,18 +20,21 @@ import qdrant_edge as edge
 from t2c_search.errors import CollectionNotFoundError, StoreError
 from t2c_search.filters import Filter, Scalar
 from t2c_search.stores.blobs import Aside, Blobs
-from t2c_search.stores.columns import check_points, check_query, payload_sizes, to_points, to_scored_points
+from t2c_search.stores.checks import check_added, check_points, check_query, check_vectors, with_vector
+from t2c_search.stores.columns import payload_sizes, to_points, to_scored_points, vector_sizes
 from t2c_search.stores.conditions import check_facet, json_path
+from t2c_search.stores.edge import writes
 from t2c_search.stores.edge.disk_space import require_room
 from t2c_search.stores.edge.errors import mapped_errors
 from t2c_search.stores.edge.files import sync_folder
 from t2c_search.stores.edge.opening import Doorkeeper, Opening, Openings
 from t2c_search.stores.edge.requests import edge_filter, edge_request
 from t2c_search.stores.edge.residency import page_out
-from t2c_search.stores.edge.shard import add_indexes, create_shard, empty_bytes, index_bytes
+from t2c_search.stores.edge.shard import VECTOR_BYTES, add_indexes, add_vector, create_shard, empty_bytes, index_bytes
 from t2c_search.stores.edge.vault import FolderVault, former_generation, furnish, is_former, is_made
 from t2c_search.stores.header import Header
-from t2c_search.stores.protocol import NO_WAIT, Capabilities, CollectionSpec, FieldType, Wait
+from t2c_search.stores.payloads import Merge, merges, rewrites
+from t2c_search.stores.protocol import NO_WAIT, Capabilities, CollectionSpec, FieldType, VectorSpec, Wait
 from t2c_search.types import Payload, Points, ScoredPoints, VectorQuery
 
 FLUSH_BYTES = 8 << 20
@@ -218,32 +222,54 @@ class EdgeStore:
             shard.flush()
         self._blobs.change_spec(lambda spec: replace(spec, indexes={**spec.indexes, **indexes}), self._pin)
 
+    def add_vector(self, name: str, vector: VectorSpec) -> None:
+        """Add a named vector, in the engine first: what a killed process began, the next call completes."""
+        opening, spec = self._at()
+        if check_added(name, vector, spec):
+            return
+        with opening.using() as shard:
+            segments = sum(1 for _ in (self._vault.shard(opening.generation) / "segments").iterdir())
+            self._require_room(segments * VECTOR_BYTES)
+            add_vector(shard, name, vector)
+            shard.flush()
+        self._blobs.change_spec(partial(with_vector, name=name, vector=vector), self._pin)
+
     def upsert(self, points: Points) -> None:
         """Insert or replace whole points; they are in the write-ahead log on return."""
         opening, spec = self._at()
         check_points(points, spec)
-        size = len(points) * 4 * sum(spec.dims.values()) + sum(payload_sizes(points.ids, points.payloads))
+        size = 4 * sum(vector_sizes(points)) + sum(payload_sizes(points.ids, points.payloads))
         with opening.using() as shard:
             self._require_room(size * _WRITE_AMPLIFICATION)
-            columns = {name: rows.tolist() for name, rows in points.vectors.items()}
-            batch = [
-                edge.Point(point_id, {name: rows[row] for name, rows in columns.items()}, points.payloads[row])
-                for row, point_id in enumerate(points.ids)
-            ]
-            shard.update(edge.UpdateOperation.upsert_points(batch))
+            writes.upsert(shard, points)
             self._written(opening, shard, size)
 
+    def update_vectors(self, points: Points) -> None:
+        """Replace vectors of those points that exist."""
+        opening, spec = self._at()
+        check_vectors(points, spec)
+        size = 4 * sum(vector_sizes(points))
+        with opening.using() as shard:
+            self._require_room(size * _WRITE_AMPLIFICATION)
+            writes.update_vectors(shard, points)
+            self._written(opening, shard, size + len(points) * _CHANGE_BYTES)
+
     def set_payload(self, ids: Sequence[str], payloads: Sequence[Payload]) -> None:
-        """Replace the payloads of those points that exist, leaving their vectors."""
+        """Replace the payloads of those points that exist, but for what is derived, leaving their vectors."""
+        self._merge(ids, payloads, rewrites(self.fetch(ids), ids, payloads))
+
+    def update_payload(self, ids: Sequence[str], fields: Sequence[Payload]) -> None:
+        """Merge fields into the payloads of those points that exist."""
+        self._merge(ids, fields, merges(ids, fields))
+
+    def _merge(self, ids: Sequence[str], payloads: Sequence[Payload], parts: Sequence[Merge]) -> None:
+        """Merge parts of these payloads into what the points have; the engine does so field by field."""
         opening, _ = self._at()
         size = sum(payload_sizes(ids, payloads))
         with opening.using() as shard:
             self._require_room(size * _WRITE_AMPLIFICATION)
-            known = {str(record.id) for record in shard.retrieve(list(ids), False, False)}
-            for point_id, payload in zip(ids, payloads, strict=True):
-                if point_id in known:
-                    shard.update(edge.UpdateOperation.overwrite_payload([point_id], payload))
-            self._written(opening, shard, size + len(known) * _CHANGE_BYTES)
+            writes.merge(shard, parts)
+            self._written(opening, shard, size + len(ids) * _CHANGE_BYTES)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove points; unknown ids are passed over."""
@@ -266,7 +292,7 @@ class EdgeStore:
         opening, spec = self._at()
         with opening.using() as shard:
             records = {str(record.id): record for record in shard.retrieve(list(ids), payload, list(vectors))}
-        return to_points([records[point_id] for point_id in ids if point_id in records], vectors, spec.dims)
+        return to_points([records[point_id] for point_id in ids if point_id in records], vectors, spec)
 
     def scan(
         self,
@@ -290,7 +316,7 @@ class EdgeStore:
                 )
                 records, offset = shard.scroll(request)
             if records:
-                yield to_points(records, vectors, spec.dims)
+                yield to_points(records, vectors, spec)
             if offset is None:
                 return
 
@@ -299,12 +325,11 @@ class EdgeStore:
         opening, spec = self._at()
         opening.is_searched = True
         for query in queries:
-            check_query(query, spec.dims)
+            check_query(query, spec)
         with opening.using() as shard:
             answers = shard.query_batch(edge.QueryBatchRequest([edge_request(query, spec) for query in queries]))
         return [
-            to_scored_points(answer, query.with_vectors, spec.dims)
-            for query, answer in zip(queries, answers, strict=True)
+            to_scored_points(answer, query.with_vectors, spec) for query, answer in zip(queries, answers, strict=True)
         ]
 
     def count(self, where: Filter | None = None) -> int:

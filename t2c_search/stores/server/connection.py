@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import socket
 import threading
 import time
@@ -36,18 +37,25 @@ FIRST_WAIT_SECONDS = 0.25
 LONGEST_WAIT_SECONDS = 8.0
 _REST_PORT, _GRPC_PORT = 6333, 6334  # Qdrant's own pair; behind any other port gRPC cannot be guessed
 _PROBE_SECONDS = 1.0
+LEAST_VERSION = (1, 18)
+"""Of servers: with 1.16 they take a condition for an upsert, with 1.18 named vectors are added to a collection. Former ones
+pass over what they do not know, and would lose updates."""
 
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
 
 
 class Connection:
-    """Calls a client's methods, mapping errors and trying again; requests must be safe to repeat."""
+    """Calls a client's methods, mapping errors and trying again; requests must be safe to repeat.
+
+    ``one_at_a_time`` is for the in-memory engine, which has no version of its own.
+    """
 
     def __init__(self, client: QdrantClient, location: str, *, one_at_a_time: bool = False) -> None:
         self.client = client
         self._location = location
         self._turn: AbstractContextManager[object] = threading.RLock() if one_at_a_time else nullcontext()
+        self._version_known = one_at_a_time
         self._answered = False
         self._closed = False
 
@@ -56,8 +64,33 @@ class Connection:
     ) -> _Answer:
         """Return the answer of one of the client's methods. Raises StoreError or one of its kinds.
 
-        An address that has never answered is not tried again: it is more likely mistyped than restarting.
+        An address that has never answered is not tried again: it is more likely mistyped than restarting. Before the first
+        answer the server's version is asked for.
         """
+        if not self._version_known:
+            self._check_version()
+        return self._call(request, *args, **kwargs)
+
+    def _check_version(self) -> None:
+        """Raise StoreError for a server that is too old. One that tells no version, as behind some proxies, is let through."""
+        try:
+            version = self._call(self.client.info).version
+        except (StoreUnavailableError, StoreTimeoutError):
+            raise
+        except StoreError:  # whatever is wrong, the request itself will tell
+            version = ""
+        known = re.match(r"(\d+)\.(\d+)\.", version)
+        if known and (int(known[1]), int(known[2])) < LEAST_VERSION:
+            least = ".".join(map(str, LEAST_VERSION))
+            raise StoreError(
+                f"{self._location} runs Qdrant {version}, which would lose updates of a collection; upgrade the server to "
+                f"{least} or later"
+            )
+        self._version_known = True
+
+    def _call(
+        self, request: Callable[_Arguments, _Answer], *args: _Arguments.args, **kwargs: _Arguments.kwargs
+    ) -> _Answer:
         deadline = time.monotonic() + RETRY_SECONDS
         wait = FIRST_WAIT_SECONDS
         while True:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from qdrant_client import models
 
 from t2c_search.filters import Filter
 from t2c_search.stores.columns import OVERSAMPLING, score_threshold
 from t2c_search.stores.conditions import Dialect, engine_filter
 from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization, VectorSpec
-from t2c_search.types import CLIP, VectorQuery
+from t2c_search.types import CLIP, Payload, VectorQuery
 
 FIELD_TYPES: dict[FieldType, models.PayloadSchemaType] = {
     "keyword": models.PayloadSchemaType.KEYWORD,
@@ -33,13 +36,45 @@ _QUANTIZATION: dict[Quantization, models.QuantizationConfig] = {
 
 def vector_params(name: str, vector: VectorSpec, quantization: Quantization) -> models.VectorParams:
     """Return how a server holds one of the collection's vectors: in memory or on disk, whole or quantised."""
-    params = models.VectorParams(size=vector.dim, distance=models.Distance.DOT)
+    params = models.VectorParams(**_vector_config(vector).model_dump(exclude_none=True))
     if name != CLIP:  # read in passes, seldom searched: on disk, and no graph to build
         params.on_disk, params.hnsw_config = True, models.HnswConfigDiff(m=0)
-        params.datatype = models.Datatype.FLOAT16 if vector.dtype == "float16" else None
     elif quantization != "none":
         params.on_disk, params.quantization_config = True, _QUANTIZATION[quantization]
     return params
+
+
+def added_vector(vector: VectorSpec) -> models.DenseVectorNameConfig:
+    """Return how a server is told of a vector that is added to a collection; it decides itself where to hold it."""
+    return models.DenseVectorNameConfig(dense=_vector_config(vector))
+
+
+def _vector_config(vector: VectorSpec) -> models.DenseVectorConfig:
+    config = models.DenseVectorConfig(size=vector.dim, distance=models.Distance.DOT)
+    if vector.multi:
+        config.multivector_config = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+    if vector.dtype == "float16":
+        config.datatype = models.VectorStorageDatatype.FLOAT16
+    return config
+
+
+def vector_operations(vectors: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> list[models.UpdateOperation]:
+    """Return what gives points, by id, these vectors, and removes those of the named ones that they lack."""
+    given = [models.PointVectors(id=point_id, vector=dict(rows)) for point_id, rows in vectors.items() if rows]
+    operations: list[models.UpdateOperation] = []
+    if given:
+        operations.append(models.UpdateVectorsOperation(update_vectors=models.UpdateVectors(points=given)))
+    for name in names:
+        if lacking := [point_id for point_id, rows in vectors.items() if name not in rows]:
+            removal = models.DeleteVectors(points=lacking, vector=[name])
+            operations.append(models.DeleteVectorsOperation(delete_vectors=removal))
+    return operations
+
+
+def merge_operation(point_id: str, path: str | None, fields: Payload) -> models.SetPayloadOperation:
+    """Return what merges fields into a point's payload, or into the object at that path of it."""
+    one = models.Filter(must=[models.HasIdCondition(has_id=[point_id])])  # unlike its id, the point may be gone
+    return models.SetPayloadOperation(set_payload=models.SetPayload(payload=fields, filter=one, key=path))
 
 
 def server_filter(where: Filter | None, spec: CollectionSpec) -> models.Filter | None:

@@ -10,10 +10,10 @@ replicas of a cluster would then differ for good.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from itertools import chain, islice
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -27,33 +27,38 @@ from t2c_search.errors import (
 )
 from t2c_search.filters import Filter, Scalar
 from t2c_search.stores.blobs import Aside, Blobs
+from t2c_search.stores.checks import check_added, check_points, check_query, check_vectors, with_vector
 from t2c_search.stores.columns import (
     REQUEST_POINTS,
-    check_points,
-    check_query,
     payload_sizes,
     to_points,
     to_scored_points,
     uploads,
+    vectors_by_point,
 )
 from t2c_search.stores.conditions import check_facet, json_path
 from t2c_search.stores.header import Header
-from t2c_search.stores.protocol import Capabilities, CollectionSpec, FieldType
+from t2c_search.stores.payloads import Merge, merges, rewrites
+from t2c_search.stores.protocol import Capabilities, CollectionSpec, FieldType, VectorSpec
+from t2c_search.stores.server.batches import answer_points, fits_one_answer, in_order, in_parts, upload_sizes
 from t2c_search.stores.server.connection import Connection, connect
 from t2c_search.stores.server.former import Former, is_former, settle, upgrade
-from t2c_search.stores.server.requests import FIELD_TYPES, server_filter, server_request, vector_params
+from t2c_search.stores.server.requests import (
+    FIELD_TYPES,
+    added_vector,
+    merge_operation,
+    server_filter,
+    server_request,
+    vector_operations,
+    vector_params,
+)
 from t2c_search.stores.server.vault import COMPANION_SUFFIX, PointVault, ensure_collection
 from t2c_search.types import Payload, Points, ScoredPoints, VectorQuery
 
-RESPONSE_BYTES = 16 << 20
-"""Size of one answer with vectors; larger ones are asked for in parts."""
-_FLOAT_BYTES = 20  # one float32 as JSON, at most
-_PAYLOAD_BYTES = 1 << 10  # one payload, as a rule
 _POINTS = models.WriteOrdering.MEDIUM
 _REPLACEMENT = "~"  # not in a name that a user may choose
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
-_Item = TypeVar("_Item")
 
 
 def open_memory(collection: str) -> QdrantStore:
@@ -164,46 +169,73 @@ class QdrantStore:
         self._index(name, indexes)
         self._blobs.change_spec(lambda spec: replace(spec, indexes={**spec.indexes, **indexes}), self._pin)
 
+    def add_vector(self, name: str, vector: VectorSpec) -> None:
+        """Add a named vector, in the engine first: what a killed process began, the next call completes."""
+        where, spec = self._at()
+        if check_added(name, vector, spec):
+            return
+        self._call(
+            self._client.create_vector_name, where, name, added_vector(vector), ordering=models.WriteOrdering.STRONG
+        )
+        self._blobs.change_spec(partial(with_vector, name=name, vector=vector), self._pin)
+
     def upsert(self, points: Points) -> None:
         """Insert or replace whole points, in requests of a bounded size; each is applied on the server on return."""
         name, spec = self._at()
         check_points(points, spec)
-        columns = {name: rows.tolist() for name, rows in points.vectors.items()}
-        vector_bytes = _FLOAT_BYTES * sum(spec.dims.values())
-        sizes = payload_sizes(points.ids, points.payloads)
-        for part in uploads([vector_bytes + size for size in sizes]):
-            vectors = {each: rows[part] for each, rows in columns.items()}
-            batch = models.Batch(ids=points.ids[part], vectors=vectors, payloads=points.payloads[part])
+        vectors = vectors_by_point(points)
+        for part in uploads(upload_sizes(points)):
+            batch = [
+                models.PointStruct(id=point_id, vector=vector, payload=payload)
+                for point_id, vector, payload in zip(
+                    points.ids[part], vectors[part], points.payloads[part], strict=True
+                )
+            ]
             self._call(self._client.upsert, name, batch, wait=True, ordering=_POINTS)
 
+    def update_vectors(self, points: Points) -> None:
+        """Replace vectors of those points that exist, in requests of a bounded size."""
+        name, spec = self._at()
+        check_vectors(points, spec)
+        known = set(self.fetch(points.ids, payload=False).ids)
+        rows = [row for row, point_id in enumerate(points.ids) if point_id in known]
+        vectors, sizes = vectors_by_point(points), upload_sizes(points)
+        for part in uploads([sizes[row] for row in rows]):
+            some = {points.ids[row]: vectors[row] for row in rows[part]}
+            operations = vector_operations(some, [*points.vectors, *points.multivectors])
+            self._call(self._client.batch_update_points, name, operations, wait=True, ordering=_POINTS)
+
     def set_payload(self, ids: Sequence[str], payloads: Sequence[Payload]) -> None:
-        """Replace the payloads of those points that exist, leaving their vectors."""
+        """Replace the payloads of those points that exist, but for what is derived, leaving their vectors."""
+        payload_sizes(ids, payloads)
+        self._merge(rewrites(self.fetch(ids), ids, payloads))
+
+    def update_payload(self, ids: Sequence[str], fields: Sequence[Payload]) -> None:
+        """Merge fields into the payloads of those points that exist."""
+        payload_sizes(ids, fields)
+        self._merge(merges(ids, fields))
+
+    def _merge(self, parts: Sequence[Merge]) -> None:
+        """Merge fields into what the points have; the server does so field by field."""
         name, _ = self._at()
-        sizes = payload_sizes(ids, payloads)
-        known = set(self.fetch(ids, payload=False).ids)
-        pairs = [pair for pair in zip(ids, payloads, strict=True) if pair[0] in known]
-        for part in uploads([size for size, point in zip(sizes, ids, strict=True) if point in known]):
-            operations = [
-                models.OverwritePayloadOperation(overwrite_payload=models.SetPayload(payload=payload, points=[point]))
-                for point, payload in pairs[part]
-            ]
+        for part in uploads(payload_sizes([point for point, _, _ in parts], [fields for _, _, fields in parts])):
+            operations = [merge_operation(*each) for each in parts[part]]
             self._call(self._client.batch_update_points, name, operations, wait=True, ordering=_POINTS)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove points; unknown ids are passed over."""
         name, _ = self._at()
-        for part in _parts(ids, REQUEST_POINTS):
+        for part in in_parts(ids, REQUEST_POINTS):
             self._call(self._client.delete, name, models.PointIdsList(points=part), wait=True, ordering=_POINTS)
 
     def fetch(self, ids: Sequence[str], *, vectors: tuple[str, ...] = (), payload: bool = True) -> Points:
         """Return the points that exist, in the order asked for."""
         name, spec = self._at()
-        dims = spec.dims
-        answers = [to_points([], vectors, dims)]
-        for part in _parts(ids, _answer_points(vectors, dims)):
+        answers = [to_points([], vectors, spec)]
+        for part in in_parts(ids, answer_points(vectors, spec)):
             records = self._call(self._client.retrieve, name, part, with_payload=payload, with_vectors=list(vectors))
-            answers.append(to_points(records, vectors, dims))  # at once: records hold vectors at 15 times their size
-        return _in_order(ids, answers)
+            answers.append(to_points(records, vectors, spec))  # at once: records hold vectors at 15 times their size
+        return in_order(ids, answers)
 
     def scan(
         self,
@@ -215,35 +247,35 @@ class QdrantStore:
     ) -> Iterator[Points]:
         """Yield every matching point once, in ascending order of id, in batches of at most ``batch_size``."""
         name, spec = self._at()
-        dims, offset = spec.dims, None
+        offset = None
         while True:
             records, offset = self._call(
                 self._client.scroll,
                 name,
                 scroll_filter=server_filter(where, spec),
-                limit=min(batch_size, _answer_points(vectors, dims)),
+                limit=min(batch_size, answer_points(vectors, spec)),
                 offset=offset,
                 with_payload=payload if isinstance(payload, bool) else [json_path(field) for field in payload],
                 with_vectors=list(vectors),
             )
             if records:
-                yield to_points(records, vectors, dims)
+                yield to_points(records, vectors, spec)
             if offset is None:
                 return
 
     def search(self, queries: Sequence[VectorQuery]) -> list[ScoredPoints]:
         """Answer several searches in one round trip; what is too much for one answer is fetched after it."""
         name, spec = self._at()
-        dims, ann = spec.dims, self.capabilities.ann
+        ann = self.capabilities.ann
         for query in queries:
-            check_query(query, dims)
-        whole = sum(query.limit * _point_bytes(query.with_vectors, dims) for query in queries) <= RESPONSE_BYTES
+            check_query(query, spec)
+        whole = fits_one_answer(queries, spec)
         requests = [server_request(query, spec, ann=ann, whole=whole) for query in queries]
         answers = self._call(self._client.query_batch_points, name, requests)
         pairs = zip(queries, answers, strict=True)
         if whole:
-            return [to_scored_points(answer.points, query.with_vectors, dims) for query, answer in pairs]
-        return [self._completed(query, answer.points) for query, answer in pairs]
+            return [to_scored_points(answer.points, query.with_vectors, spec) for query, answer in pairs]
+        return [self._completed(query, answer.points, spec) for query, answer in pairs]
 
     def count(self, where: Filter | None = None) -> int:
         """Count the matching points exactly."""
@@ -352,36 +384,10 @@ class QdrantStore:
             "interrupted; use another name, or index again"
         )
 
-    def _completed(self, query: VectorQuery, hits: Sequence[models.ScoredPoint]) -> ScoredPoints:
+    def _completed(self, query: VectorQuery, hits: Sequence[models.ScoredPoint], spec: CollectionSpec) -> ScoredPoints:
         if not query.with_vectors and not query.with_payload:
-            return to_scored_points(hits, (), {})
+            return to_scored_points(hits, (), spec)
         scores = {str(hit.id): hit.score for hit in hits}
         found = self.fetch(list(scores), vectors=query.with_vectors, payload=query.with_payload)
         kept = np.array([scores[point_id] for point_id in found.ids], np.float32)  # without those deleted meanwhile
-        return ScoredPoints(found.ids, found.payloads, found.vectors, kept)
-
-
-def _point_bytes(vectors: Sequence[str], dims: Mapping[str, int]) -> int:
-    """About how many bytes one point with a payload takes in an answer."""
-    return _PAYLOAD_BYTES + _FLOAT_BYTES * sum(dims[name] for name in vectors)
-
-
-def _answer_points(vectors: Sequence[str], dims: Mapping[str, int]) -> int:
-    """How many points with these vectors go into one answer."""
-    return max(1, RESPONSE_BYTES // _point_bytes(vectors, dims))
-
-
-def _in_order(ids: Sequence[str], answers: Sequence[Points]) -> Points:
-    """Put the found points, which came in parts and in any order, into the order of ``ids``."""
-    payloads = [payload for answer in answers for payload in answer.payloads]
-    row_of = {point_id: row for row, point_id in enumerate(chain.from_iterable(answer.ids for answer in answers))}
-    known = [point_id for point_id in ids if point_id in row_of]
-    rows = [row_of[point_id] for point_id in known]
-    vectors = {name: np.concatenate([answer.vectors[name] for answer in answers])[rows] for name in answers[0].vectors}
-    return Points(known, [payloads[row] for row in rows], vectors)
-
-
-def _parts(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    iterator = iter(items)
-    while part := list(islice(iterator, size)):
-        yield part
+        return ScoredPoints(found.ids, found.payloads, found.vectors, kept, multivectors=found.multivectors)

@@ -11,6 +11,16 @@ from t2c_search.stores.protocol import VectorStore
 from t2c_search.testing.points import SPEC, make_points
 
 
+def openings(store: VectorStore) -> Iterator[VectorStore]:
+    """Yield the store as it is, and as the next process opens it, where there can be one."""
+    yield store
+    if store.capabilities.persistent:
+        store.close()
+        again = open_store(store.location, "contract")
+        yield again
+        again.close()
+
+
 class StorePlaces:
     """A collection per test, in the states that tests begin with. Subclasses give ``location``, an empty place."""
 

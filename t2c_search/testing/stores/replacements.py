@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from t2c_search.errors import CollectionReplacedError, StoreError
 from t2c_search.stores import list_collections, open_store
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
 from t2c_search.testing.points import CLIP_DIM, COUNT, NATIVE_DIM, SPEC, make_id, make_points
-from t2c_search.testing.stores.fixtures import StorePlaces
+from t2c_search.testing.stores.fixtures import StorePlaces, openings
 from t2c_search.types import CLIP, NATIVE, Points, VectorQuery
 
 RENEWED = CollectionSpec.of({CLIP: CLIP_DIM - 4, NATIVE: NATIVE_DIM}, SPEC.indexes)
@@ -25,16 +24,6 @@ def _renewed_points() -> Points:
     """Return half the points, with ``clip`` rows of the other space."""
     points = make_points(COUNT // 2, seed=5)
     return replace(points, vectors={**points.vectors, CLIP: points.vectors[CLIP][:, : CLIP_DIM - 4]})
-
-
-def _openings(store: VectorStore) -> Iterator[VectorStore]:
-    """Yield the store as it is, and as the next process opens it, where there can be one."""
-    yield store
-    if store.capabilities.persistent:
-        store.close()
-        again = open_store(store.location, "contract")
-        yield again
-        again.close()
 
 
 class ReplacementContract(StorePlaces):
@@ -52,7 +41,7 @@ class ReplacementContract(StorePlaces):
             assert (store.read_blob("card"), store.count(), store.spec()) == (b"old", COUNT, SPEC)
             (found,) = store.search([VectorQuery(old.vectors[CLIP][7], 1)])
             assert found.ids == [old.ids[7]]
-        for opened in _openings(store):
+        for opened in openings(store):
             assert (opened.read_blob("card"), opened.read_blob("kept")) == (b"new", b"kept")
             assert (opened.exists(), opened.spec()) == (True, RENEWED)
             (found,) = opened.search([VectorQuery(new.vectors[CLIP][7], 1, with_vectors=(CLIP,), with_payload=True)])
@@ -80,7 +69,7 @@ class ReplacementContract(StorePlaces):
             aside.upsert(_renewed_points())
             aside.write_blob("card", b"new")
             raise KeyError
-        for opened in _openings(store):
+        for opened in openings(store):
             assert (opened.read_blob("card"), opened.count(), opened.spec()) == (b"old", COUNT, SPEC)
             np.testing.assert_array_equal(
                 opened.fetch([make_id(3)], vectors=(CLIP,)).vectors[CLIP], make_points().vectors[CLIP][3:4]

@@ -1,0 +1,64 @@
+"""How much goes into one request to a server, and how much comes in one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import TypeVar
+
+import numpy as np
+
+from t2c_search.stores.columns import payload_sizes, vector_sizes
+from t2c_search.stores.protocol import CollectionSpec
+from t2c_search.types import Points, VectorQuery
+
+RESPONSE_BYTES = 16 << 20
+"""Size of one answer with vectors; larger ones are asked for in parts."""
+_FLOAT_BYTES = 20  # one float32 as JSON, at most
+_PAYLOAD_BYTES = 1 << 10  # one payload, as a rule
+_ROWS = 256  # of one multivector, as a rule at most: 16 x 16 patches of an image
+_Item = TypeVar("_Item")
+
+
+def _point_bytes(vectors: Sequence[str], spec: CollectionSpec) -> int:
+    """About how many bytes one point with a payload takes in an answer."""
+    numbers = sum(spec.vectors[name].dim * (_ROWS if spec.vectors[name].multi else 1) for name in vectors)
+    return _PAYLOAD_BYTES + _FLOAT_BYTES * numbers
+
+
+def fits_one_answer(queries: Sequence[VectorQuery], spec: CollectionSpec) -> bool:
+    """Tell whether one answer may hold what several searches find."""
+    return sum(query.limit * _point_bytes(query.with_vectors, spec) for query in queries) <= RESPONSE_BYTES
+
+
+def answer_points(vectors: Sequence[str], spec: CollectionSpec) -> int:
+    """How many points with these vectors go into one answer."""
+    return max(1, RESPONSE_BYTES // _point_bytes(vectors, spec))
+
+
+def upload_sizes(points: Points) -> list[int]:
+    """About how many bytes each point takes in a request."""
+    payloads = payload_sizes(points.ids, points.payloads) if points.payloads else [0] * len(points)
+    return [_FLOAT_BYTES * numbers + size for numbers, size in zip(vector_sizes(points), payloads, strict=True)]
+
+
+def in_order(ids: Sequence[str], answers: Sequence[Points]) -> Points:
+    """Put the found points, which came in parts and in any order, into the order of ``ids``."""
+    payloads = [payload for answer in answers for payload in answer.payloads]
+    row_of = {point_id: row for row, point_id in enumerate(chain.from_iterable(answer.ids for answer in answers))}
+    known = [point_id for point_id in ids if point_id in row_of]
+    rows = [row_of[point_id] for point_id in known]
+    vectors = {name: np.concatenate([answer.vectors[name] for answer in answers])[rows] for name in answers[0].vectors}
+    multivectors = {
+        name: list(chain.from_iterable(answer.multivectors[name] for answer in answers))
+        for name in answers[0].multivectors
+    }
+    reordered = {name: [each[row] for row in rows] for name, each in multivectors.items()}
+    return Points(known, [payloads[row] for row in rows], vectors, multivectors=reordered)
+
+
+def in_parts(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """Cut items into lists of at most this size."""
+    iterator = iter(items)
+    while part := list(islice(iterator, size)):
+        yield part

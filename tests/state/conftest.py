@@ -1,0 +1,3 @@
+from __future__ import annotations
+
+from tests.stores.conftest import disk as disk  # a fixture
