@@ -12,11 +12,8 @@ from t2c_search.collection.search_index import build_search_index, forget_build
 from t2c_search.errors import CollectionNotFoundError, StoreError, UsageError
 from t2c_search.progress import NoProgress, Progress
 from t2c_search.state.card import CARD
-<<<<<<< HEAD
 from t2c_search.state.recall import RECALL
 from t2c_search.state.search_index import SEARCH_INDEX
-=======
->>>>>>> main
 from t2c_search.stores.columns import REQUEST_POINTS
 from t2c_search.stores.header import Header
 from t2c_search.stores.protocol import VectorStore
@@ -24,11 +21,7 @@ from t2c_search.types import Points
 
 _ORIGIN = "copied-from"
 """Blob of a copy that names what it was made from: a copy without a card is gone on with from there only."""
-<<<<<<< HEAD
 _OF_THE_STORE = frozenset({CARD.key, _ORIGIN, SEARCH_INDEX.key, RECALL.key})
-=======
-_OF_THE_STORE = frozenset({CARD.key, _ORIGIN, "search-index", "recall"})
->>>>>>> main
 """Blobs that a copy has of its own: its card, written last, and what is known of its own search index."""
 
 
