@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from t2c_search.alignment.fit import fit_aligner
 from t2c_search.alignment.vocabulary import concept_vocabulary
-from t2c_search.collection.models import encoder_ref
 from t2c_search.decoding.decode import decode_file
 from t2c_search.encoders import registry
+from t2c_search.encoders.fingerprint import encoder_ref
 from t2c_search.encoders.protocols import DualEncoder, ImageEncoder
 
 ROOT = Path(__file__).parent.parent

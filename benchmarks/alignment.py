@@ -36,9 +36,9 @@ from benchmarks._paper import PUBLISHED_EPOCHS, descend
 from t2c_search.alignment.evaluation import centred, r2_per_dimension, recall
 from t2c_search.alignment.fit import fit_aligner
 from t2c_search.alignment.vocabulary import concept_vocabulary
-from t2c_search.collection.models import encoder_ref
 from t2c_search.decoding.decode import decode_file
 from t2c_search.encoders import registry
+from t2c_search.encoders.fingerprint import encoder_ref
 from t2c_search.encoders.protocols import DualEncoder, ImageEncoder
 from t2c_search.types import EncoderRef
 

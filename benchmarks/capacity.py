@@ -189,7 +189,8 @@ def _rate(model: str, folder: Path) -> float:
     import torch
 
     from t2c_search.encoders import registry
-    from t2c_search.indexing.pipeline import embed
+    from t2c_search.indexing.batching import Batching
+    from t2c_search.indexing.embedding import embed
     from t2c_search.sources import list_images
 
     torch.set_num_threads(1)
@@ -197,7 +198,7 @@ def _rate(model: str, folder: Path) -> float:
     inputs = list(list_images([folder]))[:IMAGES]
 
     def embed_all() -> None:
-        for _ in embed(inputs, (encoder,), batch_size=32, workers=1, on_failure=lambda failure: None):
+        for _ in embed(inputs, (encoder,), batching=Batching(32, 1), on_failure=lambda failure: None):
             pass
 
     embed_all()  # the first time is not typical

@@ -53,7 +53,9 @@ from t2c_search.decoding.metadata import PAYLOAD_INDEXES
 from t2c_search.demo.world import draw
 from t2c_search.encoders import registry
 from t2c_search.indexing.allocation import keep_freed_memory, sleep_while_waiting
-from t2c_search.indexing.pipeline import index_images
+from t2c_search.indexing.batching import Batching
+from t2c_search.indexing.embedder import LocalEmbedder
+from t2c_search.indexing.pipeline import Run, index_images
 from t2c_search.settings import Device, Dtype
 from t2c_search.sources import list_images
 from t2c_search.stores import open_store
@@ -139,9 +141,7 @@ def measure(encoder_id: str, paths: list[str], rounds: int) -> dict[str, Any]:
             return module(batch.to(DEVICE)).cpu()  # type: ignore[no-any-return]
 
     def ours() -> None:
-        report = index_images(
-            inputs, store=stores.pop(), load_encoder=lambda: encoder, load_projection=lambda: project, batch_size=BATCH
-        )
+        report = index_images(inputs, Run(stores.pop(), lambda: (encoder, project)), LocalEmbedder(Batching(BATCH)))
         assert report.indexed == len(paths)
 
     def one_after_the_other() -> None:
@@ -221,13 +221,9 @@ def resident(folder: str, count: int, location: str | None) -> dict[str, float]:
     store: Any = Discarding()
     if location is not None:
         store = _made(location, f"bench{count}")
-    report = index_images(
-        list_images(sorted(str(path) for path in Path(folder).iterdir())[:count]),
-        store=store,
-        load_encoder=lambda: encoder,
-        load_projection=lambda: lambda rows: torch.nn.functional.normalize(rows @ matrix, dim=1),
-        batch_size=BATCH,
-    )
+    run = Run(store, lambda: (encoder, lambda rows: torch.nn.functional.normalize(rows @ matrix, dim=1)))
+    inputs = list_images(sorted(str(path) for path in Path(folder).iterdir())[:count])
+    report = index_images(inputs, run, LocalEmbedder(Batching(BATCH)))
     assert report.indexed == count
     # not getrusage: its peak is inherited from the process that started this one
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())

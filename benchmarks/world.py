@@ -18,13 +18,13 @@ from PIL import Image
 from benchmarks._common import Bar, finish, options, table
 from t2c_search.alignment.fit import fit_aligner
 from t2c_search.alignment.vocabulary import concept_vocabulary
-from t2c_search.collection.models import encoder_ref
 from t2c_search.concepts.decoder import Describer
 from t2c_search.demo import words
 from t2c_search.demo.dice import Dice
 from t2c_search.demo.words import with_article
 from t2c_search.demo.world import Scene, draw
 from t2c_search.encoders import mini, registry
+from t2c_search.encoders.fingerprint import encoder_ref
 from t2c_search.encoders.protocols import DualEncoder, ImageEncoder
 from t2c_search.errors import UsageError
 

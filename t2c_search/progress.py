@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from t2c_search.profile import StageClock
 from t2c_search.types import Failure
 
 
@@ -34,3 +36,11 @@ class NoProgress:
 
     def fail(self, failure: Failure) -> None:
         """Ignore the failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """Who is told how a run goes on, and the clock of its stages."""
+
+    progress: Progress = field(default_factory=NoProgress)
+    clock: StageClock = field(default_factory=StageClock)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from t2c_search.collection import fitting
-from t2c_search.collection.fitting import Batching, Fitted, fit_on_images
+from t2c_search.collection.fitting import Fitted, choose_sample, fit_on_images
+from t2c_search.indexing.batching import Batching
+from t2c_search.indexing.embedder import LocalEmbedder
 from t2c_search.indexing.embedding import embed
-from t2c_search.indexing.pipeline import index_images
+from t2c_search.indexing.pairs import PairModels
+from t2c_search.indexing.pipeline import Run, index_images
 from t2c_search.profile import DECODE
 from t2c_search.sources import ImageList, list_images
 from t2c_search.stores import open_store
@@ -28,6 +32,11 @@ class TinyClip(TinyEncoder):
         self.decode_size = decode_size
 
 
+class NeverRun(TinyEncoder):
+    def encode_images(self, batch: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("everything but the empty file is embedded already")
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> ImageList:
     save_pictures(tmp_path, IMAGES)
@@ -36,9 +45,12 @@ def photos(tmp_path: Path) -> ImageList:
 
 
 def fitted(photos: ImageList, clip: TinyClip, pairs: int = 30) -> Fitted:
-    return fit_on_images(
-        photos, TinyEncoder(), clip, pairs=pairs, criterion="r2", batching=Batching(8, 2), progress=None
-    )
+    models = PairModels(TinyEncoder(), clip, no_models)
+    return fit_on_images(choose_sample(photos, pairs), models, LocalEmbedder(Batching(8, 2)), criterion="r2")
+
+
+def no_models() -> Any:
+    raise AssertionError("the models are loaded already")
 
 
 def never(failure: Failure) -> None:
@@ -47,14 +59,12 @@ def never(failure: Failure) -> None:
 
 def test_the_samples_rows_are_those_of_the_backbone_alone(photos: ImageList) -> None:
     made = fitted(photos, TinyClip())
-    rows = {
-        record.id: row for batch in made.embedded for record, row in zip(batch.records, batch.vectors[0], strict=True)
-    }
+    rows = {image: row for batch in made.embedded for image, row in zip(batch.ids, batch.vectors[0], strict=True)}
     assert len(rows) == 30 - len(made.failures)
     sampled = [item for item in photos if item.id in rows]
-    for batch in embed(sampled, (TinyEncoder(),), batch_size=8, on_failure=never):
-        for record, row in zip(batch.records, batch.vectors[0], strict=True):
-            torch.testing.assert_close(row, rows[record.id])
+    for batch in embed(sampled, (TinyEncoder(),), batching=Batching(8), on_failure=never):
+        for image, row in zip(batch.ids, batch.vectors[0], strict=True):
+            torch.testing.assert_close(row, rows[image])
 
 
 def test_nothing_is_kept_of_images_decoded_larger_for_the_clip_model(photos: ImageList) -> None:
@@ -70,15 +80,9 @@ def test_indexing_embeds_only_the_rest(photos: ImageList, monkeypatch: pytest.Mo
     made = fitted(photos, TinyClip())
     seen = note_reads(monkeypatch)
     store = create(open_store(":memory:", "photos"))
-    report = index_images(
-        photos,
-        store=store,
-        load_encoder=TinyEncoder,
-        load_projection=lambda: torch.nn.functional.normalize,
-        batch_size=8,
-        embedded=made.embedded,
-    )
-    sampled = {record.payload["path"] for batch in made.embedded for record in batch.records}
+    run = Run(store, lambda: (TinyEncoder(), torch.nn.functional.normalize))
+    report = index_images(photos, run, LocalEmbedder(Batching(8)), embedded=made.embedded)
+    sampled = {payload["path"] for batch in made.embedded for payload in batch.payloads}
     assert sampled.isdisjoint(seen)
     assert len(seen) == IMAGES - 1 - len(sampled)
     assert (report.seen, report.indexed, report.failed) == (IMAGES, IMAGES - 1, 1)
@@ -90,18 +94,9 @@ def test_indexing_embeds_only_the_rest(photos: ImageList, monkeypatch: pytest.Mo
 
 def test_a_wholly_sampled_collection_decodes_nothing_again(photos: ImageList) -> None:
     made = fitted(photos, TinyClip(), pairs=IMAGES)
-
-    def no_encoder() -> TinyEncoder:
-        raise AssertionError("everything but the empty file is embedded already")
-
     store = create(open_store(":memory:", "photos"))
-    report = index_images(
-        [item for item in photos if not item.path.endswith("0003.jpg")],
-        store=store,
-        load_encoder=no_encoder,
-        load_projection=lambda: torch.nn.functional.normalize,
-        batch_size=8,
-        embedded=made.embedded,
-    )
+    inputs = [item for item in photos if not item.path.endswith("0003.jpg")]
+    run = Run(store, lambda: (NeverRun(), torch.nn.functional.normalize))
+    report = index_images(inputs, run, LocalEmbedder(Batching(8)), embedded=made.embedded)
     assert report.indexed == IMAGES - 1
     assert DECODE not in {stage.name for stage in report.profile.stages}

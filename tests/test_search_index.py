@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,12 @@ import pytest
 import torch
 
 from t2c_search.collection import open_collection, search_index, updating
-from t2c_search.collection.fitting import Batching
 from t2c_search.collection.search_index import build_search_index, forget_build
 from t2c_search.collection.updating import bring_in_line
 from t2c_search.errors import StoreError, StoreLockedError
+from t2c_search.indexing.batching import Batching
+from t2c_search.indexing.embedder import LocalEmbedder
+from t2c_search.indexing.pipeline import Run
 from t2c_search.indexing.report import IndexReport
 from t2c_search.indexing.writer import Writer
 from t2c_search.sources import list_images
@@ -59,10 +60,8 @@ def write(store: VectorStore, start: int, stop: int) -> int:
 
 
 def update(store: VectorStore, folder: Path) -> IndexReport:
-    models: Any = SimpleNamespace(
-        backbone=TinyEncoder(), project=torch.nn.functional.normalize, card=SimpleNamespace(native=False)
-    )
-    return bring_in_line(store, models, list_images([folder]), batching=Batching(8, 2), sync=[folder.as_posix()])
+    run = Run(store, lambda: (TinyEncoder(), torch.nn.functional.normalize))
+    return bring_in_line(list_images([folder]), run, LocalEmbedder(Batching(8, 2)), sync=[folder.as_posix()])
 
 
 def test_small_steps_add_up(store: VectorStore, builds: list[str]) -> None:

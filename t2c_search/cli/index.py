@@ -111,7 +111,7 @@ def index(
     """
     from t2c_search.collection import open_collection
     from t2c_search.indexing.allocation import keep_freed_memory, sleep_while_waiting
-    from t2c_search.sources.tables.fields import parse_types
+    from t2c_search.sources.tables.field_types import parse_types
 
     if watch and engine == "ray":
         raise UsageError(

@@ -12,22 +12,25 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 
-from t2c_search.collection.fitting import Batching
 from t2c_search.collection.making import Asked, agree, make
 from t2c_search.collection.models import Models, ModelSelection
 from t2c_search.collection.realigning import RealignReport, check_native, check_replaceable, choose_aligner, realign
 from t2c_search.collection.removing import present, remove_images
 from t2c_search.collection.search_index import build_search_index, is_scanned
 from t2c_search.collection.snapshot import Snapshot, Snapshots
-from t2c_search.collection.updating import bring_in_line, on_ray
+from t2c_search.collection.updating import bring_in_line
 from t2c_search.concepts.saved import fit_concept
 from t2c_search.errors import CollectionReplacedError, UsageError
 from t2c_search.filters import Filter
+from t2c_search.indexing.batching import Batching
+from t2c_search.indexing.embedder import Embedder, LocalEmbedder
+from t2c_search.indexing.pipeline import Run
 from t2c_search.indexing.ray.cluster import Cluster, import_ray
+from t2c_search.indexing.ray.embedder import RayEmbedder
 from t2c_search.indexing.removal import absolute_roots, refuse_emptied
 from t2c_search.indexing.report import IndexReport
-from t2c_search.profile import LIST, StageClock
-from t2c_search.progress import Progress
+from t2c_search.profile import LIST
+from t2c_search.progress import Monitor, NoProgress, Progress
 from t2c_search.query.execution.duplicates import NEAR, Duplicates, find_duplicates
 from t2c_search.query.execution.searcher import MAX_CANDIDATES, Expression, Searcher
 from t2c_search.query.language.constraints import as_constraint
@@ -37,7 +40,7 @@ from t2c_search.settings import Device, Dtype, load_settings
 from t2c_search.sources import EVERY, list_images, require_images
 from t2c_search.sources.arguments import as_list, check_choice, check_counts, check_seconds
 from t2c_search.sources.listing import list_known
-from t2c_search.sources.tables.fields import check_types
+from t2c_search.sources.tables.field_types import check_types
 from t2c_search.state.card import CollectionCard
 from t2c_search.state.concepts import SavedConcept, forget_concept, save_concept
 from t2c_search.state.failures import forget_gone
@@ -167,21 +170,17 @@ class Collection:
         check_seconds(every=every)
         check_choice("engine", engine, get_args(IndexEngine))
         check_choice("quantization", quantization, get_args(Quantization))
-        clock = StageClock()
-        batching = Batching.chosen(batch_size, workers)
-        cluster = None
-        if engine == "ray":
-            import_ray()  # before anything else is done for nothing
-            cluster = Cluster(ray_address, batching.workers, use_gpus=self._choice.device in ("auto", "cuda"))
-        asked = Asked(check_types(fields or {}), keep_native, quantization, aligner)
+        monitor = Monitor(progress or NoProgress())
+        embedder = self._embedder(engine, ray_address, Batching.chosen(batch_size, workers))
+        asked = Asked(self._choice, check_types(fields or {}), keep_native, quantization, aligner, fit_pairs)
         types, snapshot = asked.fields, self._snapshots.current()
         if snapshot is not None:
             agree(self.store, snapshot.models, asked)
             snapshot = self._snapshots.made()  # with the fields that are indexed from now on
             types = field_types(snapshot.header.spec)
-        with clock.measure(LIST):
-            listed = list_images if allow_empty else require_images
-            inputs = listed(named, captions=captions, every=every, types=types, progress=progress)
+        with monitor.clock.measure(LIST):
+            list_them = list_images if allow_empty else require_images
+            inputs = list_them(named, captions=captions, every=every, types=types, progress=progress)
             roots = absolute_roots(named) if sync else []
         if snapshot is not None:
             refuse_emptied(snapshot.store, roots, inputs)
@@ -192,33 +191,21 @@ class Collection:
             )
         embedded: Sequence[EmbeddedBatch] = ()
         if snapshot is None:
-            made = make(
-                self.store,
-                self._choice,
-                asked,
-                inputs,
-                pairs=fit_pairs or load_settings().fit_pairs,
-                batching=batching,
-                cluster=cluster,
-                progress=progress,
-                clock=clock,
-            )
+            made = make(self.store, asked, inputs, embedder, monitor)
             if not made.is_there:
                 report = IndexReport.of_failures(made.fitted.failures)
-                return replace(report, seconds=clock.elapsed, warnings=inputs.warnings)
+                return replace(report, seconds=monitor.clock.elapsed, warnings=inputs.warnings)
             snapshot, embedded = self._snapshots.made(), made.fitted.embedded
-        report = bring_in_line(
-            snapshot.store,
-            snapshot.models,
-            inputs,
-            batching=batching,
-            sync=roots,
-            embedded=embedded,
-            elsewhere=on_ray(snapshot.store, snapshot.models, batching, cluster) if cluster else None,
-            progress=progress,
-            clock=clock,
-        )
-        return replace(report, seconds=clock.elapsed, warnings=(*inputs.warnings, *report.warnings))
+        run = Run(snapshot.store, snapshot.models.load_image_side, monitor)
+        report = bring_in_line(inputs, run, embedder, sync=roots, embedded=embedded)
+        return replace(report, seconds=monitor.clock.elapsed, warnings=(*inputs.warnings, *report.warnings))
+
+    def _embedder(self, engine: IndexEngine, ray_address: str | None, batching: Batching) -> Embedder:
+        if engine == "local":
+            return LocalEmbedder(batching)
+        import_ray()  # before anything else is done for nothing
+        cluster = Cluster(ray_address, use_gpus=self._choice.device in ("auto", "cuda"))
+        return RayEmbedder(cluster, batching, load_settings().api_key)
 
     def retry(
         self, *, batch_size: int | None = None, workers: int | None = None, progress: Progress | None = None
@@ -235,7 +222,8 @@ class Collection:
         if not failed:
             repair_statistics(snapshot.store)
             return IndexReport.of_failures(())
-        return self._index_known(failed, batching=Batching.chosen(batch_size, workers), progress=progress)
+        batching = Batching.chosen(batch_size, workers)
+        return self._index_known(failed, batching, monitor=Monitor(progress or NoProgress()))
 
     def watch(
         self,
@@ -259,27 +247,26 @@ class Collection:
         batching, ended = Batching.chosen(batch_size, workers), stop or Event()
 
         def index(touched: Sequence[str], gone: Sequence[str]) -> IndexReport:
-            return self._index_known(touched, captions=captions, gone=gone if sync else (), batching=batching)
+            return self._index_known(touched, batching, captions=captions, gone=gone if sync else ())
 
         return index_changes(as_list("folders", folders), index, store=self.store, stop=ended)
 
     def _index_known(
         self,
         paths: Sequence[str],
-        *,
         batching: Batching,
+        *,
         captions: str | Path | None = None,
         gone: Sequence[str] = (),
-        progress: Progress | None = None,
+        monitor: Monitor | None = None,
     ) -> IndexReport:
         """Index again images that a listing gave these paths, and delete those that are gone."""
-        snapshot, clock = self._snapshots.made(), StageClock()
-        with clock.measure(LIST):
+        snapshot, monitor = self._snapshots.made(), monitor or Monitor()
+        with monitor.clock.measure(LIST):
             inputs = list_known(paths, captions=captions, types=field_types(snapshot.header.spec))
-        report = bring_in_line(
-            snapshot.store, snapshot.models, inputs, batching=batching, sync=gone, progress=progress, clock=clock
-        )
-        return replace(report, seconds=clock.elapsed, warnings=(*inputs.warnings, *report.warnings))
+        run = Run(snapshot.store, snapshot.models.load_image_side, monitor)
+        report = bring_in_line(inputs, run, LocalEmbedder(batching), sync=gone)
+        return replace(report, seconds=monitor.clock.elapsed, warnings=(*inputs.warnings, *report.warnings))
 
     def realign(
         self,
@@ -374,7 +361,7 @@ class Collection:
             query, where = as_constraint(condition), None
         found = present(snapshot.store, named) if query is None else [hit.id for hit in self.mine(query, where=where)]
         if found and not dry_run:
-            remove_images(snapshot.store, found)
+            self._snapshots.ask(lambda now: remove_images(now.store, found))
         return found
 
     def facets(

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from heapq import nsmallest
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from t2c_search.alignment.vocabulary import concept_vocabulary
-from t2c_search.collection.models import ModelSelection, encoder_ref
+from t2c_search.collection.models import ModelSelection
+from t2c_search.encoders.fingerprint import encoder_ref
 from t2c_search.encoders.pool import ModelPool, default_pool
-from t2c_search.encoders.protocols import TextEncoder
+from t2c_search.encoders.protocols import TextEncoder, needs_pixels
 from t2c_search.errors import AlignmentError, UsageError
+from t2c_search.indexing.batching import Batching
+from t2c_search.indexing.embedder import Embedder, LocalEmbedder
 from t2c_search.indexing.embedding import EmbeddedBatch, decode_size
-from t2c_search.indexing.pairs import PairModels, SummedPairs, sum_pairs
-from t2c_search.profile import StageClock
-from t2c_search.progress import NoProgress, Progress
-from t2c_search.settings import Device, Dtype, load_settings
+from t2c_search.indexing.pairs import PairModels, SummedPairs
+from t2c_search.progress import Monitor, NoProgress, Progress
+from t2c_search.settings import Device, Dtype, Settings, load_settings
 from t2c_search.sources import require_images
 from t2c_search.types import Failure
 
@@ -33,20 +36,6 @@ if TYPE_CHECKING:
 
 
 _KEPT_BYTES = 128 << 20  # of the sample's vectors, on the model's device: 16,000 images at 2048-d
-
-
-@dataclass(frozen=True, slots=True)
-class Batching:
-    """Images per forward pass (None: what fits the memory), and threads that decode (None: as many as processors)."""
-
-    batch_size: int | None
-    workers: int | None
-
-    @classmethod
-    def chosen(cls, batch_size: int | None, workers: int | None) -> Self:
-        """Return what was given, and for the rest the settings'."""
-        settings = load_settings()
-        return cls(batch_size or settings.batch_size, workers or settings.workers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +86,15 @@ def fit(
         pool or default_pool(),
     )
     inputs = require_images(images, progress=progress)
-    clip_model, backbone_model = choice.load_pair(settings)
-    if backbone_model is clip_model:
+    models = load_pair(choice, settings)
+    if models.backbone is models.clip:
         raise UsageError(f"{backbone!r} is the CLIP model itself: its vectors need no aligner")
     fitted = fit_on_images(
-        inputs,
-        backbone_model,
-        clip_model,
-        pairs=pairs or settings.fit_pairs,
+        choose_sample(inputs, pairs or settings.fit_pairs),
+        models,
+        LocalEmbedder(Batching.chosen(batch_size, workers)),
         criterion=criterion,
-        batching=Batching.chosen(batch_size, workers),
-        progress=progress,
+        monitor=Monitor(progress or NoProgress()),
     )
     if fitted.aligner is None:
         raise AlignmentError(
@@ -117,65 +104,81 @@ def fit(
     return fitted.aligner
 
 
-def fit_on_images(
-    inputs: Sequence[ImageInput],
-    backbone: ImageEncoder,
-    clip: ImageEncoder,
-    *,
-    pairs: int,
-    criterion: str,
-    batching: Batching,
-    elsewhere: Callable[[Sequence[ImageInput], bool], Generator[SummedPairs, None, None]] | None = None,
-    progress: Progress | None = None,
-    clock: StageClock | None = None,
-) -> Fitted:
-    """Embed a sample of the images with both models, decoding each once, and fit the map (n, d_backbone) -> (n, d_clip).
+def load_pair(choice: ModelSelection, settings: Settings) -> PairModels:
+    """Load the backbone and the CLIP model for a new aligner; the same object twice when they are the same."""
+    clip, backbone = choice.load_pair(settings)
+    named = replace(choice, clip=clip.id, backbone=backbone.id)
+    return PairModels(backbone, clip, partial(_load_pair, named, settings))
 
-    The sample is uniform and the same every time: the ``pairs`` images with the lowest ids, which are hashes. It is read
-    in the order of the inputs, archives from front to back. ``elsewhere``, where given, embeds it with the backbone and
-    the CLIP model, and no image goes through them here; it is told whether the backbone's rows are to be kept. The
-    aligner does not depend on it. Raises AlignmentError when some, but too few, of the images can be read.
+
+def _load_pair(choice: ModelSelection, settings: Settings) -> tuple[ImageEncoder, ImageEncoder]:
+    clip, backbone = choice.load_pair(settings)
+    return backbone, clip
+
+
+def choose_sample(inputs: Iterable[ImageInput], pairs: int) -> list[ImageInput]:
+    """Return the images to fit on: a uniform sample, the same every time, of those with the lowest ids, which are hashes.
+
+    They come in the order of the inputs: archives are read from front to back.
+    """
+    chosen = nsmallest(pairs, ((item.id, number, item) for number, item in enumerate(inputs)))
+    return [item for _, _, item in sorted(chosen, key=itemgetter(1))]
+
+
+def fit_on_images(
+    sample: Sequence[ImageInput],
+    models: PairModels,
+    embedder: Embedder,
+    *,
+    criterion: str = "auto",
+    monitor: Monitor | None = None,
+) -> Fitted:
+    """Embed a sample with both models, decoding each image once, and fit the map (n, d_backbone) -> (n, d_clip).
+
+    The aligner does not depend on the ``embedder``. Raises AlignmentError when some, but too few, of the images can be read.
     """
     from t2c_search.alignment.fit import choose_criterion, fit_split
-    from t2c_search.alignment.held_out import PairSplit
 
-    started, clock = time.perf_counter(), clock or StageClock()
-    refs = (encoder_ref(backbone), encoder_ref(clip))
-    choose_criterion(criterion, has_texts=isinstance(clip, TextEncoder), clip=refs[1])  # before what takes long
-    chosen = nsmallest(pairs, ((item.id, place, item) for place, item in enumerate(inputs)))
-    sample = [item for _, _, item in sorted(chosen, key=itemgetter(1))]
-    shown = progress or NoProgress()
-    shown.start(len(sample), "fitting the aligner")
-    keep = 4 * len(sample) * backbone.image_dim <= _KEPT_BYTES and _looks_alone(backbone, clip)
-    if elsewhere is not None:
-        parts = elsewhere(sample, keep)
-    else:
-        models, among = PairModels((backbone, clip), refs), len(sample)
-        parts = sum_pairs(sample, models, among=among, keep=keep, clock=clock, **asdict(batching))
-    summed = SummedPairs(PairSplit(len(sample)))
-    with closing(parts):
-        for part in parts:
-            summed.merge(part, backbone.device)
-            clock.add_of_worker(part.seconds)
-            for failure in part.failures:
-                shown.fail(failure)
-            shown.advance(part.split.count + len(part.failures))
+    started, monitor = time.perf_counter(), monitor or Monitor()
+    backbone, clip = encoder_ref(models.backbone), encoder_ref(models.clip)
+    choose_criterion(criterion, has_texts=isinstance(models.clip, TextEncoder), clip=clip)  # before what takes long
+    summed = _sum_up(sample, models, embedder, monitor)
     if not summed.split.count:
         return Fitted(None, tuple(summed.failures))
     aligner, _ = fit_split(
         summed.split,
-        backbone=refs[0],
-        clip=refs[1],
+        backbone=backbone,
+        clip=clip,
         criterion=criterion,
-        concepts=_concept_vectors(clip),
+        concepts=_concept_vectors(models.clip),
         started=started,
     )
     return Fitted(aligner, tuple(summed.failures), summed.kept)
 
 
-def _looks_alone(backbone: ImageEncoder, clip: ImageEncoder) -> bool:
+def _sum_up(sample: Sequence[ImageInput], models: PairModels, embedder: Embedder, monitor: Monitor) -> SummedPairs:
+    """Embed a sample with both models, and merge what became of its parts."""
+    from t2c_search.alignment.held_out import PairSplit
+
+    progress, clock = monitor.progress, monitor.clock
+    progress.start(len(sample), "fitting the aligner")
+    keep = 4 * len(sample) * models.backbone.image_dim <= _KEPT_BYTES and _looks_alone(models)
+    summed = SummedPairs(PairSplit(len(sample)))
+    with closing(embedder.sum_pairs(sample, models, keep=keep, clock=clock)) as parts:
+        for part in parts:
+            summed.merge(part, models.backbone.device)
+            clock.add_of_worker(part.seconds)
+            for failure in part.failures:
+                progress.fail(failure)
+            progress.advance(part.split.count + len(part.failures))
+    return summed
+
+
+def _looks_alone(models: PairModels) -> bool:
     """Tell whether the backbone sees the images as it does alone: not decoded larger for the CLIP model's sake."""
-    return decode_size((backbone, clip)) == decode_size((backbone,))
+    if not needs_pixels(models.backbone):
+        return True
+    return decode_size((models.backbone, models.clip)) == models.backbone.decode_size
 
 
 def _concept_vectors(clip: ImageEncoder) -> torch.Tensor | None:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2c_search.collection.fitting import Batching, Fitted, fit_on_images
-from t2c_search.collection.models import Models, ModelSelection, encoder_ref
+from t2c_search.collection.fitting import Fitted, choose_sample, fit_on_images, load_pair
+from t2c_search.collection.models import Models, ModelSelection
 from t2c_search.decoding.metadata import PAYLOAD_INDEXES
+from t2c_search.encoders.fingerprint import encoder_ref
 from t2c_search.errors import CollectionFormatError, StoreError, UsageError
-from t2c_search.indexing.ray.cluster import Cluster
-from t2c_search.indexing.ray.distributed import embed_pairs_on_ray
-from t2c_search.profile import FIT, LOAD, StageClock
-from t2c_search.progress import Progress
-from t2c_search.settings import Settings, load_settings
+from t2c_search.indexing.embedder import Embedder
+from t2c_search.indexing.pairs import PairModels
+from t2c_search.profile import FIT, LOAD
+from t2c_search.progress import Monitor
+from t2c_search.settings import load_settings
 from t2c_search.state.aligner import ALIGNER, read_aligner
 from t2c_search.state.card import CARD, CollectionCard
 from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization, VectorStore
@@ -25,8 +26,6 @@ from t2c_search.types import CLIP, NATIVE
 
 if TYPE_CHECKING:
     from t2c_search.alignment.aligner import Aligner
-    from t2c_search.encoders.protocols import ImageEncoder
-    from t2c_search.indexing.pairs import SummedPairs
     from t2c_search.sources import ImageInput
 
 HELD_WHOLE = 1_000_000
@@ -38,13 +37,16 @@ A million at 512-d take 2.9 GiB of memory so, and 1.7 GiB as int8, found as well
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of a collection, beside its models; None: what it has, or what a new one has by default."""
+    """What is asked of a collection; None: what it has, or what a new one has by default."""
 
+    models: ModelSelection
     fields: Mapping[str, FieldType]
     native: bool | None = None
     quantization: Quantization | None = None
     aligner: str | Path | None = None
     """A file."""
+    pairs: int | None = None
+    """Images to fit an aligner on, where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,64 +57,34 @@ class Made:
     fitted: Fitted
 
 
-def make(
-    store: VectorStore,
-    choice: ModelSelection,
-    asked: Asked,
-    inputs: Sequence[ImageInput],
-    *,
-    pairs: int,
-    batching: Batching,
-    cluster: Cluster | None,
-    progress: Progress | None,
-    clock: StageClock,
-) -> Made:
+def make(store: VectorStore, asked: Asked, inputs: Sequence[ImageInput], embedder: Embedder, monitor: Monitor) -> Made:
     """Make the collection: models, aligner, store, and last the card, whose absence marks an unfinished one.
 
-    Without an aligner's file, one is fitted on so many ``pairs`` of the images, which a Ray ``cluster`` embeds, or this
-    process. A collection that another process made meanwhile is taken, if it agrees. Raises UsageError, AlignerMismatchError
-    or AlignmentError for an aligner that cannot be used or fitted, CollectionFormatError where something stands that is no
-    collection of ours, StoreError where another process makes one at this moment.
+    Without an aligner's file, one is fitted on images that the ``embedder`` embeds. A collection that another process made
+    meanwhile is taken, if it agrees. Raises UsageError, AlignerMismatchError or AlignmentError for an aligner that cannot be
+    used or fitted, CollectionFormatError where something stands that is no collection of ours, StoreError where another
+    process makes one at this moment.
     """
-    if progress is not None:
-        progress.start(None, "loading the models")
-    with clock.measure(LOAD):
-        clip, backbone = choice.load_pair(load_settings())
-    card = CollectionCard(
-        made_by=f"t2c-search {version('t2c-search')}",
-        clip=encoder_ref(clip),
-        backbone=encoder_ref(backbone),
-        text=choice.text,
-        free_text=choice.text is not None or getattr(clip, "vocabulary", None) is None,
-        native=bool(asked.native),
-    )
+    settings = load_settings()
+    monitor.progress.start(None, "loading the models")
+    with monitor.clock.measure(LOAD):
+        pair = load_pair(asked.models, settings)
+    card = _new_card(asked, pair)
     fitted = Fitted(None if asked.aligner is None else _load_aligner(asked.aligner, card))
     if card.aligned and fitted.aligner is None:
-        named = replace(choice, clip=clip.id, backbone=backbone.id)
-        with clock.measure(FIT):
-            fitted = fit_on_images(
-                inputs,
-                backbone,
-                clip,
-                pairs=pairs,
-                criterion="auto",
-                batching=batching,
-                elsewhere=None if cluster is None else _pairs_on_ray(named, card, batching, cluster, clock),
-                progress=progress,
-                clock=clock,
-            )
+        with monitor.clock.measure(FIT):
+            sample = choose_sample(inputs, asked.pairs or settings.fit_pairs)
+            fitted = fit_on_images(sample, pair, embedder, monitor=monitor)
         if fitted.all_failed:
             return Made(False, fitted)
     if store.exists():
-        if (made := _made_meanwhile(store, choice, asked)) is not None:
+        if (made := _made_meanwhile(store, asked)) is not None:
             return made
         _drop_unfinished(store)
-    vectors = {CLIP: card.clip.dim} | ({NATIVE: card.backbone.dim} if card.native else {})
     try:
-        quantization = asked.quantization or ("int8" if len(inputs) > HELD_WHOLE else "none")
-        store.create(CollectionSpec.of(vectors, {**PAYLOAD_INDEXES, **asked.fields}, quantization))
+        store.create(_spec(card, asked, len(inputs)))
     except StoreError:
-        if not store.exists() or (made := _made_meanwhile(store, choice, asked)) is None:
+        if not store.exists() or (made := _made_meanwhile(store, asked)) is None:
             raise
         return made
     if fitted.aligner is not None:
@@ -121,32 +93,30 @@ def make(
     return Made(True, fitted)
 
 
-def _made_meanwhile(store: VectorStore, choice: ModelSelection, asked: Asked) -> Made | None:
-    """Return the collection that another process made, if it agrees; None while it has no card."""
-    if (card := CARD.read(store)) is None:
-        return None
-    models = Models(card, choice, partial(read_aligner, store))
-    agree(store, models, asked)
-    return Made(True, Fitted(None))
-
-
-def _pairs_on_ray(
-    choice: ModelSelection, card: CollectionCard, batching: Batching, cluster: Cluster, clock: StageClock
-) -> Callable[[Sequence[ImageInput], bool], Generator[SummedPairs, None, None]]:
-    """Return what embeds a sample on Ray, whose workers load both models for themselves."""
-    return partial(
-        embed_pairs_on_ray,
-        load_models=partial(_load_backbone_and_clip, choice, load_settings()),
-        refs=(card.backbone, card.clip),
-        cluster=cluster,
-        clock=clock,
-        batch_size=batching.batch_size,
+def _new_card(asked: Asked, pair: PairModels) -> CollectionCard:
+    return CollectionCard(
+        made_by=f"t2c-search {version('t2c-search')}",
+        clip=encoder_ref(pair.clip),
+        backbone=encoder_ref(pair.backbone),
+        text=asked.models.text,
+        free_text=asked.models.text is not None or getattr(pair.clip, "vocabulary", None) is None,
+        native=bool(asked.native),
     )
 
 
-def _load_backbone_and_clip(choice: ModelSelection, settings: Settings) -> tuple[ImageEncoder, ImageEncoder]:
-    clip, backbone = choice.load_pair(settings)
-    return backbone, clip
+def _spec(card: CollectionCard, asked: Asked, images: int) -> CollectionSpec:
+    vectors = {CLIP: card.clip.dim} | ({NATIVE: card.backbone.dim} if card.native else {})
+    quantization = asked.quantization or ("int8" if images > HELD_WHOLE else "none")
+    return CollectionSpec.of(vectors, {**PAYLOAD_INDEXES, **asked.fields}, quantization)
+
+
+def _made_meanwhile(store: VectorStore, asked: Asked) -> Made | None:
+    """Return the collection that another process made, if it agrees; None while it has no card."""
+    if (card := CARD.read(store)) is None:
+        return None
+    models = Models(card, asked.models, partial(read_aligner, store))
+    agree(store, models, asked)
+    return Made(True, Fitted(None))
 
 
 def agree(store: VectorStore, models: Models, asked: Asked) -> None:

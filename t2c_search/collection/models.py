@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2c_search.encoders import registry
+from t2c_search.encoders.fingerprint import encoder_ref
 from t2c_search.encoders.pool import ModelPool, default_pool
-from t2c_search.encoders.protocols import model_input
 from t2c_search.errors import UsageError
 from t2c_search.settings import Device, Dtype, Settings
 from t2c_search.state.card import CollectionCard, check_model
-from t2c_search.types import EncoderRef, FloatArray
+from t2c_search.types import FloatArray
 
 if TYPE_CHECKING:
     import torch
@@ -61,11 +61,6 @@ class ModelSelection:
         return self.pool.load(encoder_id, device=self.device, dtype=self.dtype, compile=compile)
 
 
-def encoder_ref(encoder: ImageEncoder) -> EncoderRef:
-    """Name an encoder by id, dimension and fingerprint."""
-    return EncoderRef(encoder.id, encoder.image_dim, encoder.fingerprint)
-
-
 class Models:
     """The models behind one collection: what maps its images and its texts to unit rows of CLIP space."""
 
@@ -73,6 +68,13 @@ class Models:
         self.card = card
         self.choice = choice
         self._read_aligner = read_aligner
+
+    def __reduce__(self) -> tuple[type[Models], tuple[CollectionCard, ModelSelection, Callable[[], Aligner]]]:
+        """Pickle what another process, without the store, loads the same models by."""
+        from t2c_search.alignment.aligner import Aligner
+
+        aligner = self._read_aligner().to_bytes() if self.card.aligned else b""
+        return Models, (self.card, self.choice, partial(Aligner.from_bytes, aligner))
 
     @cached_property
     def clip(self) -> ImageEncoder:
@@ -138,13 +140,11 @@ class Models:
 
         ``path`` is a file, or any path of a hit. Raises ImageError when it cannot be read or decoded.
         """
-        from t2c_search.decoding.decode import decode
-        from t2c_search.indexing.embedding import decode_size
+        from t2c_search.indexing.embedding import look_at
         from t2c_search.sources import read_image
 
-        decoded = decode(read_image(str(path)), decode_size((self.backbone,)))
-        batch = model_input(self.backbone, decoded.pixels, str(path)).unsqueeze(0)
-        return self.project(self.backbone.encode_images(batch))[0].cpu().numpy()
+        _, (tensor,) = look_at(read_image(str(path)), str(path), (self.backbone,))
+        return self.project(self.backbone.encode_images(tensor.unsqueeze(0)))[0].cpu().numpy()
 
 
 def trusted(encoder_id: str, option: str) -> str:

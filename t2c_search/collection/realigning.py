@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t2c_search.collection.fitting import fit
-from t2c_search.collection.models import ModelSelection, encoder_ref, trusted
+from t2c_search.collection.models import ModelSelection, trusted
 from t2c_search.collection.search_index import forget_build
+from t2c_search.encoders.fingerprint import encoder_ref
 from t2c_search.errors import StoreAccessError, StoreError, UsageError
 from t2c_search.progress import NoProgress, Progress
 from t2c_search.state.aligner import ALIGNER

@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from t2c_search.types import EncoderRef
+
 if TYPE_CHECKING:
     import torch
 
+    from t2c_search.encoders.protocols import ImageEncoder
+
 PROBE_SENTENCE = "A photo of 2 dogs, one café & the sea."
 """Its tokens tell tokenizers apart: capitals, a digit, an accent and punctuation."""
+
+
+def encoder_ref(encoder: ImageEncoder) -> EncoderRef:
+    """Name an encoder by id, dimension and fingerprint."""
+    return EncoderRef(encoder.id, encoder.image_dim, encoder.fingerprint)
 
 
 def digest_weights(state: Mapping[str, torch.Tensor]) -> str:

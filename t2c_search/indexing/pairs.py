@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from t2c_search.encoders.fingerprint import encoder_ref
+from t2c_search.indexing.batching import Batching
 from t2c_search.indexing.embedding import EmbeddedBatch, embed
 from t2c_search.profile import StageClock
 from t2c_search.types import EncoderRef, Failure
@@ -17,7 +19,32 @@ if TYPE_CHECKING:
 
     from t2c_search.alignment.held_out import PairSplit
     from t2c_search.encoders.protocols import ImageEncoder
+
+    Pair = tuple[ImageEncoder, ImageEncoder]
     from t2c_search.sources import ImageInput
+
+
+@dataclass(frozen=True, slots=True)
+class PairModels:
+    """A backbone and a CLIP model; ``load``, which must be picklable, loads the two in another process."""
+
+    backbone: ImageEncoder
+    clip: ImageEncoder
+    load: Callable[[], Pair]
+
+
+@dataclass(frozen=True, slots=True)
+class PairTask:
+    """What is summed up: rows of the two models named, ``among`` so many images in all; ``keep`` the backbone's rows."""
+
+    refs: tuple[EncoderRef, EncoderRef]
+    among: int
+    keep: bool
+
+    @classmethod
+    def of(cls, models: PairModels, among: int, keep: bool) -> PairTask:
+        """Return the task for two loaded models."""
+        return cls((encoder_ref(models.backbone), encoder_ref(models.clip)), among, keep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,45 +61,28 @@ class SummedPairs:
         """Take in what became of other images; rows are kept on the device."""
         self.split.merge(other.split)
         self.failures.extend(other.failures)
-        self.kept.extend(EmbeddedBatch(batch.records, (batch.vectors[0].to(device),)) for batch in other.kept)
-
-
-@dataclass(frozen=True, slots=True)
-class PairModels:
-    """Two loaded models, the backbone and the CLIP model, and their names."""
-
-    encoders: tuple[ImageEncoder, ImageEncoder]
-    refs: tuple[EncoderRef, EncoderRef]
+        for batch in other.kept:
+            self.kept.append(EmbeddedBatch(batch.ids, batch.payloads, (batch.vectors[0].to(device),)))
 
 
 def sum_pairs(
-    inputs: Iterable[ImageInput],
-    models: PairModels,
-    *,
-    among: int,
-    keep: bool,
-    batch_size: int | None = None,
-    workers: int | None = None,
-    clock: StageClock | None = None,
+    inputs: Iterable[ImageInput], encoders: Pair, task: PairTask, batching: Batching, clock: StageClock
 ) -> Generator[SummedPairs, None, None]:
     """Embed images with both models, decoding each once, and yield what became of them, batch by batch.
 
-    ``among`` says how many images the fit sees in all, ``keep`` asks for the backbone's rows. Raises AlignmentError on
-    rows that are not what the models should give, EncoderError when a model can run on nothing.
+    Raises AlignmentError on rows that are not what the models should give, EncoderError when a model can run on nothing.
     """
     from t2c_search.alignment.fit import add_pairs
     from t2c_search.alignment.held_out import PairSplit
 
     failures: list[Failure] = []
-    backbone, clip = models.refs
-    batches = embed(
-        inputs, models.encoders, on_failure=failures.append, batch_size=batch_size, workers=workers, clock=clock
-    )
-    with closing(batches):
+    backbone, clip = task.refs
+    with closing(embed(inputs, encoders, on_failure=failures.append, batching=batching, clock=clock)) as batches:
         for batch in batches:
             x, y = batch.vectors
-            summed = SummedPairs(PairSplit(among), failures[:], [EmbeddedBatch(batch.records, (x,))] if keep else [])
+            kept = [EmbeddedBatch(batch.ids, batch.payloads, (x,))] if task.keep else []
+            summed = SummedPairs(PairSplit(task.among), failures[:], kept)
             failures.clear()
-            add_pairs(summed.split, [([item.id for item in batch.records], x, y)], backbone=backbone, clip=clip)
+            add_pairs(summed.split, [(batch.ids, x, y)], backbone=backbone, clip=clip)
             yield summed
-    yield SummedPairs(PairSplit(among), failures)
+    yield SummedPairs(PairSplit(task.among), failures)

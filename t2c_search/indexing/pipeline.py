@@ -5,109 +5,87 @@ Each stage waits when the next is behind, so that memory stays constant, whateve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import closing
 from functools import partial
-from itertools import chain, islice
-from typing import TYPE_CHECKING
+from itertools import islice
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
-from t2c_search.indexing.changes import Change, State, compare
-from t2c_search.indexing.embedding import EmbeddedBatch, align_all, count_threads, embed, map_in_order
+from t2c_search.indexing.aligning import align
+from t2c_search.indexing.changes import Comparison, compare
+from t2c_search.indexing.embedding import EmbeddedBatch, map_in_order
 from t2c_search.indexing.removal import gone_points, is_at_or_below
 from t2c_search.indexing.report import IndexReport
-from t2c_search.indexing.reuse import Hashed, find_twins, read_and_hash, to_points
+from t2c_search.indexing.reuse import find_twins, read_and_hash, to_points
 from t2c_search.indexing.writer import Writer
-from t2c_search.profile import COMPARE, LOAD, StageClock
-from t2c_search.progress import NoProgress, Progress
+from t2c_search.profile import COMPARE, LOAD
+from t2c_search.progress import Monitor
 from t2c_search.sources import ImageInput
 from t2c_search.sources.presence import is_gone
 from t2c_search.state.failures import change_failures, read_failures
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import Failure, Points
+from t2c_search.types import NATIVE, Failure, Points
 
 if TYPE_CHECKING:
     from t2c_search.encoders.protocols import ImageEncoder
-    from t2c_search.indexing.embedding import Projection
+    from t2c_search.indexing.aligning import Projection
+    from t2c_search.indexing.embedder import Embedder
 
 _LOOKED_UP_AT_ONCE = 64  # new inputs asked for by their hash in one request: no more than the models take at once
 
 
 def index_images(
     inputs: Iterable[ImageInput],
+    run: Run,
+    embedder: Embedder,
     *,
-    store: VectorStore,
-    load_encoder: Callable[[], ImageEncoder],
-    load_projection: Callable[[], Projection],
-    batch_size: int | None = None,
-    keep_native: bool = False,
-    workers: int | None = None,
     sync: Sequence[str] = (),
     embedded: Sequence[EmbeddedBatch] = (),
-    elsewhere: Callable[[Iterator[ImageInput], Run, Writer], None] | None = None,
-    progress: Progress | None = None,
-    clock: StageClock | None = None,
 ) -> IndexReport:
     """Bring an existing collection in line with the inputs: embed what is new or changed, skip the rest.
 
-    The projection maps the encoder's rows (n, d) to unit rows (n, d_clip); both are loaded only when something must be
-    embedded. ``keep_native`` stores the encoder's own rows too. Points at or below the absolute paths in ``sync`` are
-    deleted when their files are gone. Inputs that ``embedded`` holds already are taken from there.
-    ``elsewhere``, where given, embeds and writes the others; this process reads images only for their hashes, those on
-    its disks that are new to a collection that is not empty.
+    Points at or below the absolute paths in ``sync`` are deleted when their files are gone. Inputs that ``embedded`` holds
+    already are taken from there; the others go to the ``embedder``. Where that is elsewhere, this process reads images only
+    for their hashes, those on its disks that are new to a collection that is not empty.
 
     A run that is killed loses only what the store had not acknowledged; the next one goes on from there and ends with
     the same collection. Raises StoreError when the store fails. Images that fail are in the report and, with the
     collection, in ``failures``.
     """
-    run = Run(store, progress or NoProgress(), clock or StageClock())
-    run.progress.start(len(inputs) if isinstance(inputs, Sized) else None, "indexing")
-    with (
-        ThreadPoolExecutor(count_threads(workers), thread_name_prefix="t2c-hash") as pool,
-        Writer(store, run.clock) as writer,
-    ):
-        new = run.changed(run.without(embedded, inputs), pool)
-        if store.count():
-            new = run.without_twins(new, pool, writer, hold=elsewhere is None)
-        batches = _embed(new if elsewhere is None else iter(()), load_encoder, batch_size, workers, run)
-        with closing(batches):
-            for points, failures in align_all(chain(embedded, batches), load_projection, keep_native, run.clock):
-                run.write(points, failures, writer)
-        if elsewhere is not None:
-            elsewhere(new, run, writer)
-        run.delete_gone(sync, writer)
+    run.monitor.progress.start(len(inputs) if isinstance(inputs, Sized) else None, "indexing")
+    with ThreadPoolExecutor(embedder.batching.threads, thread_name_prefix="t2c-hash") as pool, run:
+        lacking = run.lacking(run.without(embedded, inputs), pool)
+        if run.store.count():
+            lacking = run.without_twins(lacking, pool, hold=embedder.is_here)
+        if embedded:
+            with run.monitor.clock.measure(LOAD):
+                _, projection = run.load_models()
+            run.align(embedded, projection)
+        embedder.embed(lacking, run)
+        run.delete_gone(sync)
     return run.finish()
 
 
-def _embed(
-    inputs: Iterator[ImageInput],
-    load_encoder: Callable[[], ImageEncoder],
-    batch_size: int | None,
-    workers: int | None,
-    run: Run,
-) -> Generator[EmbeddedBatch, None, None]:
-    """Embed the inputs; a model is loaded when there is one."""
-    if (first := next(inputs, None)) is None:
-        return
-    with run.clock.measure(LOAD):
-        encoder = load_encoder()
-    yield from embed(
-        chain((first,), inputs),
-        (encoder,),
-        batch_size=batch_size,
-        on_failure=run.fail,
-        workers=workers,
-        clock=run.clock,
-    )
-
-
 class Run:
-    """The counts of one indexing run, and what is done with each kind of input."""
+    """One run that indexes into a collection: what it needs, what is done with each kind of input, and its counts.
 
-    def __init__(self, store: VectorStore, progress: Progress, clock: StageClock | None = None) -> None:
-        self.progress = progress
-        self.clock = clock or StageClock()
-        self._store = store
+    ``load_models`` returns the collection's backbone and the projection of its rows (n, d) to unit rows (n, d_clip); it is
+    called only when something must be embedded, and pickled where that is in other processes. A context manager, while
+    points are written.
+    """
+
+    def __init__(
+        self,
+        store: VectorStore,
+        load_models: Callable[[], tuple[ImageEncoder, Projection]],
+        monitor: Monitor | None = None,
+    ) -> None:
+        self.store = store
+        self.load_models = load_models
+        self.monitor = monitor or Monitor()
+        self.keep_native = NATIVE in store.spec().vectors
+        self.writer = Writer(store, self.monitor.clock)
         self._seen = self._indexed = self._updated = self._unchanged = 0
         self._renamed = self._copied = self._deleted = 0
         self._replaced: set[str] = set()
@@ -115,54 +93,66 @@ class Run:
         self._known_failures = {failure.path for failure in read_failures(store)}
         self._settled: set[str] = set()  # of these: seen again, or gone
 
+    def __enter__(self) -> Self:
+        self.writer.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.writer.__exit__(kind, error, trace)
+
     def without(self, embedded: Sequence[EmbeddedBatch], inputs: Iterable[ImageInput]) -> Iterator[ImageInput]:
         """Yield the inputs that are not embedded yet."""
-        ids = {record.id for batch in embedded for record in batch.records}
+        ids = {image for batch in embedded for image in batch.ids}
         self._seen += len(ids)
         return (item for item in inputs if item.id not in ids)
 
-    def changed(self, inputs: Iterable[ImageInput], pool: Executor) -> Iterator[ImageInput]:
+    def lacking(self, inputs: Iterable[ImageInput], pool: Executor) -> Iterator[ImageInput]:
         """Yield the inputs that are new or changed; bring the payloads of the others up to date."""
-        compared = compare(inputs, self._store, pool)
-        while changes := self._measured(compared):
-            self._seen += len(changes)
-            self._settled.update(self._known_failures.intersection(change.input.path for change in changes))
-            self._refresh([change for change in changes if change.state in (State.UNCHANGED, State.DESCRIBED)])
-            for change in changes:
-                if change.state is State.CHANGED:
-                    self._replaced.add(change.input.id)
-                if change.state in (State.NEW, State.CHANGED):
-                    yield change.input
+        comparisons = compare(inputs, self.store, pool)
+        while found := self._measured(comparisons):
+            self._seen += len(found.paths)
+            self._settled.update(self._known_failures.intersection(found.paths))
+            self._replaced |= found.changed
+            if found.payloads:
+                self.store.set_payload(list(found.payloads), list(found.payloads.values()))
+            self._updated += found.updated
+            self._unchanged += found.unchanged
+            self.monitor.progress.advance(found.updated + found.unchanged)
+            yield from found.lacking
 
-    def without_twins(
-        self, inputs: Iterator[ImageInput], pool: Executor, writer: Writer, *, hold: bool
-    ) -> Iterator[ImageInput]:
+    def without_twins(self, inputs: Iterator[ImageInput], pool: Executor, *, hold: bool) -> Iterator[ImageInput]:
         """Yield the inputs whose bytes the store does not hold; write the others, with the vectors that it has.
 
         Files are read and hashed ahead, while the models work; ``hold`` keeps the bytes of those that are yielded.
         """
-        read = partial(read_and_hash, hold=hold)
-        hashed = map_in_order(pool, read, inputs, ahead=lambda: 2 * _LOOKED_UP_AT_ONCE)
+        hashed = map_in_order(pool, partial(read_and_hash, hold=hold), inputs, ahead=lambda: 2 * _LOOKED_UP_AT_ONCE)
         while chunk := self._take(hashed):
-            with self.clock.measure(COMPARE):
-                twins = find_twins(chunk, self._store)
+            with self.monitor.clock.measure(COMPARE):
+                twins = find_twins(chunk, self.store)
             if twins:
                 points = to_points(twins)
-                writer.put(points, self.replaced(points.ids))
+                self.writer.put(points, self.replaced(points.ids))
                 if moved := [twin.id for twin in twins if twin.moved]:
-                    writer.delete(moved)
-                    writer.drain()  # before the next ones look for their twins
+                    self.writer.delete(moved)
+                    self.writer.drain()  # before the next ones look for their twins
                 self._replaced.difference_update(points.ids)
                 self._renamed += len(moved)
                 self._copied += len(twins) - len(moved)
-                self.progress.advance(len(twins))
+                self.monitor.progress.advance(len(twins))
             found = {twin.input.id for twin in twins}
-            yield from (item.input for item in chunk if item.input.id not in found)
+            yield from (item for item in chunk if item.id not in found)
 
-    def write(self, points: Points, failures: Iterable[Failure], writer: Writer) -> None:
-        """Pass aligned points on to the store."""
+    def align(self, batches: Iterable[EmbeddedBatch], projection: Projection) -> None:
+        """Project batches of the backbone's rows, and pass the points on to the store."""
+        for points, failures in align(batches, projection, self.keep_native, self.monitor.clock):
+            self.write(points, failures)
+
+    def write(self, points: Points, failures: Iterable[Failure] = ()) -> None:
+        """Pass points on to the store, and count them and the images that failed beside them."""
         if points.ids:
-            writer.put(points, self.replaced(points.ids))
+            self.writer.put(points, self.replaced(points.ids))
         self.record(points.ids, failures)
 
     def replaced(self, ids: Iterable[str]) -> set[str]:
@@ -175,27 +165,27 @@ class Run:
             self.fail(failure)
         self._replaced.difference_update(ids)
         self._indexed += len(ids)
-        self.progress.advance(len(ids))
+        self.monitor.progress.advance(len(ids))
 
     def fail(self, failure: Failure) -> None:
         """Note an image that cannot be indexed."""
         self._failures.append(failure)
-        self.progress.fail(failure)
-        self.progress.advance(1)
+        self.monitor.progress.fail(failure)
+        self.monitor.progress.advance(1)
 
-    def delete_gone(self, paths: Sequence[str], writer: Writer) -> None:
+    def delete_gone(self, paths: Sequence[str]) -> None:
         """Delete the points at or below the paths whose files are gone, and forget the failures of such files."""
-        writer.drain()
-        for ids in gone_points(self._store, paths):
+        self.writer.drain()
+        for ids in gone_points(self.store, paths):
             if ids:
-                writer.delete(ids)
+                self.writer.delete(ids)
                 self._deleted += len(ids)
         left = self._known_failures - self._settled
         self._settled.update(path for path in left if is_at_or_below(path, paths) and is_gone(path))
 
     def finish(self) -> IndexReport:
         """Store the failures, those of other inputs in earlier runs included, and report."""
-        change_failures(self._store, settled=self._settled, new=self._failures)
+        change_failures(self.store, settled=self._settled, new=self._failures)
         return IndexReport(
             seen=self._seen,
             indexed=self._indexed,
@@ -205,23 +195,14 @@ class Run:
             unchanged=self._unchanged,
             deleted=self._deleted,
             failures=tuple(self._failures),
-            seconds=self.clock.elapsed,
-            profile=self.clock.profile(),
+            seconds=self.monitor.clock.elapsed,
+            profile=self.monitor.clock.profile(),
         )
 
-    def _take(self, hashed: Iterator[Hashed]) -> list[Hashed]:
-        with self.clock.measure(COMPARE):
+    def _take(self, hashed: Iterator[ImageInput]) -> list[ImageInput]:
+        with self.monitor.clock.measure(COMPARE):
             return list(islice(hashed, _LOOKED_UP_AT_ONCE))
 
-    def _measured(self, compared: Iterator[list[Change]]) -> list[Change]:
-        with self.clock.measure(COMPARE):
-            return next(compared, [])
-
-    def _refresh(self, changes: list[Change]) -> None:
-        stale = {change.input.id: change.payload for change in changes if change.payload is not None}
-        if stale:
-            self._store.set_payload(list(stale), list(stale.values()))
-        described = sum(change.state is State.DESCRIBED for change in changes)
-        self._updated += described
-        self._unchanged += len(changes) - described
-        self.progress.advance(len(changes))
+    def _measured(self, comparisons: Iterator[Comparison]) -> Comparison | None:
+        with self.monitor.clock.measure(COMPARE):
+            return next(comparisons, None)

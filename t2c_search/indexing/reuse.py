@@ -7,7 +7,7 @@ it is, and the first one's vector waited for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import RLock
 from weakref import finalize
 
@@ -18,7 +18,7 @@ from t2c_search.errors import ImageError
 from t2c_search.filters import OneOf
 from t2c_search.sources import ImageInput
 from t2c_search.sources.addresses import is_remote
-from t2c_search.sources.kinds import read_forwards
+from t2c_search.sources.kinds import read_forwards, read_image
 from t2c_search.sources.presence import is_gone
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import FloatArray, Payload, Points
@@ -48,24 +48,6 @@ class Twin:
         return {**kept, **location_payload(self.input.path, self.input.mtime_ns), **self.input.fields}
 
 
-@dataclass(frozen=True, slots=True)
-class Hashed:
-    """An input, or the same with its bytes, and their hash; empty when they cannot be read or are at a remote address."""
-
-    input: ImageInput
-    hash: str
-
-
-@dataclass(frozen=True, slots=True, weakref_slot=True)
-class _ReadInput(ImageInput):
-    """An input whose bytes are here already."""
-
-    content: bytes = b""
-
-    def read(self) -> bytes:
-        return self.content
-
-
 class _Room:
     """Room for members of what is read forwards, which two readers some hundred members apart would rewind for each.
 
@@ -84,10 +66,10 @@ class _Room:
                 self._passed_over.add(container)
             return container not in self._passed_over
 
-    def take(self, item: _ReadInput) -> None:
-        """Count an input's bytes until nobody has it any more; threads that come together overdraw by an image each."""
-        self._count(-len(item.content))
-        finalize(item, self._count, len(item.content)).atexit = False
+    def take(self, item: ImageInput, size: int) -> None:
+        """Count the bytes of an input until nobody has it any more; threads that come together overdraw by an image each."""
+        self._count(-size)
+        finalize(item, self._count, size).atexit = False
 
     def _count(self, size: int) -> None:
         with self._lock:
@@ -97,36 +79,36 @@ class _Room:
 _ROOM = _Room(_ROOM_BYTES)
 
 
-def read_and_hash(item: ImageInput, *, hold: bool) -> Hashed:
-    """Read and hash an input; ``hold`` its bytes, unless they are many, so that it need not be read again.
+def read_and_hash(item: ImageInput, *, hold: bool) -> ImageInput:
+    """Return an input with its bytes' hash; ``hold`` the bytes, unless they are many, so that it need not be read again.
 
-    Images at remote addresses are passed over, and members of tables and videos that would be too much to hold: their
-    hash is known when they are embedded, too late and at no cost.
+    What cannot be read comes back as it is, and so do images at remote addresses, and members of tables and videos that
+    would be too much to hold: their hash is known when they are embedded, too late and at no cost.
     """
     if is_remote(item.path):
-        return Hashed(item, "")
+        return item
     forwards = read_forwards(item.path) if hold else ""
     if forwards and not _ROOM.is_open_to(forwards):
-        return Hashed(item, "")
+        return item
     try:
-        content = item.read()
+        content = read_image(item.path)
     except ImageError:  # embedding it will report that
-        return Hashed(item, "")
-    if hold and (forwards or len(content) <= _HELD_BYTES):
-        item = _ReadInput(item.path, item.size, item.mtime_ns, item.fields, content)
-        if forwards:
-            _ROOM.take(item)
-    return Hashed(item, content_hash(content))
+        return item
+    held = hold and bool(forwards or len(content) <= _HELD_BYTES)
+    read = replace(item, hash=content_hash(content), content=content if held else None)
+    if held and forwards:
+        _ROOM.take(read, len(content))
+    return read
 
 
-def find_twins(inputs: Sequence[Hashed], store: VectorStore) -> list[Twin]:
-    """Return the inputs whose bytes the store holds; each stored file moves once."""
+def find_twins(inputs: Sequence[ImageInput], store: VectorStore) -> list[Twin]:
+    """Return those of the hashed inputs whose bytes the store holds; each stored file moves once."""
     known = _stored({item.hash for item in inputs} - {""}, store)
     twins = []
     for item in inputs:
         if same := known.get(item.hash):
             point = next((point for point in same if point.gone), same[0])
-            twins.append(Twin(item.input, point.id, point.stored, point.vectors, point.gone))
+            twins.append(Twin(item, point.id, point.stored, point.vectors, point.gone))
             point.gone = False  # its file has been found again
     return twins
 

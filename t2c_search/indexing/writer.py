@@ -141,6 +141,8 @@ class Writer:
 
 
 def _join(batches: list[Points]) -> Points:
+    if len(batches) == 1:
+        return batches[0]
     return Points(
         [i for batch in batches for i in batch.ids],
         [payload for batch in batches for payload in batch.payloads],

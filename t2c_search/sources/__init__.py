@@ -5,9 +5,10 @@ kinds are a list, ``KINDS``.
 """
 
 from t2c_search.sources.addresses import UNKNOWN_SIZE
-from t2c_search.sources.inputs import ImageInput, ImageList
+from t2c_search.sources.image_list import ImageList
+from t2c_search.sources.inputs import SUFFIXES, ImageInput
 from t2c_search.sources.kinds import KINDS, Kind, is_file, read_image
-from t2c_search.sources.listed import EVERY, SUFFIXES
+from t2c_search.sources.lister import EVERY
 from t2c_search.sources.listing import list_images, require_images
 from t2c_search.sources.patterns import expand_braces
 

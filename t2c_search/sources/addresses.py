@@ -19,7 +19,7 @@ from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import unquote_to_bytes
 
-from t2c_search.decoding.decode import MAX_BYTES, check_size, open_local, read_file
+from t2c_search.decoding.files import MAX_BYTES, check_size, open_local, read_file
 from t2c_search.errors import ImageError, T2CError, UsageError
 
 if TYPE_CHECKING:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from stat import S_ISDIR, S_ISREG
 
 from t2c_search.errors import UsageError
-from t2c_search.sources import addresses as places
+from t2c_search.sources.addresses import Stat, find, read_several, stat
+from t2c_search.sources.inputs import SUFFIXES, ImageInput
 from t2c_search.sources.kinds import kind_of
-from t2c_search.sources.listed import SUFFIXES, Listed, Listing
-from t2c_search.sources.tables.annotations import SIDECAR_BYTES, SIDECAR_SUFFIXES, merge, parse_sidecar, read_sidecars
+from t2c_search.sources.lister import Listing
+from t2c_search.sources.tables.annotations import merge
+from t2c_search.sources.tables.sidecars import SIDECAR_BYTES, SIDECAR_SUFFIXES, parse_sidecar, read_sidecars
 from t2c_search.types import Payload
 
 _FETCHED_AT_ONCE = 500  # remote sidecars
 
 
-def list_folder(address: str, listing: Listing) -> Iterator[Listed]:
+def list_folder(address: str, listing: Listing) -> Iterator[ImageInput]:
     """List the images below a local folder, by name; links to folders are followed, but none is entered twice."""
     folder = Path(address)
     real = os.path.realpath(folder)
@@ -34,7 +36,7 @@ def list_folder(address: str, listing: Listing) -> Iterator[Listed]:
     beside = frozenset(names)
     for path in (folder / name for name in names):
         found = _stat(path)
-        if found is not None and stat.S_ISDIR(found.st_mode):
+        if found is not None and S_ISDIR(found.st_mode):
             yield from list_folder(str(path), listing)
         elif path.suffix.lower() in SUFFIXES and _is_file(found):
             yield _describe(path, found, beside.intersection(_sidecar_names(path)), listing)
@@ -42,7 +44,7 @@ def list_folder(address: str, listing: Listing) -> Iterator[Listed]:
             _remark_container(str(path), listing)
 
 
-def list_file(address: str, listing: Listing) -> Iterator[Listed]:
+def list_file(address: str, listing: Listing) -> Iterator[ImageInput]:
     """List one local file, whatever its ending. Raises UsageError for what is none."""
     path = Path(address)
     found = _stat(path)
@@ -52,28 +54,28 @@ def list_file(address: str, listing: Listing) -> Iterator[Listed]:
     yield _describe(path, found, sidecars, listing)
 
 
-def list_remote(address: str, listing: Listing) -> Iterator[Listed]:
+def list_remote(address: str, listing: Listing) -> Iterator[ImageInput]:
     """List the images below a remote folder, by address, with what lies beside them; or one remote file.
 
     Raises UsageError when the file system cannot be reached, or has no such file or folder.
     """
-    found = places.stat(address)
+    found = stat(address)
     if found is None:
         raise UsageError(f"there is no file or folder {address!r}, or it cannot be looked at from here")
     if not found.is_folder:
-        yield Listed(address, found.size, found.mtime_ns, {})
+        yield ImageInput(address, found.size, found.mtime_ns)
         return
-    files = places.find(address)
+    files = find(address)
     images = (path for path in files if PurePosixPath(path).suffix.lower() in SUFFIXES)
     while group := list(islice(images, _FETCHED_AT_ONCE)):
         notes = _fetch_sidecars(group, files, listing)
         for path in group:
-            yield Listed(path, files[path].size, files[path].mtime_ns, notes[path])
+            yield ImageInput(path, files[path].size, files[path].mtime_ns, notes[path])
     for path in files:
         _remark_container(path, listing)
 
 
-def _fetch_sidecars(images: list[str], files: dict[str, places.Stat], listing: Listing) -> dict[str, Payload]:
+def _fetch_sidecars(images: list[str], files: dict[str, Stat], listing: Listing) -> dict[str, Payload]:
     """Return the fields beside each image, all fetched together."""
     beside = {
         image: [
@@ -84,7 +86,7 @@ def _fetch_sidecars(images: list[str], files: dict[str, places.Stat], listing: L
         ]
         for image in images
     }
-    contents = places.read_several([name for names in beside.values() for name in names])
+    contents = read_several([name for names in beside.values() for name in names])
     return {
         image: merge(parse_sidecar(contents[name], name, listing.remarks) for name in names if name in contents)
         for image, names in beside.items()
@@ -107,14 +109,14 @@ def _stat(path: Path) -> os.stat_result | None:
 
 def _is_file(found: os.stat_result | None) -> bool:
     """Tell regular files, and what cannot be looked at, from pipes and devices, which would block their reader."""
-    return found is None or stat.S_ISREG(found.st_mode)
+    return found is None or S_ISREG(found.st_mode)
 
 
 def _sidecar_names(image: Path) -> list[str]:
     return [image.stem + suffix for suffix in SIDECAR_SUFFIXES]
 
 
-def _describe(path: Path, found: os.stat_result | None, sidecars: frozenset[str], listing: Listing) -> Listed:
+def _describe(path: Path, found: os.stat_result | None, sidecars: frozenset[str], listing: Listing) -> ImageInput:
     name = os.fsencode(path.as_posix()).decode("utf-8", "replace")  # stores take UTF-8 only
     fields = read_sidecars(path, sidecars, listing.remarks)
-    return Listed(name, found.st_size if found else 0, found.st_mtime_ns if found else 0, fields)
+    return ImageInput(name, found.st_size if found else 0, found.st_mtime_ns if found else 0, fields)

@@ -1,76 +1,42 @@
-"""The images to index, as every later stage sees them."""
+"""One image to index, as every kind of source lists it."""
 
 from __future__ import annotations
 
-import pickle
-import sqlite3
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any
 
-from t2c_search.sources.kinds import read_image
-
+SUFFIXES = frozenset(
+    (
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff",
+        ".heic", ".heif", ".hif", ".avif",
+    )
+)  # fmt: skip
+"""Endings, in lower case, by which files in folders and archives are taken for images."""
 _NAMESPACE = uuid.UUID("5a8f3f0e-6c1d-5b7e-9a44-3f2c8e1b7d60")  # never change it: every stored id depends on it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class ImageInput:
     """One image to index: its path, size in bytes, time of change in ns, and fields for its payload.
 
     The path alone is enough to read it, in any process: an absolute posix path, a remote address, or either with a
     member, ``/photos/a.tar::dir/0001.jpg``. Size is ``UNKNOWN_SIZE`` where only reading would tell; an image that cannot
     even be looked at has size and time 0; reading it says why.
+
+    ``hash`` is that of its bytes, where this run has read them, and empty before; ``content`` the bytes themselves, where
+    they are held so that nobody need read them again.
     """
 
     path: str
     size: int
     mtime_ns: int
     fields: Mapping[str, Any] = field(default_factory=dict)
+    hash: str = ""
+    content: bytes | None = field(default=None, repr=False)
 
     @property
     def id(self) -> str:
         """The point's id: a UUID made from the path, the same in every run."""
         return str(uuid.uuid5(_NAMESPACE, self.path))
-
-    def read(self) -> bytes:
-        """Return the image file's bytes. Raises ImageError when they cannot be had."""
-        return read_image(self.path)
-
-
-class ImageList(Sequence[ImageInput]):
-    """Images in the order in which they were listed, each path once; ``warnings`` tell what was passed over.
-
-    They lie in a temporary database of SQLite's, which keeps 2 MiB in memory and the rest in a file that nobody else sees
-    and that goes with the list, so that a listing of any length takes no memory to speak of.
-    """
-
-    def __init__(self, inputs: Iterable[ImageInput], warnings: Callable[[], tuple[str, ...]] = tuple) -> None:
-        """Take in the images; ``warnings`` is asked once all are listed."""
-        self._count: int
-        self._database = sqlite3.connect("", check_same_thread=False)
-        self._database.execute("CREATE TABLE images (path TEXT UNIQUE, size, mtime_ns, fields)")
-        rows = ((item.path, item.size, item.mtime_ns, pickle.dumps(dict(item.fields))) for item in inputs)
-        self._database.executemany("INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?)", rows)
-        (self._count,) = self._database.execute("SELECT count(*) FROM images").fetchone()
-        self.warnings = warnings()
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[ImageInput]:
-        return self._select("ORDER BY rowid")
-
-    @overload
-    def __getitem__(self, index: int) -> ImageInput: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[ImageInput]: ...
-    def __getitem__(self, index: int | slice) -> ImageInput | list[ImageInput]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(self._count)[index]]
-        (item,) = self._select("WHERE rowid = ?", range(self._count)[index] + 1)
-        return item
-
-    def _select(self, clause: str, *values: int) -> Iterator[ImageInput]:
-        for path, size, mtime_ns, fields in self._database.execute(f"SELECT * FROM images {clause}", values):
-            yield ImageInput(path, size, mtime_ns, pickle.loads(fields))

@@ -11,7 +11,7 @@ from pathlib import Path
 from t2c_search.decoding.metadata import MEMBER
 from t2c_search.sources.addresses import is_remote, read_whole
 from t2c_search.sources.containers import archives, embeddings, parquet, video
-from t2c_search.sources.listed import Lister
+from t2c_search.sources.lister import Lister
 from t2c_search.sources.tables import manifests
 from t2c_search.sources.tables.rows import TABLE_SUFFIXES
 

@@ -13,12 +13,13 @@ from t2c_search.sources.addresses import UNKNOWN_SIZE, Stat, is_remote, stat
 from t2c_search.sources.arguments import as_list
 from t2c_search.sources.containers.embeddings import embeddings_in
 from t2c_search.sources.folders import list_file, list_folder, list_remote
-from t2c_search.sources.inputs import ImageInput, ImageList
+from t2c_search.sources.image_list import ImageList
+from t2c_search.sources.inputs import SUFFIXES, ImageInput
 from t2c_search.sources.kinds import kind_of, split_member
-from t2c_search.sources.listed import EVERY, SUFFIXES, Listed, Listing
+from t2c_search.sources.lister import EVERY, Listing
 from t2c_search.sources.patterns import expand_sources
 from t2c_search.sources.remarks import Remarks
-from t2c_search.sources.tables.annotations import CaptionTable
+from t2c_search.sources.tables.captions import CaptionTable
 from t2c_search.sources.tables.fields import nested, typed
 from t2c_search.sources.tables.fiftyone import samples_in
 from t2c_search.sources.tables.manifests import list_manifest
@@ -70,15 +71,15 @@ def list_known(
     """
     listing = Listing(Remarks())
 
-    def listed() -> Iterator[Listed]:
+    def found() -> Iterator[ImageInput]:
         left = dict.fromkeys(paths)
         for item in _list_all(list(left), listing, lambda reason, path: None):
             left.pop(item.path, None)
             yield item
-        yield from (Listed(path, UNKNOWN_SIZE, 0, {}) for path in left if not Path(path).is_dir())
+        yield from (ImageInput(path, UNKNOWN_SIZE, 0) for path in left if not Path(path).is_dir())
 
     table = _caption_table(captions, listing)
-    return ImageList(_described(listed(), listing, table, types or {}), listing.remarks.lines)
+    return ImageList(_described(found(), listing, table, types or {}), listing.remarks.lines)
 
 
 def require_images(
@@ -113,15 +114,16 @@ def _caption_table(captions: str | Path | None, listing: Listing) -> CaptionTabl
 
 
 def _described(
-    listed: Iterable[Listed], listing: Listing, table: CaptionTable | None, types: Mapping[str, FieldType]
+    inputs: Iterable[ImageInput], listing: Listing, table: CaptionTable | None, types: Mapping[str, FieldType]
 ) -> Iterator[ImageInput]:
-    """Yield what is listed, with what the table of captions adds."""
-    for path, size, mtime_ns, fields in listed:
-        written = nested(fields | table.fields(path) if table is not None else fields, path, listing.remarks)
-        yield ImageInput(path, size, mtime_ns, typed(written, types, path, listing.remarks))
+    """Yield the images with what the table of captions adds, and all fields of their types."""
+    for item in inputs:
+        written = {**item.fields, **table.fields(item.path)} if table is not None else item.fields
+        fields = nested(written, item.path, listing.remarks)
+        yield ImageInput(item.path, item.size, item.mtime_ns, typed(fields, types, item.path, listing.remarks))
 
 
-def _list_all(addresses: list[str], listing: Listing, refuse: Callable[[str, str], None]) -> Iterator[Listed]:
+def _list_all(addresses: list[str], listing: Listing, refuse: Callable[[str, str], None]) -> Iterator[ImageInput]:
     """List what is at the addresses; ``refuse`` is told of each that cannot be listed, and why.
 
     The members of one container are listed together, with the first of them.
@@ -141,7 +143,7 @@ def _list_all(addresses: list[str], listing: Listing, refuse: Callable[[str, str
             refuse(str(exc), address.encode("utf-8", "replace").decode())
 
 
-def _list_one(address: str, listing: Listing) -> Iterator[Listed]:
+def _list_one(address: str, listing: Listing) -> Iterator[ImageInput]:
     if not is_remote(address) and Path(address).is_dir():
         return _list_local(address, listing)
     if kind := kind_of(address):
@@ -158,7 +160,7 @@ def _require_utf8(container: str) -> None:
         raise UsageError("passed over, as its name is not valid UTF-8: rename the file") from exc
 
 
-def _list_local(folder: str, listing: Listing) -> Iterator[Listed]:
+def _list_local(folder: str, listing: Listing) -> Iterator[ImageInput]:
     """List a folder: what FiftyOne's samples in it name, or else its images, or where it has none the embeddings in it."""
     vectors = embeddings_in(folder)
     if samples := samples_in(folder):
@@ -170,11 +172,11 @@ def _list_local(folder: str, listing: Listing) -> Iterator[Listed]:
         yield from list_folder(folder, listing)
 
 
-def _list_members(container: str, wanted: list[str], listing: Listing) -> Iterator[Listed]:
+def _list_members(container: str, wanted: list[str], listing: Listing) -> Iterator[ImageInput]:
     """List some members of a container; one that it does not list, such as a frame between others, is taken on trust."""
     _require_utf8(container)
     kind = kind_of(container)
-    listed = {item.path: item for item in kind.list(container, listing)} if kind else {}
+    members = {item.path: item for item in kind.list(container, listing)} if kind else {}
     mtime_ns = (stat(container) or Stat(0, 0)).mtime_ns
     for path in wanted:
-        yield listed.get(path) or Listed(path, UNKNOWN_SIZE, mtime_ns, {})
+        yield members.get(path) or ImageInput(path, UNKNOWN_SIZE, mtime_ns)

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from t2c_search.errors import UsageError
 from t2c_search.sources.addresses import absolute, glob_remote, is_http, is_remote, stat
+from t2c_search.sources.inputs import SUFFIXES
 from t2c_search.sources.kinds import split_member
-from t2c_search.sources.listed import SUFFIXES
 from t2c_search.sources.remarks import Remarks
 
 _STDIN = "-"

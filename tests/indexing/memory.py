@@ -15,7 +15,10 @@ from pathlib import Path
 import torch
 
 from t2c_search.filters import Filter
-from t2c_search.indexing.pipeline import index_images
+from t2c_search.indexing.batching import Batching
+from t2c_search.indexing.embedder import LocalEmbedder
+from t2c_search.indexing.pipeline import Run, index_images
+from t2c_search.progress import Monitor
 from t2c_search.sources import list_images
 from t2c_search.stores.protocol import Capabilities, CollectionSpec
 from t2c_search.types import CLIP, Failure, Payload, Points
@@ -94,15 +97,8 @@ def peak_memory(at: Sequence[int], folder: Path) -> Mapping[int, int]:
     for number in range(at[-1]):
         os.link(contents / f"{number % 100}.jpg", images / f"{number}.jpg")
     progress = Peaks(at)
-    index_images(
-        list_images([images]),
-        store=DiscardingStore(),
-        load_encoder=TinyEncoder,
-        load_projection=lambda: torch.nn.functional.normalize,
-        batch_size=64,
-        workers=2,
-        progress=progress,
-    )
+    run = Run(DiscardingStore(), lambda: (TinyEncoder(), torch.nn.functional.normalize), Monitor(progress))
+    index_images(list_images([images]), run, LocalEmbedder(Batching(64, 2)))
     return progress.peaks
 
 

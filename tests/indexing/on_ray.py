@@ -7,31 +7,72 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from t2c_search.indexing.pipeline import index_images
+from t2c_search.decoding.decode import decode_file
+from t2c_search.indexing.batching import Batching
+from t2c_search.indexing.pipeline import Run, index_images
 from t2c_search.indexing.ray.cluster import Cluster
-from t2c_search.indexing.ray.distributed import embed_on_ray
+from t2c_search.indexing.ray.embedder import RayEmbedder
 from t2c_search.indexing.report import IndexReport
 from t2c_search.sources import ImageInput, list_images
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 
-from .support import DIM, SIDE, TinyEncoder, create, no_encoder
+from .support import DIM, SIDE, TinyEncoder, create
+
+Loaded = tuple[TinyEncoder, Callable[[torch.Tensor], torch.Tensor]]
 
 
-def load_tiny() -> tuple[TinyEncoder, Callable[[torch.Tensor], torch.Tensor]]:
+class Deadly(TinyEncoder):
+    """Some images kill its process: every time, or the first time, of which ``marker`` then tells."""
+
+    def __init__(self, paths: Sequence[Path], marker: str = "") -> None:
+        super().__init__()
+        self.deadly = [super(Deadly, self).prepare(decode_file(path, decode_size=SIDE)) for path in paths]
+        self.marker = marker
+
+    def prepare(self, image: Image.Image) -> torch.Tensor:
+        prepared = super().prepare(image)
+        if any(torch.equal(prepared, deadly) for deadly in self.deadly) and not Path(self.marker or "?").exists():
+            self.end()
+        return prepared
+
+    def end(self) -> None:
+        if self.marker:
+            Path(self.marker).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Stuck(Deadly):
+    """Some images tell ``marker`` the process's id and never end, unless the marker is there already."""
+
+    def end(self) -> None:
+        Path(self.marker + ".new").write_text(str(os.getpid()))
+        Path(self.marker + ".new").rename(self.marker)
+        threading.Event().wait()
+
+
+def load_tiny() -> Loaded:
     return TinyEncoder(), torch.nn.functional.normalize
+
+
+def load_deadly(kind: type[Deadly], paths: Sequence[Path], marker: str = "") -> Loaded:
+    return kind(paths, marker), torch.nn.functional.normalize
 
 
 def load_pair() -> tuple[TinyEncoder, TinyEncoder]:
     return TinyEncoder(), TinyEncoder(seed=1)
+
+
+def load_deadly_pair(paths: Sequence[Path], marker: str) -> tuple[TinyEncoder, TinyEncoder]:
+    return Deadly(paths, marker), TinyEncoder(seed=1)
 
 
 def make_backbone() -> tuple[torch.nn.Module, Callable[[Image.Image], torch.Tensor]]:
@@ -41,7 +82,7 @@ def make_backbone() -> tuple[torch.nn.Module, Callable[[Image.Image], torch.Tens
 
 
 def _pooled(image: Image.Image) -> torch.Tensor:
-    return TinyEncoder().prepare(image, "").float().div(255)
+    return TinyEncoder().prepare(image).float().div(255)
 
 
 def save_vectors(folder: Path, names: Sequence[str]) -> str:
@@ -54,62 +95,10 @@ def save_vectors(folder: Path, names: Sequence[str]) -> str:
     return f"precomputed:{folder}"
 
 
-@dataclass(frozen=True, slots=True)
-class Deadly(ImageInput):
-    """An image whose reading kills the process: every time, or the first time, of which ``marker`` then tells."""
-
-    marker: str = ""
-
-    def read(self) -> bytes:
-        if self.marker and Path(self.marker).exists():
-            return ImageInput.read(self)
-        if self.marker:
-            Path(self.marker).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError("unreachable")
-
-
-@dataclass(frozen=True, slots=True)
-class Stuck(ImageInput):
-    """An image whose reading tells ``marker`` the process's id and does not end, unless the marker is there already."""
-
-    marker: str = ""
-
-    def read(self) -> bytes:
-        if not Path(self.marker).exists():
-            Path(self.marker + ".new").write_text(str(os.getpid()))
-            Path(self.marker + ".new").rename(self.marker)
-            threading.Event().wait()
-        return ImageInput.read(self)
-
-
-def with_deadly(photos: Path, *names: str, marker: str = "") -> list[ImageInput]:
-    """List the images, those of these names deadly."""
-    return [
-        Deadly(item.path, item.size, item.mtime_ns, item.fields, marker=marker) if item.path.endswith(names) else item
-        for item in list_images([photos])
-    ]
-
-
 def on_ray(
-    inputs: Sequence[ImageInput], store: VectorStore, load: Callable[[], object] = load_tiny, batch_size: int = 2
+    inputs: Sequence[ImageInput], store: VectorStore, load: Callable[[], Any] = load_tiny, batch_size: int = 2
 ) -> IndexReport:
-    elsewhere = partial(
-        embed_on_ray,
-        store=store,
-        load_model=load,
-        open_store=partial(open_store, store.location, store.collection),
-        cluster=Cluster(),
-        batch_size=batch_size,
-    )
-    return index_images(
-        inputs,
-        store=store,
-        load_encoder=no_encoder,
-        load_projection=no_encoder,
-        batch_size=batch_size,
-        elsewhere=elsewhere,
-    )
+    return index_images(inputs, Run(store, load), RayEmbedder(Cluster(), Batching(batch_size)))
 
 
 if __name__ == "__main__":
@@ -117,6 +106,7 @@ if __name__ == "__main__":
 
     photos, location, marker, exit_code = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
     store = create(open_store(location, "photos"), indexes={})
-    report = imported.on_ray(imported.with_deadly(photos, "0011.jpg", marker=marker), store)
+    load = partial(imported.load_deadly, imported.Deadly, [photos / "0011.jpg"], marker)
+    report = imported.on_ray(list_images([photos]), store, load)
     store.close()
     sys.exit(exit_code if report.indexed == 20 else 1)

@@ -11,10 +11,13 @@ import torch
 from PIL import Image
 
 from t2c_search.decoding.metadata import PAYLOAD_INDEXES
-from t2c_search.indexing.pipeline import index_images
+from t2c_search.indexing import embedding, reuse
+from t2c_search.indexing.batching import Batching
+from t2c_search.indexing.embedder import LocalEmbedder
+from t2c_search.indexing.pipeline import Run, index_images
 from t2c_search.indexing.report import IndexReport
-from t2c_search.progress import Progress
-from t2c_search.sources import ImageInput
+from t2c_search.progress import Monitor, NoProgress, Progress
+from t2c_search.sources import ImageInput, read_image
 from t2c_search.state.statistics import CLAIMS
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import CollectionSpec, FieldType, VectorStore
@@ -69,14 +72,14 @@ def save_pictures(folder: Path, count: int, *, first: int = 0) -> list[Path]:
 def note_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the list that the path of every image is appended to when it has been read."""
     noted: list[str] = []
-    read = ImageInput.read
 
-    def noting(item: ImageInput) -> bytes:
-        content = read(item)
-        noted.append(item.path)
+    def noting(path: str) -> bytes:
+        content = read_image(path)
+        noted.append(path)
         return content
 
-    monkeypatch.setattr(ImageInput, "read", noting)
+    for module in (embedding, reuse):
+        monkeypatch.setattr(module, "read_image", noting)
     return noted
 
 
@@ -92,22 +95,13 @@ def index(
     store: VectorStore,
     *,
     encoder: Callable[[], TinyEncoder] = TinyEncoder,
-    keep_native: bool = False,
     batch_size: int = 8,
     sync: Sequence[Path] = (),
     progress: Progress | None = None,
 ) -> IndexReport:
-    return index_images(
-        inputs,
-        store=store,
-        load_encoder=encoder,
-        load_projection=lambda: torch.nn.functional.normalize,
-        keep_native=keep_native,
-        batch_size=batch_size,
-        workers=2,
-        sync=[path.as_posix() for path in sync],
-        progress=progress,
-    )
+    run = Run(store, lambda: (encoder(), torch.nn.functional.normalize), Monitor(progress or NoProgress()))
+    embedder = LocalEmbedder(Batching(batch_size, 2))
+    return index_images(inputs, run, embedder, sync=[path.as_posix() for path in sync])
 
 
 def contents(store: VectorStore) -> dict[str, tuple[Payload, np.ndarray]]:

@@ -19,24 +19,26 @@ import pytest
 import torch
 
 from t2c_search.collection import open_collection
-from t2c_search.collection.fitting import Batching, fit_on_images
+from t2c_search.collection.fitting import choose_sample, fit_on_images
 from t2c_search.encoders import registry
 from t2c_search.errors import EncoderError, UnknownEncoderError, UsageError
+from t2c_search.indexing.batching import Batching
+from t2c_search.indexing.embedder import LocalEmbedder
+from t2c_search.indexing.pairs import PairModels
 from t2c_search.indexing.pipeline import Run
-from t2c_search.indexing.ray import crew, distributed
+from t2c_search.indexing.ray import crew
+from t2c_search.indexing.ray import embedder as on_workers
 from t2c_search.indexing.ray.cluster import Cluster, Placement, check_address, place
-from t2c_search.indexing.ray.distributed import embed_on_ray, embed_pairs_on_ray
-from t2c_search.indexing.writer import Writer
-from t2c_search.profile import DECODE, EMBED, LOAD, StageClock
-from t2c_search.progress import NoProgress
+from t2c_search.indexing.ray.embedder import RayEmbedder
+from t2c_search.profile import DECODE, EMBED, LOAD
+from t2c_search.progress import Monitor
 from t2c_search.sources import ImageInput, list_images
 from t2c_search.state.failures import read_failures
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import EncoderRef
 from tests.stubs.rest import QdrantStub
 
-from .on_ray import Stuck, load_pair, load_tiny, on_ray, save_vectors, with_deadly
+from .on_ray import Deadly, Stuck, load_deadly, load_deadly_pair, load_pair, load_tiny, on_ray, save_vectors
 from .support import TinyEncoder, assert_same, create, index, picture, save_pictures
 from .test_index import assert_statistics_are_true, no_encoder
 
@@ -101,9 +103,10 @@ def test_images_that_kill_every_worker_are_failures(
     photos: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both in one part, while another is worked on."""
-    monkeypatch.setattr(distributed, "_BATCHES", 1)
+    monkeypatch.setattr(on_workers, "_BATCHES", 1)
     deadly = ("0002.jpg", "0005.jpg")
-    report = on_ray(with_deadly(photos, *deadly), store, batch_size=8)
+    load = partial(load_deadly, Deadly, [photos / name for name in deadly])
+    report = on_ray(list_images([photos]), store, load, batch_size=8)
     assert (report.indexed, report.failed) == (18, 3)
     died = {failure.path[-8:] for failure in report.failures if "twice" in failure.reason}
     assert died == set(deadly)
@@ -120,10 +123,6 @@ def test_images_that_kill_every_worker_are_failures(
 @needs_kill
 def test_worker_killed_from_outside_loses_nothing(photos: Path, store: VectorStore, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
-    inputs = [
-        Stuck(item.path, item.size, item.mtime_ns, item.fields, marker=str(marker)) if "0009" in item.path else item
-        for item in list_images([photos])
-    ]
 
     def kill() -> None:
         while not marker.exists():
@@ -132,7 +131,7 @@ def test_worker_killed_from_outside_loses_nothing(photos: Path, store: VectorSto
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    report = on_ray(inputs, store)
+    report = on_ray(list_images([photos]), store, partial(load_deadly, Stuck, [photos / "0009.jpg"], str(marker)))
     killer.join()
     assert (report.seen, report.indexed, report.failed) == (21, 20, 1)
     assert_same(store, in_this_process(photos))
@@ -142,7 +141,7 @@ def test_worker_killed_from_outside_loses_nothing(photos: Path, store: VectorSto
 def test_images_are_written_before_the_last_is_listed(
     photos: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributed, "_BATCHES", 1)
+    monkeypatch.setattr(on_workers, "_BATCHES", 1)
     (photos / "empty.jpg").unlink()
     inputs, written = list_images([photos]), []
 
@@ -151,18 +150,8 @@ def test_images_are_written_before_the_last_is_listed(
         written.append(store.count())
         yield inputs[-1]
 
-    run = Run(store, NoProgress())
-    with Writer(store) as writer:
-        embed_on_ray(
-            listed(),
-            run,
-            writer,
-            store=store,
-            load_model=load_tiny,
-            open_store=partial(open_store, store.location, store.collection),
-            cluster=Cluster(),
-            batch_size=1,
-        )
+    with Run(store, load_tiny) as run:
+        RayEmbedder(Cluster(), Batching(1)).embed(listed(), run)
     assert store.count() == 20
     assert written[0] >= 16  # of 19: at most three parts of one image were under way
 
@@ -257,19 +246,16 @@ class NeverRun(TinyEncoder):
 def test_aligner_is_the_same_though_a_worker_dies_and_no_image_goes_through_a_model_here(
     photos: Path, tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributed, "_SHARES", 4)  # several calls for each worker
+    monkeypatch.setattr(on_workers, "_SHARES", 4)  # several calls for each worker
     save_pictures(photos, 40, first=20)
-    options = {"pairs": 50, "criterion": "r2", "batching": Batching(4, 1)}
-    here = fit_on_images(list_images([photos]), *load_pair(), **options)
-    sampled = here.embedded[3].records[1].payload["name"]  # ids, and so the sample, depend on where the images lie
-    inputs = with_deadly(photos, sampled, marker=str(tmp_path / "marker"))
-    refs = tuple(EncoderRef(encoder.id, encoder.image_dim, encoder.fingerprint) for encoder in load_pair())
-    clock, cluster_of_two = StageClock(), Cluster()
-    elsewhere = partial(
-        embed_pairs_on_ray, load_models=load_pair, refs=refs, cluster=cluster_of_two, clock=clock, batch_size=4
-    )
-    there = fit_on_images(inputs, NeverRun(), NeverRun(1), elsewhere=elsewhere, clock=clock, **options)
-    assert {f"workers: {stage}" for stage in (LOAD, DECODE, EMBED)} <= {each.name for each in clock.profile().stages}
+    batching, sample, monitor = Batching(4, 1), choose_sample(list_images([photos]), 50), Monitor()
+    here = fit_on_images(sample, PairModels(*load_pair(), load_pair), LocalEmbedder(batching), criterion="r2")
+    deadly = Path(here.embedded[3].payloads[1]["path"])  # ids, and so the sample, depend on where the images lie
+    models = PairModels(NeverRun(), NeverRun(1), partial(load_deadly_pair, [deadly], str(tmp_path / "marker")))
+    embedder = RayEmbedder(Cluster(), batching)
+    there = fit_on_images(sample, models, embedder, criterion="r2", monitor=monitor)
+    stages = {stage.name for stage in monitor.clock.profile().stages}
+    assert {f"workers: {stage}" for stage in (LOAD, DECODE, EMBED)} <= stages
     assert (tmp_path / "marker").exists()
     assert here.aligner is not None
     assert there.aligner is not None
@@ -279,7 +265,7 @@ def test_aligner_is_the_same_though_a_worker_dies_and_no_image_goes_through_a_mo
         torch.testing.assert_close(getattr(there.aligner, part), getattr(here.aligner, part), atol=1e-4, rtol=0)
     assert sorted(failure.path for failure in there.failures) == sorted(failure.path for failure in here.failures)
     rows = [
-        {record.id: row for batch in made.embedded for record, row in zip(batch.records, batch.vectors[0], strict=True)}
+        {image: row for batch in made.embedded for image, row in zip(batch.ids, batch.vectors[0], strict=True)}
         for made in (here, there)
     ]
     assert rows[0].keys() == rows[1].keys()

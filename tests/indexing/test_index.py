@@ -21,6 +21,7 @@ from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import CLIP, NATIVE, Failure
+from tests.decoding.test_decode import png_header
 
 from .support import (
     TinyEncoder,
@@ -33,7 +34,6 @@ from .support import (
     picture,
     save_pictures,
 )
-from .test_decode import png_header
 
 
 @pytest.fixture
@@ -103,11 +103,12 @@ def test_run_that_finds_nothing_new_never_imports_torch(photos: Path, embedded: 
     opened.close()
     program = (
         "import sys\n"
-        "from t2c_search.indexing.pipeline import index_images\n"
+        "from t2c_search.indexing.embedder import LocalEmbedder\n"
+        "from t2c_search.indexing.pipeline import Run, index_images\n"
         "from t2c_search.sources import list_images\n"
         "from t2c_search.stores import open_store\n"
-        "report = index_images(list_images([sys.argv[2]]), store=open_store(sys.argv[1], 'photos'),\n"
-        "                      load_encoder=None, load_projection=None, batch_size=4)\n"
+        "run = Run(open_store(sys.argv[1], 'photos'), None)\n"
+        "report = index_images(list_images([sys.argv[2]]), run, LocalEmbedder())\n"
         "print(report.unchanged, 'torch' in sys.modules)\n"
     )
     arguments = [sys.executable, "-c", program, embedded, str(photos)]
@@ -174,7 +175,7 @@ def test_fields_given_before_outlive_a_change_of_the_picture(photos: Path, store
 
 def test_native_vectors_are_kept_as_the_model_gives_them(photos: Path) -> None:
     store = create(open_store(":memory:", "photos"), native=True)
-    index(list_images([photos]), store, keep_native=True)
+    index(list_images([photos]), store)
     (points,) = store.scan(vectors=(CLIP, NATIVE))
     native, unit = points.vectors[NATIVE], points.vectors[CLIP]
     assert np.abs(np.linalg.norm(native, axis=1) - 1).min() > 0.1

@@ -113,11 +113,11 @@ def test_a_changed_file_that_now_holds_known_bytes_is_not_embedded(photos: Path,
 
 def test_every_vector_of_a_point_moves(photos: Path) -> None:
     store = create(open_store(":memory:", "photos"), native=True)
-    index(list_images([photos]), store, keep_native=True)
+    index(list_images([photos]), store)
     (before,) = store.scan(vectors=(CLIP, NATIVE))
     by_hash = {payload["hash"]: row for row, payload in enumerate(before.payloads)}
     renamed = photos.rename(photos.with_name("pictures"))
-    index(list_images([renamed]), store, keep_native=True, encoder=no_encoder)
+    index(list_images([renamed]), store, encoder=no_encoder)
     (after,) = store.scan(vectors=(CLIP, NATIVE))
     rows = [by_hash[payload["hash"]] for payload in after.payloads]
     for name in (CLIP, NATIVE):

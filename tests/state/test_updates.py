@@ -73,6 +73,10 @@ class World:
                 return lambda: self.update_all(other)
         return nothing
 
+    def update_all(self, handle: VectorStore) -> None:
+        for key in KEYS:
+            self.update(handle, key, nothing)
+
     def update(self, handle: VectorStore, key: str, incident: Callable[[], None]) -> None:
         """Add a number to a blob; while the function runs for the first time, something happens."""
         number, happens = next(self._numbers), [incident]
@@ -88,11 +92,6 @@ class World:
             return
         assert number in entries(returned)
         self.expected[key].append(number)
-
-    def update_all(self, handle: VectorStore) -> None:
-        """Add a number to every blob."""
-        for key in KEYS:
-            self.update(handle, key, nothing)
 
     def replace(self, handle: VectorStore, key: str, incident: Callable[[], None]) -> None:
         """Replace the collection by one that has a blob of its own, and keeps the others; meanwhile something happens."""

@@ -17,8 +17,7 @@ from t2c_search.filters import AllOf, AnyOf, Equals, Exists, GeoRadius, Not, One
 from t2c_search.stores import list_collections, open_store
 from t2c_search.stores.columns import REQUEST_BYTES
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.stores.server import connection
-from t2c_search.stores.server import store as qdrant
+from t2c_search.stores.server import batches, connection
 from t2c_search.testing.filters import matches
 from t2c_search.testing.points import CLIP_DIM, COUNT, NATIVE_DIM, SPEC, make_id, make_points, unit
 from t2c_search.types import CLIP, NATIVE, Points, VectorQuery
@@ -250,6 +249,7 @@ def test_a_foreign_collection_is_left_alone(stub: QdrantStub) -> None:
 
 def test_an_interrupted_creation_is_completed_by_the_next(stub: QdrantStub) -> None:
     store = open_store(stub.url, "photos")
+    assert not store.exists()  # from here on the server's version is known
     for number in range(40):  # one request further each time
         stub.faults.extend([None] * number + [400])
         try:
@@ -347,7 +347,7 @@ def test_answers_are_bounded_and_complete(
     query = VectorQuery(unit(1, 3), 50, with_vectors=(CLIP, NATIVE), with_payload=True)
     (whole,) = store.search([query])
     fetched, scanned = store.fetch(whole.ids, vectors=(CLIP,)), list(store.scan(vectors=(NATIVE,)))
-    monkeypatch.setattr(qdrant, "RESPONSE_BYTES", 5000)
+    monkeypatch.setattr(batches, "RESPONSE_BYTES", 5000)
     del stub.requests[:]
     (parts,) = store.search([query])
     asked, *fetches = [request.body for request in stub.requests]

@@ -22,14 +22,9 @@ _LISTENER = "ray_listen_error_messages"  # Ray's thread that prints, for each wo
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A Ray cluster, this machine's processors when ``address`` is None, and what each worker takes of it.
-
-    That is a GPU with its share of the processors, or ``threads`` processors (one when None) where there are no GPUs or
-    ``use_gpus`` is not set.
-    """
+    """A Ray cluster, this machine's processors when ``address`` is None, and whether its GPUs are used where there are any."""
 
     address: str | None = None
-    threads: int | None = None
     use_gpus: bool = False
 
 

@@ -62,16 +62,20 @@ class Part:
 
 
 def work_on(
-    plan: Callable[[Placement], tuple[Any, Iterator[Part]]], worker: type[Worker[OutcomeT]], cluster: Cluster
+    plan: Callable[[Placement], tuple[Any, Iterator[Part]]],
+    worker: type[Worker[OutcomeT]],
+    cluster: Cluster,
+    threads: int | None,
 ) -> Generator[tuple[Part, OutcomeT], None, None]:
     """Yield parts with their outcomes, in the order of their completion, from as many workers as the cluster has room for.
 
-    The ``plan`` for that many is the workers' job and the parts, which are taken as they are needed. Raises UsageError
-    when Ray or the cluster cannot be used, EncoderError when workers keep dying, and what a worker raised.
+    Each has so many ``threads``, or as ``place`` decides. The ``plan`` for that many is the workers' job and the parts, which
+    are taken as they are needed. Raises UsageError when Ray or the cluster cannot be used, EncoderError when workers keep
+    dying, and what a worker raised.
     """
     with quiet(), connected(cluster.address) as ray:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        placement = place(nodes, cluster.threads, cluster.use_gpus)
+        placement = place(nodes, threads, cluster.use_gpus)
         job, parts = plan(placement)
         ledger = _start_ledger(ray, placement)
         try:

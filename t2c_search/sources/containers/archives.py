@@ -14,14 +14,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
+from weakref import finalize
 
-from t2c_search.decoding.decode import check_size
+from t2c_search.decoding.files import check_size
 from t2c_search.decoding.metadata import MEMBER
 from t2c_search.errors import ImageError, UsageError
 from t2c_search.sources.addresses import Stat, open_binary, read_range, said_of, stat, version
 from t2c_search.sources.containers.cache import Cache
-from t2c_search.sources.listed import SUFFIXES, Listed, Listing
-from t2c_search.sources.tables.annotations import SIDECAR_BYTES, SIDECAR_SUFFIXES, merge, parse_sidecar
+from t2c_search.sources.inputs import SUFFIXES, ImageInput
+from t2c_search.sources.lister import Listing
+from t2c_search.sources.tables.annotations import merge
+from t2c_search.sources.tables.sidecars import SIDECAR_BYTES, SIDECAR_SUFFIXES, parse_sidecar
 from t2c_search.types import Payload
 
 TAR_SUFFIXES = (".tar",)
@@ -43,19 +46,19 @@ class _Member:
     read: Callable[[], bytes]
 
 
-def list_tar(address: str, listing: Listing) -> Iterator[Listed]:
+def list_tar(address: str, listing: Listing) -> Iterator[ImageInput]:
     """List the images in a plain tar archive. Raises UsageError, after those before it, at a damaged header."""
     _TAR_INDEXES.forget((address, version(address)))
     return _list(address, _tar_members(address), listing)
 
 
-def list_zip(address: str, listing: Listing) -> Iterator[Listed]:
+def list_zip(address: str, listing: Listing) -> Iterator[ImageInput]:
     """List the images in a zip archive. Raises UsageError when its directory is damaged."""
     _ZIP_FILES.forget((address, version(address)))
     return _list(address, _zip_members(address), listing)
 
 
-def refuse_compressed(address: str, listing: Listing) -> Iterator[Listed]:
+def refuse_compressed(address: str, listing: Listing) -> Iterator[ImageInput]:
     """Raise UsageError: to read one image of a compressed tar archive, all before it would have to be decompressed."""
     raise UsageError(f"compressed archive {address!r} cannot be read in place: unpack it, or store it as a plain .tar")
 
@@ -85,7 +88,7 @@ def read_zip(address: str, member: str) -> bytes:
         return _read_entry(archive, entry)
 
 
-def _list(address: str, members: Iterable[_Member], listing: Listing) -> Iterator[Listed]:
+def _list(address: str, members: Iterable[_Member], listing: Listing) -> Iterator[ImageInput]:
     """Yield the images when all members are known: captions may come before or after their image."""
     sizes: dict[str, int] = {}
     notes: dict[str, dict[str, Payload]] = defaultdict(dict)
@@ -105,7 +108,7 @@ def _list(address: str, members: Iterable[_Member], listing: Listing) -> Iterato
     for name, size in sizes.items():
         beside = notes.get(_stem(PurePosixPath(name)), {})
         fields = merge(beside[suffix] for suffix in SIDECAR_SUFFIXES if suffix in beside)
-        yield Listed(f"{address}{MEMBER}{name}", size, mtime_ns, fields)
+        yield ImageInput(f"{address}{MEMBER}{name}", size, mtime_ns, fields)
 
 
 def _sidecar(member: _Member, path: str, listing: Listing) -> Payload:
@@ -179,7 +182,13 @@ def _index_tar(key: tuple[str, Stat | None]) -> dict[str, tuple[int, int]]:
 
 
 def _open_zip(key: tuple[str, Stat | None]) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-    archive = zipfile.ZipFile(open_binary(key[0]))
+    file = open_binary(key[0])
+    try:
+        archive = zipfile.ZipFile(file)
+    except BaseException:
+        file.close()
+        raise
+    finalize(archive, file.close)  # which no archive does with a file that it was given
     entries = ((_shown(entry.filename), entry) for entry in archive.infolist() if not entry.is_dir())
     return archive, {name: entry for name, entry in entries if name}
 

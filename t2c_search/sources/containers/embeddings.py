@@ -14,7 +14,8 @@ from t2c_search.encoders.adapters.vector_files import NAME_COLUMN, names_file, v
 from t2c_search.errors import UsageError
 from t2c_search.sources.addresses import UNKNOWN_SIZE, Stat, open_binary, said_of, stat
 from t2c_search.sources.containers.parquet import table_rows
-from t2c_search.sources.listed import Listed, Listing
+from t2c_search.sources.inputs import ImageInput
+from t2c_search.sources.lister import Listing
 from t2c_search.sources.tables.annotations import as_fields
 from t2c_search.sources.tables.rows import Row
 
@@ -26,7 +27,7 @@ def embeddings_in(folder: str) -> list[str]:
     return [path.as_posix() for path in vector_files(Path(folder))]
 
 
-def list_embeddings(address: str, listing: Listing) -> Iterator[Listed]:
+def list_embeddings(address: str, listing: Listing) -> Iterator[ImageInput]:
     """List the rows of a file of vectors by the names beside it. Raises UsageError when there are none."""
     names = names_file(Path(address))
     if names is None:
@@ -38,7 +39,7 @@ def list_embeddings(address: str, listing: Listing) -> Iterator[Listed]:
     for row in _rows(names):
         if name := row.pop(NAME_COLUMN, None):
             fields = as_fields(row, listing.remarks, names.as_posix())
-            yield Listed(f"{address}{MEMBER}{name}", UNKNOWN_SIZE, mtime_ns, fields)
+            yield ImageInput(f"{address}{MEMBER}{name}", UNKNOWN_SIZE, mtime_ns, fields)
         else:
             listing.remarks.add(f"row without {NAME_COLUMN} passed over", names.as_posix())
 

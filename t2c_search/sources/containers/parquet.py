@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any, BinaryIO
 
-from t2c_search.decoding.decode import check_size
+from t2c_search.decoding.files import check_size
 from t2c_search.decoding.metadata import MEMBER
 from t2c_search.errors import ImageError, UsageError
 from t2c_search.sources.addresses import (
@@ -29,7 +29,8 @@ from t2c_search.sources.addresses import (
 )
 from t2c_search.sources.containers.cache import Cache
 from t2c_search.sources.containers.turns import Turns
-from t2c_search.sources.listed import Listed, Listing
+from t2c_search.sources.inputs import ImageInput
+from t2c_search.sources.lister import Listing
 from t2c_search.sources.tables.annotations import as_fields
 from t2c_search.sources.tables.manifests import list_rows
 from t2c_search.sources.tables.rows import Row, lowered
@@ -43,7 +44,7 @@ _TABLES = 64  # whose row groups' borders are kept
 _ROWS = 1000  # of the small columns, read at once
 
 
-def list_parquet(address: str, listing: Listing) -> Iterator[Listed]:
+def list_parquet(address: str, listing: Listing) -> Iterator[ImageInput]:
     """List the rows of a parquet table. Raises UsageError when it is damaged, or names no images."""
     with said_of(f"table {address!r}", UsageError), open_binary(address) as file:
         table = _open(file)
@@ -58,7 +59,7 @@ def list_parquet(address: str, listing: Listing) -> Iterator[Listed]:
         for number, row in enumerate(_rows(table, others)):
             name = (row.pop(column.lower(), None) or {}).get("path")
             fields = as_fields(row | ({"file_name": name} if name else {}), listing.remarks, address)
-            yield Listed(f"{address}{MEMBER}{column}/{number}", UNKNOWN_SIZE, mtime_ns, fields)
+            yield ImageInput(f"{address}{MEMBER}{column}/{number}", UNKNOWN_SIZE, mtime_ns, fields)
 
 
 def table_rows(file: BinaryIO) -> Iterator[Row]:

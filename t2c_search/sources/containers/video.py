@@ -13,7 +13,8 @@ from t2c_search.errors import ImageError, UsageError
 from t2c_search.sources.addresses import UNKNOWN_SIZE, Stat, open_binary, said_of, stat, version
 from t2c_search.sources.containers.cache import Cache
 from t2c_search.sources.containers.turns import Turns
-from t2c_search.sources.listed import Listed, Listing
+from t2c_search.sources.inputs import ImageInput
+from t2c_search.sources.lister import Listing
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,7 +28,7 @@ _NEAR = (
 )
 
 
-def list_video(address: str, listing: Listing) -> Iterator[Listed]:
+def list_video(address: str, listing: Listing) -> Iterator[ImageInput]:
     """List a frame every ``listing.every`` seconds, from 0, as members ``SECONDS.png``.
 
     Raises UsageError when PyAV is missing, or when the file is no video.
@@ -39,7 +40,7 @@ def list_video(address: str, listing: Listing) -> Iterator[Listed]:
         if number and moment >= seconds:
             return
         fields = {"video": address, "seconds": round(moment, 3)}
-        yield Listed(f"{address}{MEMBER}{moment:.3f}{_PNG}", UNKNOWN_SIZE, mtime_ns, fields)
+        yield ImageInput(f"{address}{MEMBER}{moment:.3f}{_PNG}", UNKNOWN_SIZE, mtime_ns, fields)
 
 
 def read_frame(address: str, member: str) -> bytes:

@@ -1,10 +1,8 @@
-"""What people wrote about images, as payload fields: text and JSON files beside them, and tables of captions."""
+"""What people wrote about images, as payload fields that stores can hold."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import pickle
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,19 +11,11 @@ from datetime import date, time
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path, PurePosixPath
 from typing import Any
 
-from t2c_search.decoding.decode import open_local
-from t2c_search.decoding.metadata import CAPTIONS, MEASURED, MEMBER
-from t2c_search.sources.addresses import is_remote
+from t2c_search.decoding.metadata import CAPTIONS, MEASURED
 from t2c_search.sources.remarks import Remarks
-from t2c_search.sources.tables.rows import image_column, read_rows
 from t2c_search.types import Payload
-
-SIDECAR_BYTES = 256 << 10
-"""Larger sidecars are passed over: a payload is no place for documents, and stores limit the size of a request."""
-SIDECAR_SUFFIXES = (".txt", ".json")
 
 INT64 = range(-(2**63), 2**63)
 """Integers that stores can hold."""
@@ -66,39 +56,6 @@ def merge(payloads: Iterable[Payload]) -> Payload:
     return fields | {CAPTIONS: list(dict.fromkeys(captions))} if captions else fields
 
 
-def read_sidecars(image: Path, neighbours: Iterable[str], remarks: Remarks) -> Payload:
-    """Return the payload fields given by the ``.txt`` (a caption a line) and ``.json`` (one object) beside an image.
-
-    ``neighbours`` names those that exist. What cannot be used is remarked and passed over.
-    """
-    found: list[Payload] = []
-    for name in sorted(neighbours, reverse=True):  # captions of the text file come first
-        path = image.with_name(name)
-        try:
-            with open_local(path) as file:
-                content = file.read(SIDECAR_BYTES + 1)
-            if len(content) > SIDECAR_BYTES:
-                raise ValueError(f"it is larger than {SIDECAR_BYTES >> 10} KiB")
-        except (OSError, ValueError) as exc:
-            remarks.add(f"sidecar passed over: {getattr(exc, 'strerror', None) or exc}", str(path))
-        else:
-            found.append(parse_sidecar(content, str(path), remarks))
-    return merge(found)
-
-
-def parse_sidecar(content: bytes, path: str, remarks: Remarks) -> Payload:
-    """Return the payload fields in a sidecar's bytes, ``.txt`` or ``.json``; what cannot be used is remarked."""
-    try:
-        text = content.decode("utf-8-sig")
-        given = json.loads(text) if path.lower().endswith(".json") else {CAPTIONS: text.splitlines()}
-        if not isinstance(given, dict):
-            raise ValueError("it is not a JSON object")
-    except (ValueError, RecursionError) as exc:
-        remarks.add(f"sidecar passed over: {exc}", path)
-        return {}
-    return as_fields(given, remarks, path)
-
-
 def gather(rows: Iterable[tuple[str, Payload]]) -> Iterator[tuple[str, Payload]]:
     """Yield each image, by its first row, with the fields of all its rows: lists of what differs, captions among them.
 
@@ -121,63 +78,18 @@ def _join(rows: Iterable[Payload]) -> Payload:
             if field not in joined:
                 joined[field] = value
             elif joined[field] != value:
-                values = _listed(joined[field])
-                joined[field] = values + [item for item in _listed(value) if item not in values]
+                values = _as_list(joined[field])
+                joined[field] = values + [item for item in _as_list(value) if item not in values]
     return joined
 
 
-class CaptionTable:
-    """A table that says which image has which caption; several rows per image allowed; other columns are fields too.
-
-    A CSV with the columns ``image`` and ``caption``, JSON lines, or COCO annotations. ``image`` is a file's name, its
-    absolute path or address, or the last parts of either. Raises UsageError when the file cannot be read or lacks a column.
-    """
-
-    def __init__(self, path: Path, remarks: Remarks) -> None:
-        self._path = path
-        self._remarks = remarks
-        self._used: set[str] = set()
-        rows: list[tuple[str, Payload]] = []
-        for row in read_rows(path.as_posix(), remarks, required=("image", "caption")):
-            image = image_column(row)
-            if image is None:
-                remarks.add("row without an image passed over", str(path))
-            else:
-                rows.append((self._key(str(row.pop(image))), as_fields(row, remarks, str(path))))
-        self._rows = dict(gather(rows))
-
-    def fields(self, path: str) -> Payload:
-        """Return the fields of the image at an absolute posix path: captions as a list, others so when they differ."""
-        parts = PurePosixPath(path.replace(MEMBER, "/")).parts
-        for key in (path, *("/".join(parts[start:]) for start in range(1, len(parts)))):
-            if key in self._rows:
-                self._used.add(key)
-                return self._rows[key]
-        return {}
-
-    def remark_unused(self) -> None:
-        """Remark the images of the table that were not among those asked for."""
-        for key in self._rows:
-            if key not in self._used:
-                self._remarks.add(f"image in {self._path.name} that is not among the images given", key)
-
-    def _key(self, image: str) -> str:
-        """Normalise ``./a.jpg`` to ``a.jpg``, and what points up to an absolute path; addresses stay as they are."""
-        if is_remote(image):
-            return image
-        name = os.path.normpath(image)
-        if name.startswith(".."):
-            name = os.path.abspath(self._path.parent / name)  # noqa: PTH100 - absolute() would keep ".."
-        return PurePosixPath(name).as_posix()
-
-
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
 def _texts(value: object) -> list[str]:
     """Return the non-empty texts of a text or a list of texts."""
-    return [text for text in (_clean(item.strip()) for item in _listed(value) if isinstance(item, str)) if text]
+    return [text for text in (_clean(item.strip()) for item in _as_list(value) if isinstance(item, str)) if text]
 
 
 def _is_vector(value: Any) -> bool:

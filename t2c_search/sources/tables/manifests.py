@@ -8,28 +8,29 @@ from collections.abc import Iterable, Iterator
 from t2c_search.decoding.metadata import MEMBER
 from t2c_search.errors import UsageError
 from t2c_search.sources.addresses import UNKNOWN_SIZE, Stat, absolute, is_remote, stat
-from t2c_search.sources.listed import Listed, Listing
+from t2c_search.sources.inputs import ImageInput
+from t2c_search.sources.lister import Listing
 from t2c_search.sources.tables.annotations import as_fields, gather
 from t2c_search.sources.tables.fiftyone import holds_samples, read_samples
 from t2c_search.sources.tables.rows import IMAGE_COLUMNS, Row, image_column, read_rows
 from t2c_search.types import Payload
 
 
-def list_manifest(address: str, listing: Listing) -> Iterator[Listed]:
+def list_manifest(address: str, listing: Listing) -> Iterator[ImageInput]:
     """List the images that a CSV, JSON lines, a JSON array, COCO annotations or FiftyOne's samples name; all their rows are
     read first."""
     read = read_samples if holds_samples(address) else read_rows
     return list_rows(address, read(address, listing.remarks), listing)
 
 
-def list_rows(address: str, rows: Iterable[Row], listing: Listing) -> Iterator[Listed]:
+def list_rows(address: str, rows: Iterable[Row], listing: Listing) -> Iterator[ImageInput]:
     """List the images that the rows of the table at ``address`` name, several rows of one image joined.
 
     Nothing is fetched, and remote addresses are not looked at: they have no known size or time, and do not change.
     """
     for path, fields in gather(_located(address, rows, listing)):
         found = _look_at(path)
-        yield Listed(path, found.size, found.mtime_ns, fields)
+        yield ImageInput(path, found.size, found.mtime_ns, fields)
 
 
 def _located(address: str, rows: Iterable[Row], listing: Listing) -> Iterator[tuple[str, Payload]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +15,12 @@ import torch
 
 from t2c_search.collection import open_collection
 from t2c_search.encoders import registry
-from t2c_search.indexing.pipeline import index_images
+from t2c_search.indexing.embedder import LocalEmbedder
+from t2c_search.indexing.pipeline import Run, index_images
 from t2c_search.indexing.report import IndexReport
 from t2c_search.sources import ImageList, list_images, require_images
 from t2c_search.stores.protocol import VectorStore
-
-from .support import DIM, assert_statistics_are_true, contents, index, no_encoder, save_pictures
+from tests.indexing.support import DIM, assert_statistics_are_true, contents, index, no_encoder, save_pictures
 
 NAMES = ["/elsewhere/photos/cat.jpg", "/elsewhere/photos/dog.jpg", "000000017", "set/bird.png", "https://x.org/a.jpg"]
 ROWS = np.random.default_rng(20261125).standard_normal((len(NAMES), DIM)).astype(np.float32)
@@ -48,13 +49,10 @@ def _save_parts(images: Path, metadata: Path, words: str) -> list[Path]:
 
 
 def embed(folder: Path, images: ImageList, store: VectorStore) -> IndexReport:
-    return index_images(
-        images,
-        store=store,
-        load_encoder=lambda: registry.load_image_encoder(f"precomputed:{folder}"),
-        load_projection=lambda: torch.nn.functional.normalize,
-        workers=2,
-    )
+    def load() -> tuple[Any, Any]:
+        return registry.load_image_encoder(f"precomputed:{folder}"), torch.nn.functional.normalize
+
+    return index_images(images, Run(store, load), LocalEmbedder())
 
 
 both_layouts = pytest.mark.parametrize("save", [save_nested, save_flat])

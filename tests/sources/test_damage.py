@@ -18,9 +18,9 @@ import pytest
 from t2c_search.errors import ImageError, UsageError
 from t2c_search.sources import ImageList, list_images, read_image, require_images
 from t2c_search.stores.protocol import VectorStore
+from tests.indexing.support import COUNT, index
 
 from .kinds import as_bytes, as_coco, as_csv, as_hugging_face, as_json_lines, as_tar, as_zip
-from .support import COUNT, index
 
 
 def only_warning(images: ImageList) -> str:
@@ -53,7 +53,7 @@ def test_a_damaged_tar_header_is_not_taken_for_the_end(photos: list[Path]) -> No
     images = list_images([tar])
     assert len(images) == 4
     assert f"damaged at byte {start}" in only_warning(images)
-    assert images[3].read() == photos[3].read_bytes()
+    assert read_image(images[3].path) == photos[3].read_bytes()
 
 
 def test_a_damaged_zip_member_fails_alone(photos: list[Path], store: VectorStore) -> None:
@@ -81,13 +81,13 @@ def test_members_that_are_empty_or_beyond_the_limit_are_refused_unread(
             tar.addfile(header, io.BytesIO(bytes(size)))
             zipped.writestr(name, bytes(size))
     pq.write_table(pa.table({"image": [bytes(size) for size in sizes.values()]}), tmp_path / "a.parquet")
-    monkeypatch.setattr("t2c_search.decoding.decode.MAX_BYTES", 2000)
+    monkeypatch.setattr("t2c_search.decoding.files.MAX_BYTES", 2000)
     for source in ("a.tar", "a.zip", "a.parquet"):
         empty, large = list_images([tmp_path / source])
         with pytest.raises(ImageError, match="the file is empty"):
-            empty.read()
+            read_image(empty.path)
         with pytest.raises(ImageError, match="larger than the limit"):
-            large.read()
+            read_image(large.path)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
-"""How many images go through the models at once, where nobody says: as many as help and as the free memory holds."""
+"""How many images go through the models at once: as many as the user says, or as help and as the free memory holds."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+from t2c_search.settings import load_settings
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +22,25 @@ LARGEST_ON_CUDA = 256
 _ANY_MACHINE = 4 << 30  # bytes
 _SAFE_SHARE = 0.5  # of the free memory: the next batch comes before the last one has gone, and allocators waste some
 _ACTIVATIONS = 32  # times an image's float32 pixels; seen on a CPU: 7 (ViT-B/32), 21 (MobileNetV2), 30 (ConvNeXt-B)
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """Images per forward pass (None: what fits the memory), and threads that decode (None: as many as processors)."""
+
+    batch_size: int | None = None
+    workers: int | None = None
+
+    @classmethod
+    def chosen(cls, batch_size: int | None, workers: int | None) -> Self:
+        """Return what was given, and for the rest the settings'."""
+        settings = load_settings()
+        return cls(batch_size or settings.batch_size, workers or settings.workers)
+
+    @property
+    def threads(self) -> int:
+        """Number of threads that read and decode."""
+        return self.workers or os.cpu_count() or 1
 
 
 def images_that_fit(free: int, each: int, most: int) -> int:

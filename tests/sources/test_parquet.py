@@ -21,8 +21,7 @@ from t2c_search.indexing import reuse
 from t2c_search.sources import list_images, read_image
 from t2c_search.sources.containers import parquet as source
 from t2c_search.stores.protocol import VectorStore
-
-from .support import COUNT, contents, index, picture
+from tests.indexing.support import COUNT, contents, index, picture
 
 CHANCE = np.random.default_rng(20261125)
 HUGGING_FACE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
@@ -156,7 +155,7 @@ def test_images_that_stayed_files_are_found_by_their_path(
     ]
     pq.write_table(pa.table({"image": pa.array(rows, HUGGING_FACE)}), tmp_path / "all.parquet")
     images = list_images([tmp_path / "all.parquet"])
-    assert [item.read() for item in images[:3]] == [path.read_bytes() for path in photos[:3]]
+    assert [read_image(item.path) for item in images[:3]] == [path.read_bytes() for path in photos[:3]]
     report = index(images, store)
     assert {failure.path.rpartition("/")[2]: failure.reason for failure in report.failures} == {
         "3": "the file cannot be read: No such file or directory",
@@ -174,4 +173,4 @@ def test_an_image_that_stayed_at_a_remote_address_is_fetched(photos: list[Path])
     with fsspec.open("memory://parquet/a.parquet", "wb") as file:
         pq.write_table(pa.table({"image": pa.array(rows, HUGGING_FACE)}), file)
     images = list_images(["memory://parquet/a.parquet"])
-    assert [item.read() for item in images] == [photos[0].read_bytes()] * 2
+    assert [read_image(item.path) for item in images] == [photos[0].read_bytes()] * 2

@@ -6,11 +6,10 @@ from blake3 import blake3
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
-from t2c_search.decoding.decode import decode
-from t2c_search.decoding.metadata import MEASURED, PAYLOAD_INDEXES, measured_payload
+from t2c_search.decoding.decode import read_header
+from t2c_search.decoding.metadata import MEASURED, PAYLOAD_INDEXES, content_hash, location_payload, measured_payload
 from t2c_search.types import Payload
-
-from .support import picture
+from tests.indexing.support import picture
 
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 MAKE, MODEL, DATE, DATE_ORIGINAL, OFFSET_ORIGINAL = 0x010F, 0x0110, 0x0132, 0x9003, 0x9011
@@ -28,7 +27,8 @@ def jpeg(tags: dict[int, Any], ifds: dict[int, dict[int, Any]] | None = None) ->
 
 
 def payload(content: bytes) -> Payload:
-    return measured_payload("/home/ann/Pictures/2023/a.jpg", 17, content, decode(content, 16))
+    measured = measured_payload(read_header(content), len(content), content_hash(content))
+    return {**location_payload("/home/ann/Pictures/2023/a.jpg", 17), **measured}
 
 
 def test_payload_says_what_the_file_is() -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from t2c_search.errors import UsageError
 from t2c_search.sources.remarks import Remarks
-from t2c_search.sources.tables.annotations import CaptionTable, read_sidecars
+from t2c_search.sources.tables.captions import CaptionTable
+from t2c_search.sources.tables.sidecars import read_sidecars
 
 
 @pytest.fixture

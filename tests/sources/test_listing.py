@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from t2c_search.errors import ImageError, UsageError
-from t2c_search.sources import ImageInput, list_images
+from t2c_search.sources import ImageInput, list_images, read_image
 from t2c_search.sources.addresses import read_range
 
 
@@ -115,7 +115,7 @@ def test_pipes_that_a_table_names_fail(tmp_path: Path) -> None:
     assert [item.path for item in named] == [f"{tmp_path}/image", f"{tmp_path}/x.tar::a.jpg"]
     for item in named:
         with pytest.raises(ImageError, match="cannot be read: it is a pipe or a device, not a regular file"):
-            item.read()
+            read_image(item.path)
     with pytest.raises(OSError, match="not a regular file"):
         read_range(str(tmp_path / "image"), 0, 1)
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from t2c_search.export.files import write_fiftyone
-from t2c_search.sources import ImageList, list_images
+from t2c_search.sources import ImageList, list_images, read_image
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import Contribution, Hit
+from tests.indexing.support import COUNT, contents, index, save_pictures
 
 from .kinds import as_tar
-from .support import COUNT, contents, index, save_pictures
 
 DETECTION = {"_cls": "Detection", "_id": {"$oid": "61829d97"}, "attributes": {}, "bounding_box": [0.1, 0.2, 0.3, 0.4]}
 SAMPLE = {
@@ -157,4 +157,4 @@ def test_members_of_archives_come_back_too(tmp_path: Path, photos: list[Path]) -
     write_fiftyone([Hit(1, "1", found[2], 0.5, 0.25, {"path": found[2]})], "x", out)
     (tmp_path / "samples.json").write_bytes(out.getvalue())
     (item,) = list_images([tmp_path / "samples.json"])
-    assert (item.path, item.read()) == (found[2], photos[2].read_bytes())
+    assert (item.path, read_image(item.path)) == (found[2], photos[2].read_bytes())

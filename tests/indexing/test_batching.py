@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t2c_search.encoders import registry
-from t2c_search.indexing import batch_size
-from t2c_search.indexing.batch_size import FIRST_BATCH, LARGEST_BATCH, images_that_fit, measuring
+from t2c_search.indexing import batching
+from t2c_search.indexing.batching import FIRST_BATCH, LARGEST_BATCH, images_that_fit, measuring
 from t2c_search.indexing.embedding import embed
 from t2c_search.sources import list_images
 from t2c_search.types import Failure
@@ -43,14 +43,14 @@ def test_more_memory_and_smaller_images_never_make_batches_smaller(free: int, ea
 
 
 def test_large_images_make_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_size, "_free_main_memory", lambda: 4 << 30)
+    monkeypatch.setattr(batching, "_free_main_memory", lambda: 4 << 30)
     usual, large = torch.empty(3, 224, 224), torch.empty(3, 2048, 2048)
     assert measuring(CPU, [usual])(FIRST_BATCH) == LARGEST_BATCH
     assert measuring(CPU, [large])(FIRST_BATCH) == measuring(CPU, [usual, large])(FIRST_BATCH) == 1
 
 
 def test_this_machine_has_room_for_something() -> None:
-    assert batch_size._free_main_memory() > 1 << 20
+    assert batching._free_main_memory() > 1 << 20
 
 
 class Counting(TinyEncoder):
@@ -70,7 +70,7 @@ def test_a_first_batch_tells_the_size_of_the_others(tmp_path: Path) -> None:
     save_pictures(tmp_path, 100)
     encoder = Counting()
     images = list_images([tmp_path])
-    found = [record.id for batch in embed(images, (encoder,), on_failure=never) for record in batch.records]
+    found = [image for batch in embed(images, (encoder,), on_failure=never) for image in batch.ids]
     assert found == [image.id for image in images]
     assert encoder.sizes == [FIRST_BATCH, LARGEST_BATCH, 100 - FIRST_BATCH - LARGEST_BATCH]
 
@@ -78,7 +78,7 @@ def test_a_first_batch_tells_the_size_of_the_others(tmp_path: Path) -> None:
 def test_a_first_batch_without_room_keeps_the_others_small(tmp_path: Path) -> None:
     save_pictures(tmp_path, 40)
     encoder = Counting(room=5)
-    assert sum(len(batch.records) for batch in embed(list_images([tmp_path]), (encoder,), on_failure=never)) == 40
+    assert sum(len(batch.ids) for batch in embed(list_images([tmp_path]), (encoder,), on_failure=never)) == 40
     assert encoder.sizes == [16, 8, *[4] * 10]
 
 

@@ -18,8 +18,7 @@ from t2c_search.errors import ImageError
 from t2c_search.sources import ImageList, list_images, read_image
 from t2c_search.sources.containers import video as source
 from t2c_search.stores.protocol import VectorStore
-
-from .support import index
+from tests.indexing.support import index
 
 av = pytest.importorskip("av", reason="PyAV is not installed: pip install t2c-search[video]")
 
@@ -51,7 +50,7 @@ def video(tmp_path: Path) -> Path:
 
 
 def brightness(images: ImageList) -> list[float]:
-    return [grey(Image.open(io.BytesIO(item.read()))) for item in images]
+    return [grey(Image.open(io.BytesIO(read_image(item.path)))) for item in images]
 
 
 def test_frames_are_listed_every_few_seconds_with_their_time(video: Path) -> None:
@@ -187,7 +186,7 @@ def test_a_damaged_video_is_a_warning_and_a_frame_beyond_its_end_a_failure(video
     assert "bad.mp4' cannot be read" in warning
     video.write_bytes(video.read_bytes()[:2000])
     with pytest.raises(ImageError, match="the frame cannot be read"):
-        images[2].read()
+        read_image(images[2].path)
 
 
 def test_without_the_package_the_message_says_what_to_install(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from t2c_search.errors import UsageError
 from t2c_search.sources.remarks import Remarks
-from t2c_search.sources.tables.fields import convert, nested, parse_types, typed
+from t2c_search.sources.tables.field_types import parse_types
+from t2c_search.sources.tables.fields import convert, nested, typed
 from t2c_search.stores.protocol import FieldType
 
 

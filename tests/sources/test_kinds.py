@@ -18,14 +18,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from t2c_search.collection.fitting import Batching, fit_on_images
+from t2c_search.collection.fitting import choose_sample, fit_on_images
 from t2c_search.errors import ImageError
+from t2c_search.indexing.batching import Batching
+from t2c_search.indexing.embedder import LocalEmbedder
+from t2c_search.indexing.pairs import PairModels
 from t2c_search.sources import UNKNOWN_SIZE, ImageList, list_images, read_image
-from t2c_search.sources.listed import Listing
+from t2c_search.sources.lister import Listing
 from t2c_search.sources.remarks import Remarks
 from t2c_search.sources.tables.manifests import list_manifest
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
+from tests.indexing.support import (
+    COUNT,
+    TinyEncoder,
+    contents,
+    create,
+    index,
+    no_encoder,
+    note_reads,
+    picture,
+    save_pictures,
+)
 
 from .kinds import (
     as_bytes,
@@ -37,7 +51,6 @@ from .kinds import (
     as_tar,
     as_zip,
 )
-from .support import COUNT, TinyEncoder, contents, create, index, no_encoder, note_reads, picture, save_pictures
 
 SOURCES: dict[str, Callable[[list[Path]], Path]] = {
     "tar": as_tar,
@@ -110,7 +123,7 @@ def test_a_path_is_enough_to_list_an_image_again(make: Callable[[list[Path]], Pa
     images = list_images([make(photos)])
     (again,) = list_images([images[3].path])
     assert (again.path, again.size, again.mtime_ns) == (images[3].path, images[3].size, images[3].mtime_ns)
-    assert again.read() == photos[3].read_bytes()
+    assert read_image(again.path) == photos[3].read_bytes()
     if "::" in again.path:
         assert again.fields == images[3].fields
 
@@ -147,20 +160,20 @@ def test_an_archive_that_changes_between_two_reads_is_read_anew(
 
     moments = count(1_000_000_000)
     item = list_images([make_anew(photos)])[1]
-    before = item.read()
+    before = read_image(item.path)
     photos[1].write_bytes(photos[4].read_bytes())
     make_anew(photos)
-    assert before != item.read() == photos[4].read_bytes()
+    assert before != read_image(item.path) == photos[4].read_bytes()
     make_anew(photos[:1])
     with pytest.raises(ImageError, match="cannot be read|no such member"):
-        item.read()
+        read_image(item.path)
 
 
 def test_a_file_whose_name_looks_like_a_member_is_that_file(tmp_path: Path, photos: list[Path]) -> None:
     odd = tmp_path / "photos" / "all.tar::0001.jpg"
     odd.write_bytes(photos[1].read_bytes())
     images = list_images([tmp_path / "photos"])
-    assert [item.read() for item in images if item.path == str(odd)] == [photos[1].read_bytes()]
+    assert [read_image(item.path) for item in images if item.path == str(odd)] == [photos[1].read_bytes()]
     assert list_images([odd])[0].size == odd.stat().st_size
 
 
@@ -168,7 +181,7 @@ def test_members_may_be_named_in_a_manifest(tmp_path: Path, photos: list[Path], 
     as_tar(photos)
     (tmp_path / "some.csv").write_text("image,split\nall.tar::set/0001.jpg,train\nall.tar::set/0004.jpg,test\n")
     images = list_images([tmp_path / "some.csv"])
-    assert [item.read() for item in images] == [photos[1].read_bytes(), photos[4].read_bytes()]
+    assert [read_image(item.path) for item in images] == [photos[1].read_bytes(), photos[4].read_bytes()]
     assert [item.fields["split"] for item in images] == ["train", "test"]
     assert index(images, store).indexed == 2
     assert index(list_images([tmp_path / "some.csv"]), store, encoder=no_encoder).unchanged == 2
@@ -214,8 +227,8 @@ def test_names_in_a_manifest_that_no_file_can_have_fail_alone(name: str, tmp_pat
     (tmp_path / "rows.jsonl").write_text(f'{{"image": "{name}"}}\n{{"image": "photos/0001.jpg"}}\n')
     broken, whole = list_images([tmp_path / "rows.jsonl"])
     with pytest.raises(ImageError, match="the file cannot be read"):
-        broken.read()
-    assert whole.read() == photos[1].read_bytes()
+        read_image(broken.path)
+    assert read_image(whole.path) == photos[1].read_bytes()
 
 
 def test_coco_annotations_describe_images_in_a_folder_elsewhere(tmp_path: Path, photos: list[Path]) -> None:
@@ -265,7 +278,8 @@ def test_a_sample_to_fit_on_is_read_from_the_front_of_an_archive_to_its_end(
     """In any other order every image would need another shard's headers, or another row group."""
     read = note_reads(monkeypatch)
     images = list_images([as_tar(save_pictures(tmp_path / "photos", 60))])
-    fit_on_images(images, TinyEncoder(1), TinyEncoder(2), pairs=40, criterion="r2", batching=Batching(8, 1))
+    models = PairModels(TinyEncoder(1), TinyEncoder(2), lambda: (TinyEncoder(1), TinyEncoder(2)))
+    fit_on_images(choose_sample(images, 40), models, LocalEmbedder(Batching(8, 1)), criterion="r2")
     assert len(read) == 40
     assert read == [item.path for item in images if item.path in read]
     assert set(read) == {item.path for item in sorted(images, key=lambda item: item.id)[:40]}

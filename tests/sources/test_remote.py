@@ -20,9 +20,9 @@ from t2c_search.sources import ImageInput, list_images, read_image
 from t2c_search.sources import addresses as places
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
+from tests.indexing.support import COUNT, contents, create, index, no_encoder
 
 from .kinds import as_bytes, as_csv, as_tar, as_zip
-from .support import COUNT, contents, create, index, no_encoder
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_a_remote_manifest_names_files_beside_it(bucket: fsspec.AbstractFileSyst
         bucket.pipe_file(f"/bucket/photos/{path.name}", path.read_bytes())
     upload(bucket, as_csv(photos))
     images = list_images(["memory://bucket/all.csv"])
-    assert [item.read() for item in images] == [path.read_bytes() for path in photos]
+    assert [read_image(item.path) for item in images] == [path.read_bytes() for path in photos]
     assert images[1].fields["captions"] == ["picture 1"]
 
 
@@ -194,11 +194,11 @@ def test_web_addresses_in_a_manifest_are_fetched_and_each_failure_is_that_images
 def test_a_named_web_address_is_fetched(web: str, photos: list[Path]) -> None:
     (item,) = list_images([f"{web}/0003.jpg"])
     assert isinstance(item, ImageInput)
-    assert item.read() == photos[3].read_bytes()
+    assert read_image(item.path) == photos[3].read_bytes()
 
 
 def test_a_server_that_sends_too_much_is_cut_off(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("t2c_search.decoding.decode.MAX_BYTES", 100)
+    monkeypatch.setattr("t2c_search.decoding.files.MAX_BYTES", 100)
     with pytest.raises(ImageError, match="larger than the limit"):
         read_image(f"{web}/0000.jpg")
 

@@ -1,0 +1,67 @@
+"""A backbone's vectors to points: projected into CLIP space, on the host."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from t2c_search.indexing.embedding import EmbeddedBatch
+from t2c_search.profile import EMBED, StageClock
+from t2c_search.types import CLIP, NATIVE, Failure, Points
+
+if TYPE_CHECKING:
+    import torch
+
+    Projection = Callable[[torch.Tensor], torch.Tensor]
+
+
+def align(
+    batches: Iterable[EmbeddedBatch], projection: Projection, keep_native: bool, clock: StageClock
+) -> Iterator[tuple[Points, list[Failure]]]:
+    """Project batches of one encoder's rows to unit rows of CLIP space: the points of each, and what cannot be one.
+
+    A GPU is given the next batch before this thread waits for what it made of the last one.
+    """
+    under_way: deque[tuple[Points, torch.cuda.Event | None]] = deque()
+    for batch in batches:
+        with clock.measure(EMBED):
+            under_way.append(_project(batch, projection, keep_native))
+        while under_way and (len(under_way) > 1 or _is_there(under_way[0][1])):
+            yield _finite(*under_way.popleft(), clock)
+    while under_way:
+        yield _finite(*under_way.popleft(), clock)
+
+
+def _project(batch: EmbeddedBatch, projection: Projection, keep_native: bool) -> tuple[Points, torch.cuda.Event | None]:
+    """Return points whose vectors are on their way to the host, and the GPU's event behind the copying."""
+    import torch
+
+    (native,) = batch.vectors
+    rows = {CLIP: projection(native)} | ({NATIVE: native} if keep_native else {})
+    on_cuda = native.device.type == "cuda"
+    vectors = {name: tensor.float().to("cpu", non_blocking=on_cuda).numpy() for name, tensor in rows.items()}
+    return Points(batch.ids, batch.payloads, vectors), torch.cuda.current_stream().record_event() if on_cuda else None
+
+
+def _is_there(copied: torch.cuda.Event | None) -> bool:
+    return copied is None or bool(copied.query())  # type: ignore[no-untyped-call]
+
+
+def _finite(points: Points, copied: torch.cuda.Event | None, clock: StageClock) -> tuple[Points, list[Failure]]:
+    """Return those of the points that a store can hold: half precision overflows on some images."""
+    with clock.measure(EMBED):
+        if copied is not None:
+            copied.synchronize()
+        finite = np.isfinite(points.vectors[CLIP]).all(axis=1)
+    if finite.all():
+        return points, []
+    failures = [
+        Failure(points.payloads[row]["path"], "the model gave it a vector that is not finite: try --dtype float32")
+        for row in np.flatnonzero(~finite)
+    ]
+    kept = np.flatnonzero(finite)
+    vectors = {name: rows[finite] for name, rows in points.vectors.items()}
+    return Points([points.ids[row] for row in kept], [points.payloads[row] for row in kept], vectors), failures

@@ -1,0 +1,58 @@
+"""A table of captions for images that lie elsewhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+from t2c_search.decoding.metadata import MEMBER
+from t2c_search.sources.addresses import is_remote
+from t2c_search.sources.remarks import Remarks
+from t2c_search.sources.tables.annotations import as_fields, gather
+from t2c_search.sources.tables.rows import image_column, read_rows
+from t2c_search.types import Payload
+
+
+class CaptionTable:
+    """A table that says which image has which caption; several rows per image allowed; other columns are fields too.
+
+    A CSV with the columns ``image`` and ``caption``, JSON lines, or COCO annotations. ``image`` is a file's name, its
+    absolute path or address, or the last parts of either. Raises UsageError when the file cannot be read or lacks a column.
+    """
+
+    def __init__(self, path: Path, remarks: Remarks) -> None:
+        self._path = path
+        self._remarks = remarks
+        self._used: set[str] = set()
+        rows: list[tuple[str, Payload]] = []
+        for row in read_rows(path.as_posix(), remarks, required=("image", "caption")):
+            image = image_column(row)
+            if image is None:
+                remarks.add("row without an image passed over", str(path))
+            else:
+                rows.append((self._key(str(row.pop(image))), as_fields(row, remarks, str(path))))
+        self._rows = dict(gather(rows))
+
+    def fields(self, path: str) -> Payload:
+        """Return the fields of the image at an absolute posix path: captions as a list, others so when they differ."""
+        parts = PurePosixPath(path.replace(MEMBER, "/")).parts
+        for key in (path, *("/".join(parts[start:]) for start in range(1, len(parts)))):
+            if key in self._rows:
+                self._used.add(key)
+                return self._rows[key]
+        return {}
+
+    def remark_unused(self) -> None:
+        """Remark the images of the table that were not among those asked for."""
+        for key in self._rows:
+            if key not in self._used:
+                self._remarks.add(f"image in {self._path.name} that is not among the images given", key)
+
+    def _key(self, image: str) -> str:
+        """Normalise ``./a.jpg`` to ``a.jpg``, and what points up to an absolute path; addresses stay as they are."""
+        if is_remote(image):
+            return image
+        name = os.path.normpath(image)
+        if name.startswith(".."):
+            name = os.path.abspath(self._path.parent / name)  # noqa: PTH100 - absolute() would keep ".."
+        return PurePosixPath(name).as_posix()
