@@ -29,6 +29,7 @@ from rich.text import Text
 from t2c_search.errors import UsageError
 
 if TYPE_CHECKING:
+    from t2c_search.stores.protocol import Wait
     from t2c_search.types import Failure
 
 
@@ -42,6 +43,18 @@ class _Console(Console):
 
 out = _Console(highlight=False)
 err = _Console(stderr=True, highlight=False)
+
+
+def waiting(seconds: float | None) -> Wait:
+    """Wait so long for an embedded store (None: the setting), and tell whoever looks at standard error."""
+    from t2c_search.settings import load_settings
+    from t2c_search.stores.protocol import Wait
+
+    return Wait(load_settings().wait if seconds is None else seconds, _tell)
+
+
+def _tell(news: str) -> None:
+    err.print(news, style="dim", markup=False, soft_wrap=True)
 
 
 def print_json(document: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from t2c_search.cli import options
 from t2c_search.cli.app import SEARCHING, app
-from t2c_search.cli.render import err, out, print_json
+from t2c_search.cli.render import err, out, print_json, waiting
 from t2c_search.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def search(
     text: options.TextId = None,
     device: options.DeviceName = None,
     dtype: options.DtypeName = None,
+    wait: options.WaitSeconds = None,
 ) -> None:
     """Find the images that match best: by a text, by constraints, by an image.
 
@@ -80,7 +81,7 @@ def search(
 
     form = _chosen_format(format, output, json=json, paths=paths)
     with open_collection(
-        collection, store, clip=clip, backbone=backbone, text=text, device=device, dtype=dtype
+        collection, store, clip=clip, backbone=backbone, text=text, device=device, dtype=dtype, wait=waiting(wait)
     ) as images:
         result = images.search(
             query,
@@ -126,6 +127,7 @@ def mine(
     json: options.Json = False,
     text: options.TextId = None,
     device: options.DeviceName = None,
+    wait: options.WaitSeconds = None,
 ) -> None:
     """Write every image that satisfies the constraints, however many there are: paths, unless --format says otherwise.
 
@@ -141,7 +143,7 @@ def mine(
     from t2c_search.export.files import begun, write_json
 
     form = _chosen_format(format, output, json=json)
-    with open_collection(collection, store, text=text, device=device) as images:
+    with open_collection(collection, store, text=text, device=device, wait=waiting(wait)) as images:
         expression = images.expression(query, where=where)
         hits = images.mine(query, where=where)
         if json:
@@ -164,6 +166,7 @@ def count(
     json: options.Json = False,
     text: options.TextId = None,
     device: options.DeviceName = None,
+    wait: options.WaitSeconds = None,
 ) -> None:
     """Count the images that satisfy the constraints.
 
@@ -176,7 +179,7 @@ def count(
 
     if approx and explain_plan:
         raise UsageError("--approx reads a sample and searches nothing: leave out --explain-plan, or --approx")
-    with open_collection(collection, store, text=text, device=device) as images:
+    with open_collection(collection, store, text=text, device=device, wait=waiting(wait)) as images:
         counted = images.count(query, where=where, approx=approx)
     if json:
         print_json(counted.to_json())
@@ -201,6 +204,7 @@ def facets(
     json: options.Json = False,
     text: options.TextId = None,
     device: options.DeviceName = None,
+    wait: options.WaitSeconds = None,
 ) -> None:
     """Count the values of a payload field, among all images or those that satisfy constraints.
 
@@ -210,7 +214,7 @@ def facets(
     """
     from t2c_search.collection import open_collection
 
-    with open_collection(collection, store, text=text, device=device) as images:
+    with open_collection(collection, store, text=text, device=device, wait=waiting(wait)) as images:
         values = images.facets(field, query, where=where, limit=limit)
     if json:
         print_json(values.to_json())

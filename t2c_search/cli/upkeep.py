@@ -12,7 +12,7 @@ from rich.table import Table
 
 from t2c_search.cli import options
 from t2c_search.cli.app import COLLECTIONS, app
-from t2c_search.cli.render import err, out, print_json, progress_bar
+from t2c_search.cli.render import err, out, print_json, progress_bar, waiting
 from t2c_search.query.execution.duplicates import NEAR, Group
 
 _SHOWN_GROUPS = 20
@@ -46,7 +46,7 @@ def realign(
     from t2c_search.collection import open_collection
 
     with (
-        open_collection(collection, store, clip=clip, text=text, device=device, dtype=dtype) as images,
+        open_collection(collection, store, clip=clip, text=text, device=device, dtype=dtype, wait=0) as images,
         progress_bar() as progress,
     ):
         report = images.realign(aligner, fit_images=fit_images or (), fit_pairs=fit_pairs, progress=progress)
@@ -73,6 +73,7 @@ def duplicates(
         Path | None, typer.Option("--export", help="Write what to keep and what to drop here: .csv or .jsonl.")
     ] = None,
     json: options.Json = False,
+    wait: options.WaitSeconds = None,
 ) -> None:
     """Find images that are there several times: the same file, or resized and saved again.
 
@@ -86,7 +87,7 @@ def duplicates(
     from t2c_search.collection import open_collection
     from t2c_search.export.duplicates import write_duplicates
 
-    with open_collection(collection, store) as images:
+    with open_collection(collection, store, wait=waiting(wait)) as images:
         groups = images.duplicates(near)
     if export is not None:
         write_duplicates(groups, export)

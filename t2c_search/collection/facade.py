@@ -20,6 +20,7 @@ from t2c_search.collection.search_index import build_search_index, is_scanned
 from t2c_search.collection.snapshot import Snapshot, Snapshots
 from t2c_search.collection.updating import bring_in_line
 from t2c_search.concepts.saved import fit_concept
+from t2c_search.encoders.pool import ModelPool, default_pool
 from t2c_search.errors import CollectionReplacedError, UsageError
 from t2c_search.filters import Filter
 from t2c_search.indexing.batching import Batching
@@ -47,7 +48,7 @@ from t2c_search.state.failures import forget_gone
 from t2c_search.state.fields import field_types
 from t2c_search.state.statistics import repair_statistics
 from t2c_search.stores import open_store
-from t2c_search.stores.protocol import FieldType, Quantization, VectorStore
+from t2c_search.stores.protocol import FieldType, Quantization, VectorStore, Wait
 from t2c_search.types import Count, Facets, Hit, Mined, SearchResult
 
 if TYPE_CHECKING:
@@ -67,10 +68,14 @@ def open_collection(
     device: Device | None = None,
     dtype: Dtype | None = None,
     compile: bool | None = None,
+    wait: float | Wait | None = None,
+    pool: ModelPool | None = None,
 ) -> Collection:
     """Open a collection of images, there already or not yet; nothing is made before ``Collection.index``.
 
     What is left out comes from the collection's card, or else from the settings (``T2C_*`` variables, ``t2c.toml``).
+    ``wait`` seconds are waited for an embedded store that another process has open, before StoreLockedError. Models are
+    loaded through a ``pool``, which several collections may share; they share this process's own when None.
     Raises StoreError when the store cannot be opened, CollectionFormatError when a newer version made the collection.
     """
     settings = load_settings()
@@ -81,8 +86,10 @@ def open_collection(
         device or settings.device,
         dtype or settings.dtype,
         settings.compile if compile is None else compile,
+        pool or default_pool(),
     )
-    opened = open_store(store or settings.store, name or settings.collection, api_key=settings.api_key)
+    patience = wait if isinstance(wait, Wait) else Wait(settings.wait if wait is None else wait)
+    opened = open_store(store or settings.store, name or settings.collection, api_key=settings.api_key, wait=patience)
     try:
         return Collection(opened, choice)
     except BaseException:
