@@ -21,7 +21,7 @@ UPDATES = 200
 RUNS = 10
 """Of the updates, those that are runs of the indexer."""
 THREADS = 8
-SEARCHES = {"embedded": 600, "memory": 600, "server": 60}
+SEARCHES = {"embedded": 400, "memory": 750, "server": 110}
 """Of each thread; 10,080 in all."""
 OPENED = 20
 
@@ -100,7 +100,7 @@ def test_threads_search_while_another_lets_go_and_reads_anew(handle: Open) -> No
         return asked
 
     def let_go() -> None:
-        while not ended.wait(0.01):
+        while not ended.wait(0.03):
             photos.release()
             photos.refresh()
 
