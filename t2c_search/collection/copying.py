@@ -6,11 +6,14 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isclose
 
 from t2c_search.collection.search_index import build_search_index, forget_build
 from t2c_search.errors import CollectionNotFoundError, StoreError, UsageError
 from t2c_search.progress import NoProgress, Progress
 from t2c_search.state.card import CARD
+from t2c_search.state.recall import RECALL
+from t2c_search.state.search_index import SEARCH_INDEX
 from t2c_search.stores.columns import REQUEST_POINTS
 from t2c_search.stores.header import Header
 from t2c_search.stores.protocol import VectorStore
@@ -18,7 +21,7 @@ from t2c_search.types import Points
 
 _ORIGIN = "copied-from"
 """Blob of a copy that names what it was made from: a copy without a card is gone on with from there only."""
-_OF_THE_STORE = frozenset({CARD.key, _ORIGIN, "search-index", "recall"})
+_OF_THE_STORE = frozenset({CARD.key, _ORIGIN, SEARCH_INDEX.key, RECALL.key})
 """Blobs that a copy has of its own: its card, written last, and what is known of its own search index."""
 
 
@@ -125,16 +128,27 @@ def _differences(source: VectorStore, target: VectorStore) -> Iterator[tuple[Poi
         rows = [
             row
             for row, point_id in enumerate(points.ids)
-            if point_id not in row_of or _point(points, row, names) != _point(there, row_of[point_id], names)
+            if point_id not in row_of or not _equal(points, row, there, row_of[point_id])
         ]
-        payloads = [points.payloads[row] for row in rows]
-        vectors = {name: points.vectors[name][rows] for name in names}
-        yield points, Points([points.ids[row] for row in rows], payloads, vectors)
+        yield points, points.take(rows)
 
 
-def _point(points: Points, row: int, names: tuple[str, ...]) -> tuple[object, ...]:
-    """Return what is compared of a point: its payload, and its vectors' bits."""
-    return points.payloads[row], *(points.vectors[name][row].tobytes() for name in names)
+def _equal(points: Points, row: int, others: Points, other: int) -> bool:
+    """Compare two points: their payloads, and their vectors' bits."""
+    vectors = [(points.vectors[name][row], others.vectors[name][other]) for name in points.vectors]
+    vectors += [(points.multivectors[name][row], others.multivectors[name][other]) for name in points.multivectors]
+    return _alike(points.payloads[row], others.payloads[other]) and all(a.tobytes() == b.tobytes() for a, b in vectors)
+
+
+def _alike(one: object, other: object) -> bool:
+    """Compare values of payloads; long decimals may have another last bit once the embedded engine has read them back."""
+    if isinstance(one, float) and isinstance(other, float):
+        return isclose(one, other, rel_tol=1e-15)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    return one == other
 
 
 def _taken(source: VectorStore, target: VectorStore) -> UsageError:
