@@ -26,7 +26,7 @@ from t2c_search.testing.points import SPEC, make_id, make_points
 from t2c_search.types import CLIP, NATIVE, EncoderRef, Fingerprint, Points
 from tests.stubs.rest import QdrantStub
 
-MADE_CARD = CollectionCard(
+MADE = CollectionCard(
     made_by="a test",
     clip=EncoderRef("clip", 16, Fingerprint("a", "b")),
     backbone=EncoderRef("backbone", 5, Fingerprint("c", "d")),
@@ -91,11 +91,16 @@ def fill(store: VectorStore, spec: CollectionSpec = SPEC, count: int = 300) -> V
     store.create(spec)
     points = make_points(count)
     points.vectors[NATIVE][:] = points.vectors[NATIVE].astype(np.float16)  # what every engine can hold as it is
+    for payload in points.payloads:  # see test_the_last_bit_of_a_decimal_is_no_difference
+        payload |= {
+            "aperture": round(payload["aperture"], 1),
+            "gps": {"lat": round(payload["gps"]["lat"], 2), "lon": 7.5},
+        }
     with Writer(store) as writer:
         writer.put(points, set())
     for key in ("aligner", "concepts"):
         store.write_blob(key, key.encode() * 1000)
-    CARD.write(store, MADE_CARD)
+    CARD.write(store, MADE)
     return store
 
 
@@ -104,11 +109,10 @@ def content(store: VectorStore) -> tuple[Any, ...]:
     header: Header = store.header()
     _, blobs = store.read_blobs(sorted({*header.blobs} - {"copied-from", "search-index", "recall"}))
     found = list(store.scan(vectors=(CLIP, NATIVE)))
-    points = [
-        (points.ids, points.payloads, points.vectors[CLIP].tobytes(), points.vectors[NATIVE].tobytes())
-        for points in found
-    ]
-    return header.spec, blobs, points
+    ids = [point_id for batch in found for point_id in batch.ids]
+    payloads = [payload for batch in found for payload in batch.payloads]
+    vectors = {name: b"".join(batch.vectors[name].tobytes() for batch in found) for name in (CLIP, NATIVE)}
+    return header.spec, blobs, ids, payloads, vectors
 
 
 @pytest.mark.parametrize(("quantization", "after"), [("none", False), ("int8", True)])
@@ -126,7 +130,8 @@ def test_killed_at_every_write_the_same_call_goes_on(
             report = copy(original, dying)
         except Killed:
             moment += 1
-            assert not copied.exists() or CARD.key not in copied.header().blobs or after
+            if copied.exists() and CARD.read(copied) is not None:  # then it is whole
+                assert content(copied) == content(original)
         else:
             break
         written.append(copied.count() if copied.exists() else 0)
@@ -169,6 +174,19 @@ def test_what_changed_between_two_attempts_is_brought_in_line(opener: Callable[[
     original.add_indexes({"tags": "keyword"})
     report = copy(original, copied)
     assert (report.images, content(copied)) == (299, content(original))
+
+
+def test_the_last_bit_of_a_decimal_is_no_difference(opener: Callable[[str, str], VectorStore]) -> None:
+    """The embedded engine reads long decimals back with another one, when a killed process left them in its log."""
+    original, copied = fill(opener("server", "photos")), opener("server", "copy")
+    long, read_back = ({"gps": {"lat": lat, "lon": [7.5]}} for lat in (49.730000000000004, 49.73))
+    original.set_payload([make_id(1)], [long])
+    copy(original, copied)
+    copied.set_payload([make_id(1)], [read_back])
+    assert copy(original, copied).written == 0
+    copied.set_payload([make_id(1)], [{"gps": {"lat": 49.7300001, "lon": [7.5]}}])
+    with pytest.raises(UsageError, match="is not a copy"):
+        copy(original, copied)
 
 
 @pytest.mark.parametrize("engine", ["edge", "server"])
@@ -220,7 +238,7 @@ def test_there_is_nothing_to_copy_in_what_was_never_finished(opener: Callable[[s
     assert not copied.exists()
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("share", [0.4, 0.8])
 @pytest.mark.parametrize("direction", ["to the server", "from the server"])
 def test_a_process_that_was_killed_is_gone_on_with(
     tmp_path: Path, stub: QdrantStub, opener: Callable[[str, str], VectorStore], direction: str, share: float

@@ -361,7 +361,7 @@ class Collection:
             query, where = as_constraint(condition), None
         found = present(snapshot.store, named) if query is None else [hit.id for hit in self.mine(query, where=where)]
         if found and not dry_run:
-            remove_images(snapshot.store, found)
+            self._snapshots.ask(lambda now: remove_images(now.store, found))
         return found
 
     def facets(

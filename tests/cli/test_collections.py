@@ -16,7 +16,7 @@ import t2c_search
 from t2c_search.collection import open_collection
 from t2c_search.demo.world import draw
 from t2c_search.errors import CollectionNotFoundError, UsageError
-from t2c_search.state.statistics import load_statistics
+from t2c_search.state.statistics import STATISTICS
 from t2c_search.types import CLIP
 from tests.cli.conftest import Outcome
 from tests.stubs.rest import QdrantStub
@@ -91,7 +91,7 @@ def test_what_mine_finds_is_removed_and_nothing_else(t2c: T2C, store: Path, monk
         left = list(images.store.scan(vectors=(CLIP,)))
         assert not {payload["path"] for points in left for payload in points.payloads} & set(found)
         vectors = np.concatenate([points.vectors[CLIP] for points in left])
-        statistics = load_statistics(images.store)
+        statistics = STATISTICS.read(images.store)
         assert statistics is not None
         assert statistics.count == len(vectors)
         np.testing.assert_allclose(statistics.mean, vectors.mean(0), atol=1e-5)
