@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from t2c_search.alignment.report import FitReport as FitReport
     from t2c_search.collection import Collection as Collection
     from t2c_search.collection import open_collection as open_collection
+    from t2c_search.collection.copying import CopyReport as CopyReport
     from t2c_search.collection.fitting import fit as fit
     from t2c_search.collection.managing import copy_collection as copy_collection
     from t2c_search.collection.managing import delete_collection as delete_collection
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from t2c_search.query.language.printer import unparse as unparse
     from t2c_search.query.language.syntax import parse as parse
     from t2c_search.state.concepts import SavedConcept as SavedConcept
+    from t2c_search.stores.protocol import Wait as Wait
     from t2c_search.types import Certificate as Certificate
     from t2c_search.types import Contribution as Contribution
     from t2c_search.types import Count as Count
@@ -72,6 +74,7 @@ _NAMES = {
     "alignment.aligner": ("Aligner",),
     "alignment.report": ("FitReport",),
     "collection": ("Collection", "open_collection"),
+    "collection.copying": ("CopyReport",),
     "collection.fitting": ("fit",),
     "collection.managing": ("copy_collection", "delete_collection", "list_collections", "rename_collection"),
     "collection.realigning": ("RealignReport",),
@@ -101,6 +104,7 @@ _NAMES = {
     "query.language.printer": ("unparse",),
     "query.language.syntax": ("parse",),
     "state.concepts": ("SavedConcept",),
+    "stores.protocol": ("Wait",),
     "types": (
         "Certificate",
         "Contribution",
