@@ -8,7 +8,7 @@ import typer
 
 from t2c_search.cli import options
 from t2c_search.cli.app import SEARCHING, app
-from t2c_search.cli.render import out, print_json
+from t2c_search.cli.render import out, print_json, waiting
 
 concept = typer.Typer(no_args_is_help=True, help="Teach concepts by examples, and use them in expressions as @name.")
 app.add_typer(concept, name="concept", rich_help_panel=SEARCHING)
@@ -26,6 +26,7 @@ def add(
     ] = None,
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
+    wait: options.WaitSeconds = None,
     device: options.DeviceName = None,
 ) -> None:
     """Learn a concept from images that show it and images that do not, with the threshold that suits it, or from texts.
@@ -38,7 +39,7 @@ def add(
     """
     from t2c_search.collection import open_collection
 
-    with open_collection(collection, store, device=device) as images:
+    with open_collection(collection, store, device=device, wait=waiting(wait)) as images:
         saved = images.add_concept(name, yes or [], no or [], texts=phrase or [])
     bound = "the default threshold" if saved.threshold is None else f"a threshold of {saved.threshold:.2f} sd"
     out.print(f"saved [bold]@{name}[/] with {bound}")
@@ -48,6 +49,7 @@ def add(
 def list_concepts(
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
+    wait: options.WaitSeconds = None,
     json: options.Json = False,
 ) -> None:
     """List the saved concepts.
@@ -58,7 +60,7 @@ def list_concepts(
     """
     from t2c_search.collection import open_collection
 
-    with open_collection(collection, store) as images:
+    with open_collection(collection, store, wait=waiting(wait)) as images:
         saved = images.concepts
     if json:
         print_json({"concepts": [{"name": name, "threshold": each.threshold} for name, each in saved.items()]})
@@ -71,6 +73,7 @@ def remove(
     name: Name,
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
+    wait: options.WaitSeconds = None,
 ) -> None:
     """Forget a saved concept.
 
@@ -80,6 +83,6 @@ def remove(
     """
     from t2c_search.collection import open_collection
 
-    with open_collection(collection, store) as images:
+    with open_collection(collection, store, wait=waiting(wait)) as images:
         images.remove_concept(name)
     out.print(f"removed @{name}")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from t2c_search.cli import options
 from t2c_search.cli.app import COLLECTIONS, MACHINE, app
-from t2c_search.cli.render import key_value_table, out, print_json
+from t2c_search.cli.render import key_value_table, out, print_json, waiting
 from t2c_search.errors import UsageError
 from t2c_search.settings import EffectiveSetting
 
@@ -25,6 +25,7 @@ _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[red]prob
 def info(
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
+    wait: options.WaitSeconds = None,
     json: options.Json = False,
 ) -> None:
     """Describe a collection: its models, its images, how good its alignment is, what failed.
@@ -35,7 +36,7 @@ def info(
     """
     from t2c_search.collection import open_collection
 
-    with open_collection(collection, store) as images:
+    with open_collection(collection, store, wait=waiting(wait)) as images:
         summary = images.summary()
     if json:
         print_json(summary)

@@ -32,6 +32,7 @@ DtypeName = Annotated[Dtype | None, setting("dtype", "--dtype")]
 Compile = Annotated[bool | None, setting("compile", "--compile")]
 BatchSize = Annotated[int | None, setting("batch_size", "--batch-size", min=1)]
 Workers = Annotated[int | None, setting("workers", "--workers", min=1)]
+WaitSeconds = Annotated[float | None, setting("wait", "--wait", min=0)]
 FitPairs = Annotated[int | None, setting("fit_pairs", "--fit-pairs", min=20)]
 Limit = Annotated[int, typer.Option("-n", "--limit", min=1, help="How many hits.")]
 Where = Annotated[

@@ -27,8 +27,10 @@ from rich.table import Table
 from rich.text import Text
 
 from t2c_search.errors import UsageError
+from t2c_search.settings import load_settings
 
 if TYPE_CHECKING:
+    from t2c_search.stores.protocol import Wait
     from t2c_search.types import Failure
 
 
@@ -55,6 +57,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def waiting(seconds: float | None) -> Wait:
+    """Return how long a command that reads waits for another process, the setting's time if not told; it says so."""
+    from t2c_search.stores.protocol import Wait
+
+    def tell(message: str) -> None:
+        err.print(message, style="dim", markup=False, soft_wrap=True)
+
+    return Wait(load_settings().wait if seconds is None else seconds, tell)
 
 
 def confirm(question: str, *, yes: bool) -> None:

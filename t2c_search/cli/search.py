@@ -14,7 +14,7 @@ from rich.table import Table
 
 from t2c_search.cli import options
 from t2c_search.cli.app import SEARCHING, app
-from t2c_search.cli.render import err, out, print_json
+from t2c_search.cli.render import err, out, print_json, waiting
 from t2c_search.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def search(
     image: Annotated[str | None, typer.Option("--image", help="Search by this image, beside the text if any.")] = None,
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
+    wait: options.WaitSeconds = None,
     limit: options.Limit = 10,
     where: options.Where = None,
     exact: Annotated[bool, typer.Option("--exact", help="Scan every vector instead of using the index.")] = False,
@@ -80,7 +81,7 @@ def search(
 
     form = _chosen_format(format, output, json=json, paths=paths)
     with open_collection(
-        collection, store, clip=clip, backbone=backbone, text=text, device=device, dtype=dtype
+        collection, store, clip=clip, backbone=backbone, text=text, device=device, dtype=dtype, wait=waiting(wait)
     ) as images:
         result = images.search(
             query,
@@ -119,6 +120,7 @@ def mine(
     query: Expression,
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
+    wait: options.WaitSeconds = None,
     where: options.Where = None,
     explain_plan: options.ExplainPlan = False,
     format: options.FormatName = None,
@@ -141,7 +143,7 @@ def mine(
     from t2c_search.export.files import begun, write_json
 
     form = _chosen_format(format, output, json=json)
-    with open_collection(collection, store, text=text, device=device) as images:
+    with open_collection(collection, store, text=text, device=device, wait=waiting(wait)) as images:
         expression = images.expression(query, where=where)
         hits = images.mine(query, where=where)
         if json:
@@ -158,6 +160,7 @@ def count(
     query: Expression,
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
+    wait: options.WaitSeconds = None,
     where: options.Where = None,
     approx: Annotated[bool, typer.Option("--approx", help="Estimate from a sample, at once.")] = False,
     explain_plan: options.ExplainPlan = False,
@@ -176,7 +179,7 @@ def count(
 
     if approx and explain_plan:
         raise UsageError("--approx reads a sample and searches nothing: leave out --explain-plan, or --approx")
-    with open_collection(collection, store, text=text, device=device) as images:
+    with open_collection(collection, store, text=text, device=device, wait=waiting(wait)) as images:
         counted = images.count(query, where=where, approx=approx)
     if json:
         print_json(counted.to_json())
@@ -196,6 +199,7 @@ def facets(
     query: Annotated[str | None, typer.Argument(help="Only among the images that satisfy this.")] = None,
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
+    wait: options.WaitSeconds = None,
     where: options.Where = None,
     limit: options.Limit = 20,
     json: options.Json = False,
@@ -210,7 +214,7 @@ def facets(
     """
     from t2c_search.collection import open_collection
 
-    with open_collection(collection, store, text=text, device=device) as images:
+    with open_collection(collection, store, text=text, device=device, wait=waiting(wait)) as images:
         values = images.facets(field, query, where=where, limit=limit)
     if json:
         print_json(values.to_json())

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from t2c_search.cli import options
 from t2c_search.cli.app import COLLECTIONS, app
-from t2c_search.cli.render import err, out, print_json, progress_bar
+from t2c_search.cli.render import err, out, print_json, progress_bar, waiting
 from t2c_search.query.execution.duplicates import NEAR, Group
 
 _SHOWN_GROUPS = 20
@@ -66,6 +66,7 @@ def realign(
 def duplicates(
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
+    wait: options.WaitSeconds = None,
     near: Annotated[
         float, typer.Option("--near", min=0.5, max=1.0, help="Cosine from which two images count as one.")
     ] = NEAR,
@@ -86,7 +87,7 @@ def duplicates(
     from t2c_search.collection import open_collection
     from t2c_search.export.duplicates import write_duplicates
 
-    with open_collection(collection, store) as images:
+    with open_collection(collection, store, wait=waiting(wait)) as images:
         groups = images.duplicates(near)
     if export is not None:
         write_duplicates(groups, export)

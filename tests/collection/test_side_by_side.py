@@ -6,6 +6,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,10 +37,14 @@ def location(request: pytest.FixtureRequest) -> str:
     return stub.url
 
 
+def _with(content: bytes | None, item: str) -> bytes:
+    return json.dumps([*json.loads(content or b"[]"), item]).encode()
+
+
 def append(location: str, name: str) -> None:
     store = open_store(location, "photos")
     for number in range(UPDATES):
-        store.update_blob("told", lambda content: json.dumps([*json.loads(content or b"[]"), f"{name}{number}"]).encode())
+        store.update_blob("told", partial(_with, item=f"{name}{number}"))
     store.close()
 
 
@@ -70,7 +75,9 @@ def test_two_processes_teach_concepts_and_index_what_fails(location: str, tmp_pa
     with opened(location) as collection:
         names = {f"{folder.name}{number}" for folder in folders for number in range(UPDATES - RUNS)}
         assert collection.concepts.keys() == names
-        failed = {folder / f"{number}.jpg" for folder in folders for number in range(0, UPDATES - RUNS, UPDATES // RUNS)}
+        failed = {
+            folder / f"{number}.jpg" for folder in folders for number in range(0, UPDATES - RUNS, UPDATES // RUNS)
+        }
         assert {Path(failure.path) for failure in read_failures(collection.store)} == failed
         assert collection.search("a star").statistics.current
 
