@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 
 from t2c_search.encoders import registry
+from t2c_search.encoders.capabilities import AttentionBlocks, Differentiable, FeatureMaps
 from t2c_search.encoders.protocols import (
     DualEncoder,
     ImageEncoder,
@@ -38,6 +39,7 @@ SIZES = ((320, 240), (240, 320), (300, 300), (97, 401), (64, 48), (640, 481))
 """Width and height of the contract's images: landscape, portrait, square, narrow, smaller than most inputs, odd."""
 _HEX = frozenset("0123456789abcdef")
 _TOLERANCE = 1e-4  # of a vector's length: sums in another order differ by about 1e-6
+_SAME_SUMS = 1e-5
 
 
 class _EncoderContract:
@@ -176,6 +178,63 @@ class ImageEncoderContract(_EncoderContract):
         assert other.fingerprint.weights != encoder.fingerprint.weights
         assert other.fingerprint.preprocessing == encoder.fingerprint.preprocessing
 
+    @pytest.fixture(scope="class")
+    def pixels(self, encoder: ImageEncoder, named_images: list[tuple[Image.Image, str]]) -> torch.Tensor:
+        """Return ``named_images`` as a module sees them."""
+        if not isinstance(encoder, Differentiable):
+            pytest.skip("not Differentiable: the encoder does not let gradients through")
+        return encoder.normalise(_stack(encoder, named_images))
+
+    def test_embedding_pixels_is_encoding_images(
+        self, encoder: Differentiable, pixels: torch.Tensor, vectors: FloatArray
+    ) -> None:
+        rows = encoder.embed(pixels)
+        assert not rows.requires_grad, "its weights are not frozen"
+        assert_same_rows(rows.numpy(), vectors, _SAME_SUMS)
+
+    def test_a_finite_gradient_flows_to_every_pixel_that_is_asked_for(
+        self, encoder: Differentiable, pixels: torch.Tensor
+    ) -> None:
+        asked = pixels[:2].clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(encoder.embed(asked).square().sum(), asked)
+        assert gradient.isfinite().all()
+        assert (gradient.flatten(1).norm(dim=1) > 0).all()
+
+    def test_the_models_own_head_makes_the_vectors_of_the_feature_map(
+        self, encoder: ImageEncoder, pixels: torch.Tensor, vectors: FloatArray
+    ) -> None:
+        if not isinstance(encoder, FeatureMaps):
+            pytest.skip("no FeatureMaps: the encoder has no features before pooling to show")
+        features = encoder.feature_map(pixels)
+        rows, columns = features.grid
+        assert features.values.dtype == torch.float32
+        assert features.values.ndim == 3
+        assert (features.values.shape[0], features.values.shape[1] >= rows * columns) == (len(vectors), True)
+        assert_same_rows(encoder.head(features).numpy(), vectors, _SAME_SUMS)
+
+    def test_hooked_blocks_see_the_tokens_and_what_a_hook_changes_matters(
+        self, encoder: ImageEncoder, pixels: torch.Tensor
+    ) -> None:
+        if not isinstance(encoder, AttentionBlocks):
+            pytest.skip("no AttentionBlocks: the encoder is no transformer that is known")
+        seen: list[tuple[torch.nn.Module, torch.Tensor, torch.Tensor]] = []
+        handles = [
+            block.register_forward_hook(lambda block, inputs, output: seen.append((block, inputs[0], output)))
+            for block in encoder.blocks
+        ]
+        plain = encoder.embed(pixels)
+        handles.append(encoder.blocks[-1].register_forward_hook(lambda block, inputs, output: 2 * output + 1))
+        changed = encoder.embed(pixels)
+        for handle in handles:
+            handle.remove()
+        assert [block for block, _, _ in seen] == 2 * list(encoder.blocks)
+        for _, tokens, output in seen:
+            assert tokens.ndim == 3
+            assert len(tokens) == len(pixels)
+            assert output.shape == tokens.shape
+        assert not torch.allclose(plain, changed)
+        torch.testing.assert_close(encoder.embed(pixels), plain)
+
 
 class TextEncoderContract(_EncoderContract):
     """What an encoder of texts must do."""
@@ -244,12 +303,15 @@ def draw_image(size: tuple[int, int], seed: int) -> Image.Image:
 
 def embed_images(encoder: ImageEncoder, named_images: Sequence[tuple[Image.Image, str]]) -> FloatArray:
     """Map n images with their paths to (n, image_dim) float32, in one batch."""
-    batch = torch.stack([model_input(encoder, image, name) for image, name in named_images])
-    return encoder.encode_images(batch).cpu().numpy()
+    return encoder.encode_images(_stack(encoder, named_images)).cpu().numpy()
 
 
-def assert_same_rows(actual: FloatArray, expected: FloatArray) -> None:
-    """Fail unless each row differs from the expected one by less than 1e-4 of its length."""
+def _stack(encoder: ImageEncoder, named_images: Sequence[tuple[Image.Image, str]]) -> torch.Tensor:
+    return torch.stack([model_input(encoder, image, name) for image, name in named_images])
+
+
+def assert_same_rows(actual: FloatArray, expected: FloatArray, tolerance: float = _TOLERANCE) -> None:
+    """Fail unless each row differs from the expected one by less than that part of its length."""
     assert actual.shape == expected.shape
     distance = np.linalg.norm(actual - expected, axis=1) / np.linalg.norm(expected, axis=1)
-    assert distance.max() < _TOLERANCE, f"largest relative distance {distance.max():.2e}"
+    assert distance.max() < tolerance, f"largest relative distance {distance.max():.2e}"

@@ -23,6 +23,7 @@ from t2c_search.cli import app, concept, search
 from t2c_search.collection import open_collection
 from t2c_search.demo.world import draw
 from t2c_search.query.language.syntax import parse, parse_filter
+from t2c_search.state.statistics import claim_statistics, save_statistics
 from t2c_search.types import Certificate, SearchResult
 from tests.cli.conftest import Outcome
 
@@ -109,6 +110,29 @@ def test_counts_exact_and_estimated(t2c: T2C, scenes: list[object]) -> None:
     assert estimate["low"] <= exact["count"] <= estimate["high"]
 
 
+def test_answers_say_of_how_many_images_their_thresholds_are_while_an_indexer_is_at_work(
+    t2c: T2C, scenes: list[object]
+) -> None:
+    def told(*command: object) -> tuple[str, object]:
+        shown = t2c(*command)
+        return shown.out + shown.err, t2c(*command, "--json").json
+
+    with open_collection("scenes", str(scenes[-1])) as images:
+        statistics, claim = claim_statistics(images.store)
+    try:
+        for command in ("search", "mine", "count"):
+            shown, answer = told(command, *scenes, '"a star" >= 0.5sd')
+            assert "as of 40 images" in shown and answer["as_of"] == 40
+            assert (answer["statistics"]["images"], answer["statistics"]["current"]) == (40, False)
+            shown, answer = told(command, *scenes, '"a star" >= 0.1')
+            assert "as of" not in shown and answer["as_of"] is None
+    finally:
+        with open_collection("scenes", str(scenes[-1])) as images:
+            save_statistics(images.store, statistics, claim)
+    shown, answer = told("count", *scenes, '"a star" >= 0.5sd')
+    assert "as of" not in shown and answer["statistics"]["current"] and answer["as_of"] is None
+
+
 def test_every_format_holds_every_match(t2c: T2C, scenes: list[object], tmp_path: Path) -> None:
     def mined(form: str) -> str:
         return t2c("mine", *scenes, "a star", "--format", form).out
@@ -152,7 +176,7 @@ def test_exported_hits_can_be_found_again_by_their_expression(
 ) -> None:
     asked = [command, *scenes, '"a star" >= 0.5sd OR "a ring" >= 1sd', "--where", 'folders = "nowhere" OR width > 96']
     assert t2c(*asked, "--format", "csv", "-o", tmp_path / "hits.csv").code == 0
-    rows = list(csv.DictReader((tmp_path / "hits.csv").read_text(encoding="utf-8").splitlines()))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "hits.csv").read_text(encoding="utf-8"))))
     [expression] = {row["expression"] for row in rows}
     again = t2c(command, *scenes, expression, "--format", "jsonl").out
     assert [json.loads(line)["path"] for line in again.splitlines()] == [row["path"] for row in rows]
@@ -293,7 +317,7 @@ def test_a_concept_may_be_several_texts_for_one_thing(t2c: T2C, scenes: list[obj
     added = t2c("concept", "add", *scenes, "pointed", *(f"--phrase={phrase}" for phrase in phrases))
     assert (added.code, added.out.strip()) == (0, "saved @pointed with the default threshold")
     with open_collection("scenes", str(scenes[-1])) as images:
-        worded = images.texts.worded(phrases)
+        worded = images.searcher.directions.texts.worded(phrases)
         np.testing.assert_allclose(images.concepts["pointed"].direction, worded, atol=1e-6)
     assert t2c("search", *scenes, "@pointed", "-n", 5, "--json").json["count"] == 5
     nothing = t2c("concept", "add", *scenes, "x")

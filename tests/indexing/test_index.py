@@ -21,6 +21,7 @@ from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import CLIP, NATIVE, Failure
+from tests.decoding.test_decode import png_header
 
 from .support import (
     TinyEncoder,
@@ -33,7 +34,6 @@ from .support import (
     picture,
     save_pictures,
 )
-from .test_decode import png_header
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from t2c_search.sources.listing import list_known
 from t2c_search.sources.presence import is_gone
 from t2c_search.state.failures import forget_gone, read_failures
 from t2c_search.stores.protocol import VectorStore
+from tests.sources.kinds import as_bytes, as_tar, as_zip
 
-from .kinds import as_bytes, as_tar, as_zip
 from .support import COUNT, assert_statistics_are_true, contents, index, no_encoder
 
 

@@ -69,8 +69,8 @@ def test_current_statistics_are_true_whoever_is_at_work(
             write(run, store, dice)
         else:
             runs.remove(run)
-            gone = Killed() if step == "kill" else None
-            run.__exit__(gone and Killed, gone, None)
+            gone = KilledError() if step == "kill" else None
+            run.__exit__(gone and KilledError, gone, None)
         if is_current(store):
             assert_true(store)
     for run in runs:
@@ -80,7 +80,7 @@ def test_current_statistics_are_true_whoever_is_at_work(
     assert_true(store)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """How a run ends that is killed: nothing more is written."""
 
 

@@ -70,8 +70,12 @@ class World:
             case "kill":
                 return killed
             case "same update":
-                return lambda: [self.update(other, each, nothing) for each in KEYS][0]
+                return lambda: self.update_all(other)
         return nothing
+
+    def update_all(self, handle: VectorStore) -> None:
+        for key in KEYS:
+            self.update(handle, key, nothing)
 
     def update(self, handle: VectorStore, key: str, incident: Callable[[], None]) -> None:
         """Add a number to a blob; while the function runs for the first time, something happens."""

@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING
 
 import open_clip
 import torch
+from open_clip.modified_resnet import ModifiedResNet
+from open_clip.timm_model import TimmModel
+from open_clip.transformer import VisionTransformer
 from torch.nn.functional import normalize
 
+from t2c_search.encoders.adapters.anatomy import Anatomy, in_turn
 from t2c_search.encoders.adapters.preprocessing import Preprocessing
+from t2c_search.encoders.adapters.timm import anatomy_of as anatomy_of_timm
 from t2c_search.encoders.adapters.tower import ImageTower
 from t2c_search.encoders.fingerprint import PROBE_SENTENCE
 from t2c_search.encoders.loading import LOCAL_DIR, loading, local_folder, suggest
@@ -43,7 +48,8 @@ class OpenClipEncoder(ImageTower):
     ) -> None:
         tokens = tokenizer([PROBE_SENTENCE]).tolist()
         description = {"images": preprocessing.description, "tokens": tokens}
-        super().__init__(encoder_id, module, replace(preprocessing, description=description), placement)
+        anatomy = _anatomy_of(module.visual)  # type: ignore[arg-type]
+        super().__init__(encoder_id, module, replace(preprocessing, description=description), placement, anatomy)
         self.text_dim = self.image_dim
         self._tokenizer = tokenizer
 
@@ -100,6 +106,30 @@ def _name_and_tag(spec: str) -> tuple[str, str]:
 def _quick_gelu(name: str, tag: str | None) -> bool:
     """Tell whether weights were trained with QuickGELU; open_clip only warns where its architecture has another."""
     return tag is not None and bool(open_clip.get_pretrained_cfg(name, tag).get("quick_gelu"))
+
+
+def _anatomy_of(visual: torch.nn.Module) -> Anatomy | None:
+    """Return the anatomy of a CLIP model's image tower; None for a kind that is not known to have this one."""
+    match visual:
+        case VisionTransformer(output_tokens=False):
+            return _anatomy_of_transformer(visual)
+        case ModifiedResNet():
+            stages = (visual.stem, visual.layer1, visual.layer2, visual.layer3, visual.layer4)
+            return Anatomy(in_turn(*stages), visual.attnpool)
+        case TimmModel():
+            trunk = anatomy_of_timm(visual.trunk)
+            return trunk and replace(trunk, pool=in_turn(trunk.pool, visual.head))
+    return None
+
+
+def _anatomy_of_transformer(visual: VisionTransformer) -> Anatomy:
+    def pool(tokens: torch.Tensor) -> torch.Tensor:
+        pooled, _ = visual._pool(tokens)
+        return pooled if visual.proj is None else pooled @ visual.proj  # type: ignore[no-any-return]
+
+    rows, columns = visual.grid_size
+    blocks = tuple(visual.transformer.resblocks) if visual.transformer.batch_first else ()
+    return Anatomy(in_turn(visual._embeds, visual.transformer), pool, (rows, columns), blocks=blocks)
 
 
 @contextmanager

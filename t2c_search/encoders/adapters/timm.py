@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 import timm
 from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
+from timm.layers.adaptive_avgmax_pool import SelectAdaptivePool2d
+from timm.models.beit import Beit
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
 
+from t2c_search.encoders.adapters.anatomy import Anatomy
 from t2c_search.encoders.adapters.preprocessing import Preprocessing
 from t2c_search.encoders.adapters.tower import ImageTower
 from t2c_search.encoders.loading import LOCAL_DIR, loading, local_folder, suggest
@@ -15,6 +20,8 @@ from t2c_search.encoders.placement import Placement
 from t2c_search.errors import UnknownEncoderError
 
 if TYPE_CHECKING:
+    import torch
+
     from t2c_search.settings import Device, Dtype
 
 _REMEDY = "save its config.json and model.safetensors in a folder and use timm:local-dir:FOLDER"
@@ -40,4 +47,16 @@ def load_as(encoder_id: str, spec: str, *, device: Device, dtype: Dtype) -> Imag
         module = timm.create_model(spec, pretrained=True, num_classes=0)
         config = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
         preprocessing = Preprocessing.split(create_transform(**config, is_training=False), config)
-        return ImageTower(encoder_id, module, preprocessing, placement)
+        return ImageTower(encoder_id, module, preprocessing, placement, anatomy_of(module))
+
+
+def anatomy_of(module: torch.nn.Module) -> Anatomy | None:
+    """Return the anatomy of a model of timm's; None for a kind that is not known to have this one."""
+    if isinstance(module, VisionTransformer | Eva | Beit):
+        grid = module.patch_embed.grid_size  # None where the model takes images of any shape
+        blocks = tuple(module.blocks)
+        return grid and Anatomy(module.forward_features, module.forward_head, tuple(grid), blocks=blocks)
+    if any(isinstance(part, SelectAdaptivePool2d) for part in module.modules()):
+        layout = getattr(module, "output_fmt", "NCHW")
+        return Anatomy(module.forward_features, module.forward_head, layout=layout)  # type: ignore[arg-type]
+    return None

@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from PIL import Image
 
+from t2c_search.encoders.adapters.anatomy import Anatomy
 from t2c_search.encoders.adapters.preprocessing import Preprocessing
 from t2c_search.encoders.compiling import Forward, compiled
 from t2c_search.encoders.fingerprint import digest_json, digest_weights
@@ -20,11 +21,17 @@ _PROBE_SIDE = 64  # of the blank image that a model sees when it is loaded; its 
 class ImageTower:
     """A torch module that maps pixels (n, 3, h, w) to embeddings (n, image_dim), with its own preprocessing.
 
-    Raises EncoderError when the module does not do that: a blank image goes through it on construction.
+    What it is capable of beyond that (see ``capabilities``) depends on the module: its ``anatomy``, where that is known.
+    Raises EncoderError when the module does not embed: a blank image goes through it on construction.
     """
 
     def __init__(
-        self, encoder_id: str, module: torch.nn.Module, preprocessing: Preprocessing, placement: Placement
+        self,
+        encoder_id: str,
+        module: torch.nn.Module,
+        preprocessing: Preprocessing,
+        placement: Placement,
+        anatomy: Anatomy | None = None,
     ) -> None:
         self.id = encoder_id
         self.module = module.eval().requires_grad_(False).to(placement.device)
@@ -37,6 +44,10 @@ class ImageTower:
         self._layout = torch.contiguous_format if placement.device.type == "mps" else torch.channels_last
         self.module.to(memory_format=self._layout)
         self._forward: Forward = self.embed
+        if anatomy is not None:
+            self.feature_map, self.head = anatomy.feature_map, anatomy.head
+            if anatomy.blocks:  # absent otherwise, so that isinstance tells
+                self.blocks = anatomy.blocks
         self.image_dim = self._probe()
 
     @property
@@ -56,14 +67,18 @@ class ImageTower:
     def encode_images(self, batch: torch.Tensor) -> torch.Tensor:
         """Map n stacked ``prepare`` results to (n, image_dim) float32 on ``device``, not normalised."""
         with torch.inference_mode():
-            pixels = self._to_device(batch)
-            if pixels.ndim == 4:
-                pixels = pixels.to(memory_format=self._layout)  # before it is four times as large
-            pixels = self._preprocessing.normalise(pixels)
+            pixels = self.normalise(batch)
             with self._placement.autocast():
                 rows = self._forward(pixels)
         # The copy is an ordinary tensor: an inference tensor would fail in its user's in-place or autograd code.
         return rows.to(torch.float32, copy=True)
+
+    def normalise(self, batch: torch.Tensor) -> torch.Tensor:
+        """Map n stacked ``prepare`` results to the pixels that the module sees, (n, 3, h, w) float32 on ``device``."""
+        pixels = self._to_device(batch)
+        if pixels.ndim == 4:
+            pixels = pixels.to(memory_format=self._layout)  # before it is four times as large
+        return self._preprocessing.normalise(pixels)
 
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:
         """Run the module on normalised pixels."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
+from weakref import finalize
 
 from t2c_search.decoding.files import check_size
 from t2c_search.decoding.metadata import MEMBER
@@ -181,7 +182,13 @@ def _index_tar(key: tuple[str, Stat | None]) -> dict[str, tuple[int, int]]:
 
 
 def _open_zip(key: tuple[str, Stat | None]) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-    archive = zipfile.ZipFile(open_binary(key[0]))
+    file = open_binary(key[0])
+    try:
+        archive = zipfile.ZipFile(file)
+    except BaseException:
+        file.close()
+        raise
+    finalize(archive, file.close)  # which no archive does with a file that it was given
     entries = ((_shown(entry.filename), entry) for entry in archive.infolist() if not entry.is_dir())
     return archive, {name: entry for name, entry in entries if name}
 

@@ -20,8 +20,7 @@ from t2c_search.indexing.pipeline import Run, index_images
 from t2c_search.indexing.report import IndexReport
 from t2c_search.sources import ImageList, list_images, require_images
 from t2c_search.stores.protocol import VectorStore
-
-from .support import DIM, assert_statistics_are_true, contents, index, no_encoder, save_pictures
+from tests.indexing.support import DIM, assert_statistics_are_true, contents, index, no_encoder, save_pictures
 
 NAMES = ["/elsewhere/photos/cat.jpg", "/elsewhere/photos/dog.jpg", "000000017", "set/bird.png", "https://x.org/a.jpg"]
 ROWS = np.random.default_rng(20261125).standard_normal((len(NAMES), DIM)).astype(np.float32)

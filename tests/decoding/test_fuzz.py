@@ -19,8 +19,8 @@ from t2c_search.indexing import embedding
 from t2c_search.sources import list_images
 from t2c_search.state.failures import read_failures
 from t2c_search.stores import open_store
+from tests.indexing.support import create, index, picture
 
-from .support import create, index, picture
 from .test_decode import png, png_header
 
 FILES = 500

@@ -18,9 +18,9 @@ import pytest
 from t2c_search.errors import ImageError, UsageError
 from t2c_search.sources import ImageList, list_images, read_image, require_images
 from t2c_search.stores.protocol import VectorStore
+from tests.indexing.support import COUNT, index
 
 from .kinds import as_bytes, as_coco, as_csv, as_hugging_face, as_json_lines, as_tar, as_zip
-from .support import COUNT, index
 
 
 def only_warning(images: ImageList) -> str:

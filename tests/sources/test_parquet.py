@@ -21,8 +21,7 @@ from t2c_search.indexing import reuse
 from t2c_search.sources import list_images, read_image
 from t2c_search.sources.containers import parquet as source
 from t2c_search.stores.protocol import VectorStore
-
-from .support import COUNT, contents, index, picture
+from tests.indexing.support import COUNT, contents, index, picture
 
 CHANCE = np.random.default_rng(20261125)
 HUGGING_FACE = pa.struct({"bytes": pa.binary(), "path": pa.string()})

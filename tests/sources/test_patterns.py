@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from t2c_search.errors import UsageError
 from t2c_search.sources import expand_braces, list_images
 
-from .test_sources import touch
+from .test_listing import touch
 
 
 @pytest.mark.parametrize(

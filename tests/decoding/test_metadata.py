@@ -9,8 +9,7 @@ from PIL.TiffImagePlugin import IFDRational
 from t2c_search.decoding.decode import read_header
 from t2c_search.decoding.metadata import MEASURED, PAYLOAD_INDEXES, content_hash, location_payload, measured_payload
 from t2c_search.types import Payload
-
-from .support import picture
+from tests.indexing.support import picture
 
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 MAKE, MODEL, DATE, DATE_ORIGINAL, OFFSET_ORIGINAL = 0x010F, 0x0110, 0x0132, 0x9003, 0x9011

@@ -13,9 +13,9 @@ from t2c_search.export.files import write_fiftyone
 from t2c_search.sources import ImageList, list_images, read_image
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import Contribution, Hit
+from tests.indexing.support import COUNT, contents, index, save_pictures
 
 from .kinds import as_tar
-from .support import COUNT, contents, index, save_pictures
 
 DETECTION = {"_cls": "Detection", "_id": {"$oid": "61829d97"}, "attributes": {}, "bounding_box": [0.1, 0.2, 0.3, 0.4]}
 SAMPLE = {

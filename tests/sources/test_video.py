@@ -18,8 +18,7 @@ from t2c_search.errors import ImageError
 from t2c_search.sources import ImageList, list_images, read_image
 from t2c_search.sources.containers import video as source
 from t2c_search.stores.protocol import VectorStore
-
-from .support import index
+from tests.indexing.support import index
 
 av = pytest.importorskip("av", reason="PyAV is not installed: pip install t2c-search[video]")
 

@@ -29,6 +29,17 @@ from t2c_search.sources.remarks import Remarks
 from t2c_search.sources.tables.manifests import list_manifest
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
+from tests.indexing.support import (
+    COUNT,
+    TinyEncoder,
+    contents,
+    create,
+    index,
+    no_encoder,
+    note_reads,
+    picture,
+    save_pictures,
+)
 
 from .kinds import (
     as_bytes,
@@ -40,7 +51,6 @@ from .kinds import (
     as_tar,
     as_zip,
 )
-from .support import COUNT, TinyEncoder, contents, create, index, no_encoder, note_reads, picture, save_pictures
 
 SOURCES: dict[str, Callable[[list[Path]], Path]] = {
     "tar": as_tar,

@@ -15,8 +15,7 @@ from t2c_search.decoding import rgb
 from t2c_search.decoding.decode import DecodedImage, decode, decode_file, read_header
 from t2c_search.decoding.files import read_file
 from t2c_search.errors import ImageError
-
-from .support import picture
+from tests.indexing.support import picture
 
 ORIENTATION = 0x0112
 STORED_AS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # where row 0 and column 0 lie, EXIF 2.32, section 4.6.5

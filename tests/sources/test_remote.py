@@ -20,9 +20,9 @@ from t2c_search.sources import ImageInput, list_images, read_image
 from t2c_search.sources import addresses as places
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
+from tests.indexing.support import COUNT, contents, create, index, no_encoder
 
 from .kinds import as_bytes, as_csv, as_tar, as_zip
-from .support import COUNT, contents, create, index, no_encoder
 
 
 @pytest.fixture

@@ -1,0 +1,56 @@
+"""Where a module can be cut open: before it pools, and between its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from t2c_search.encoders.capabilities import FeatureMap
+
+Forward = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """A module in two parts, the second of which pools what the first gives, and the blocks of a transformer.
+
+    A ``grid`` (rows, columns) means that ``features`` are tokens (n, tokens, d), the grid's last; without one they are a
+    map, of channels first (NCHW) or last (NHWC).
+    """
+
+    features: Forward
+    pool: Forward
+    grid: tuple[int, int] | None = None
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    blocks: tuple[torch.nn.Module, ...] = ()
+
+    def feature_map(self, pixels: torch.Tensor) -> FeatureMap:
+        """Return the features before pooling."""
+        features = self.features(pixels)
+        if self.grid is not None:
+            return FeatureMap(features, self.grid)
+        if self.layout == "NCHW":
+            features = features.permute(0, 2, 3, 1)
+        rows, columns = features.shape[1:3]
+        return FeatureMap(features.flatten(1, 2), (rows, columns))
+
+    def head(self, features: FeatureMap) -> torch.Tensor:
+        """Pool features to embeddings (n, d)."""
+        if self.grid is not None:
+            return self.pool(features.values)
+        values = features.values.unflatten(1, features.grid)  # type: ignore[no-untyped-call]
+        return self.pool(values.permute(0, 3, 1, 2) if self.layout == "NCHW" else values)
+
+
+def in_turn(*parts: Forward) -> Forward:
+    """Return the composition of functions, the first of which is called first."""
+
+    def run(value: torch.Tensor) -> torch.Tensor:
+        for part in parts:
+            value = part(value)
+        return value
+
+    return run

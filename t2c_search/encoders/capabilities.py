@@ -1,0 +1,68 @@
+"""What some encoders can do beyond embedding, so that what they do can be explained: small protocols.
+
+An encoder has a capability where it is an instance of its protocol. Others of its kind may lack it: a convolutional net has
+no attention blocks. Pixels are what the module itself sees, (n, 3, h, w) float32, normalised, on the encoder's device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMap:
+    """What a model knows of each place before it pools.
+
+    ``values`` are (n, positions, d) float32. The last rows * columns positions are those of the ``grid`` (rows, columns)
+    that lies over the pixels, row by row; what comes before them, class and register tokens, has no place.
+    """
+
+    values: torch.Tensor
+    grid: tuple[int, int]
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """An encoder through which gradients flow: its weights are frozen, its pixels need not be."""
+
+    def normalise(self, batch: torch.Tensor) -> torch.Tensor:
+        """Map n stacked ``prepare`` results to the pixels that the module sees."""
+        ...
+
+    def embed(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Map pixels to rows (n, image_dim), in float32: those of ``encode_images``."""
+        ...
+
+
+@runtime_checkable
+class FeatureMaps(Differentiable, Protocol):
+    """An encoder whose ``embed`` is ``head`` of ``feature_map``; gradients flow through either."""
+
+    def feature_map(self, pixels: torch.Tensor) -> FeatureMap:
+        """Return the features before pooling."""
+        ...
+
+    def head(self, features: FeatureMap) -> torch.Tensor:
+        """Pool features to rows (n, image_dim), with whatever the model does after pooling."""
+        ...
+
+
+@runtime_checkable
+class AttentionBlocks(Differentiable, Protocol):
+    """A transformer. Hooks on its blocks see what every thread sends through: hold ``pool.exclusive(encoder)`` meanwhile."""
+
+    blocks: Sequence[torch.nn.Module]
+    """First to last; each maps tokens (n, tokens, d), its first argument, to tokens of the same shape."""
+
+
+_ALL = (Differentiable, FeatureMaps, AttentionBlocks)
+
+
+def capabilities(encoder: object) -> frozenset[type]:
+    """Return the protocols of this module that an encoder fulfils."""
+    return frozenset(capability for capability in _ALL if isinstance(encoder, capability))
