@@ -8,9 +8,11 @@ that, an image is one read at a known offset.
 from __future__ import annotations
 
 import tarfile
+import weakref
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
@@ -179,7 +181,9 @@ def _index_tar(key: tuple[str, Stat | None]) -> dict[str, tuple[int, int]]:
 
 
 def _open_zip(key: tuple[str, Stat | None]) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-    archive = zipfile.ZipFile(open_binary(key[0]))
+    with ExitStack() as opened:
+        archive = zipfile.ZipFile(opened.enter_context(open_binary(key[0])))
+        weakref.finalize(archive, opened.pop_all().close)  # threads may read from it when it has left the cache
     entries = ((_shown(entry.filename), entry) for entry in archive.infolist() if not entry.is_dir())
     return archive, {name: entry for name, entry in entries if name}
 
