@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from t2c_search.query.language.printer import unparse as unparse
     from t2c_search.query.language.syntax import parse as parse
     from t2c_search.state.concepts import SavedConcept as SavedConcept
+    from t2c_search.stores.protocol import Wait as Wait
     from t2c_search.types import Certificate as Certificate
     from t2c_search.types import Contribution as Contribution
     from t2c_search.types import Count as Count
@@ -103,6 +104,7 @@ _NAMES = {
     "query.language.printer": ("unparse",),
     "query.language.syntax": ("parse",),
     "state.concepts": ("SavedConcept",),
+    "stores.protocol": ("Wait",),
     "types": (
         "Certificate",
         "Contribution",

@@ -43,7 +43,9 @@ class Settings(BaseSettings):
     batch_size: int | None = Field(None, ge=1, description="Images per forward pass; what fits the memory when absent.")
     workers: int | None = Field(None, ge=1, description="Decoding threads; the number of processors when absent.")
     fit_pairs: int = Field(5_000, ge=20, description="Images through both models to fit an aligner.")
-    wait: float = Field(10.0, ge=0, description="Seconds to wait for an embedded store that another process has open.")
+    wait: float = Field(
+        10.0, ge=0, description="Seconds to wait for a folder's collection that another process has open."
+    )
     qdrant_api_key: SecretStr | None = Field(None, description="Key of a Qdrant server.")
 
     @property

@@ -21,9 +21,9 @@ from t2c_search.indexing.writer import Writer
 from t2c_search.state.card import CARD, CollectionCard
 from t2c_search.stores import open_store
 from t2c_search.stores.header import Header
-from t2c_search.stores.protocol import CollectionSpec, VectorStore
+from t2c_search.stores.protocol import CollectionSpec, VectorSpec, VectorStore
 from t2c_search.testing.points import SPEC, make_id, make_points
-from t2c_search.types import CLIP, NATIVE, EncoderRef, Fingerprint
+from t2c_search.types import CLIP, NATIVE, EncoderRef, Fingerprint, Points
 from tests.stubs.rest import QdrantStub
 
 MADE = CollectionCard(
@@ -98,6 +98,9 @@ def fill(store: VectorStore, spec: CollectionSpec = SPEC, count: int = 300) -> V
         }
     with Writer(store) as writer:
         writer.put(points, set())
+    store.add_vector("patches", VectorSpec(3, multi=True, added=True))
+    rows = [np.full((1 + row % 3, 3), row, np.float32) for row in range(count // 2)]  # the others lack it
+    store.update_vectors(Points(points.ids[: len(rows)], multivectors={"patches": rows}))
     for key in ("aligner", "concepts"):
         store.write_blob(key, key.encode() * 1000)
     CARD.write(store, MADE)
@@ -108,11 +111,12 @@ def content(store: VectorStore) -> tuple[Any, ...]:
     """Return all that a copy must have: points, vectors' bits, specification, and what is kept beside the points."""
     header: Header = store.header()
     _, blobs = store.read_blobs(sorted({*header.blobs} - {"copied-from", "search-index", "recall"}))
-    found = list(store.scan(vectors=(CLIP, NATIVE)))
+    found = list(store.scan(vectors=(CLIP, NATIVE, "patches")))
     ids = [point_id for batch in found for point_id in batch.ids]
     payloads = [payload for batch in found for payload in batch.payloads]
     vectors = {name: b"".join(batch.vectors[name].tobytes() for batch in found) for name in (CLIP, NATIVE)}
-    return header.spec, blobs, ids, payloads, vectors
+    patches = [rows.tolist() for batch in found for rows in batch.multivectors["patches"]]
+    return header.spec, blobs, ids, payloads, vectors, patches
 
 
 @pytest.mark.parametrize(("quantization", "after"), [("none", False), ("int8", True)])
@@ -140,6 +144,26 @@ def test_killed_at_every_write_the_same_call_goes_on(
     assert report.written == 0  # all were there when it died for the last time
     assert content(copied) == content(original)
     assert copy(original, copied) == replace(report, seconds=pytest.approx(0, abs=PATIENCE_SECONDS))
+
+
+@pytest.mark.parametrize(("source", "target"), [("edge", "server"), ("server", "memory"), ("memory", "edge")])
+def test_vectors_that_some_points_lack_are_copied_too(
+    opener: Callable[[str, str], VectorStore], source: str, target: str
+) -> None:
+    original, copied = fill(opener(source, "photos")), opener(target, "copy")
+    original.add_vector("tags", VectorSpec(3))
+    original.add_vector("patches", VectorSpec(2, multi=True))
+    tags, patches = np.ones((2, 3), np.float32), [np.ones((2, 2), np.float32), np.ones((1, 2), np.float32)]
+    given = Points([make_id(0), make_id(7)], vectors={"tags": tags}, multivectors={"patches": patches})
+    original.update_vectors(given)
+    assert copy(original, copied).written == 300
+    assert copied.spec() == original.spec()
+    for ids in ([make_id(0), make_id(7)], [make_id(1)]):
+        there, here = (each.fetch(ids, vectors=("tags", "patches")) for each in (original, copied))
+        np.testing.assert_array_equal(there.vectors["tags"], here.vectors["tags"])
+        for ours, theirs in zip(there.multivectors["patches"], here.multivectors["patches"], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert copy(original, copied).written == 0
 
 
 def test_what_changed_between_two_attempts_is_brought_in_line(opener: Callable[[str, str], VectorStore]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -67,8 +68,34 @@ def test_ci_runs_what_the_readme_says() -> None:
     assert re.search(r"^pytest$", script, re.MULTILINE)
 
 
+def test_the_reference_is_what_docstrings_and_help_say() -> None:
+    written = runpy.run_path(str(ROOT / "docs" / "generate.py"))["documents"]()
+    assert {path.name for path in written} == {"commands.md", "reference.md"}
+    for path, text in written.items():
+        assert path.read_text() == text, f"{path.name} is out of date: run python docs/generate.py"
+
+
+def test_the_picture_of_the_house_names_files_that_there_are() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text().split("## What a collection is")[0]
+    house, room = ROOT / "t2c_search", ""
+    named = 0
+    for line in text.splitlines():
+        if found := re.match(r"\| `([a-z/]+)` \|", line):
+            room = found[1]
+            assert (house / room).is_dir(), room
+        elif not line.startswith("|"):
+            room = ""
+        for path in re.findall(r"`([a-z_/]+(?:\.py|/))`", line):
+            assert (house / room / path).exists() or (house / path).exists(), f"{room}{path}"
+            named += 1
+    assert named > 50
+    rooms = {path.parent.name for path in house.glob("*/__init__.py")}
+    assert {re.sub(r"/.*", "", found) for found in re.findall(r"^\| `([a-z/]+)` \|", text, re.MULTILINE)} == rooms
+
+
 def test_links_lead_somewhere() -> None:
     for document in DOCUMENTS:
-        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+        text = re.sub(r"`[^`]*`", "", document.read_text())
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
             if "://" not in target:
                 assert (document.parent / target).exists(), f"{document.name}: {target}"

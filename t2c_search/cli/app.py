@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 INDEXING, SEARCHING, COLLECTIONS, MACHINE = "Indexing", "Searching", "Collections", "This machine"
 """Under which heading help lists a command."""
-_HEADINGS = (INDEXING, SEARCHING, COLLECTIONS, MACHINE)
+HEADINGS = (INDEXING, SEARCHING, COLLECTIONS, MACHINE)
 _READER_GONE = 141  # what a shell reports of a program that a closed pipe ended
 
 
@@ -22,7 +22,7 @@ class _Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """List the commands as help shows them."""
         commands: Mapping[str, Any] = self.commands
-        return sorted(commands, key=lambda name: _HEADINGS.index(commands[name].rich_help_panel))
+        return sorted(commands, key=lambda name: HEADINGS.index(commands[name].rich_help_panel))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command and write all that it printed, before typer ends with an exit code of its own."""

@@ -49,7 +49,7 @@ def delete(
     from t2c_search.collection import open_collection
     from t2c_search.collection.managing import delete_collection
 
-    with open_collection(name, store, wait=0) as images:
+    with open_collection(name, store) as images:
         count, location = images.store.count(), images.store.location
     confirm(f"Delete collection {name!r} of {count} images from {location}?", yes=yes)
     delete_collection(name, store)
@@ -143,7 +143,7 @@ def remove(
     """
     from t2c_search.collection import open_collection
 
-    with open_collection(collection, store, text=text, device=device, wait=0) as images:
+    with open_collection(collection, store, text=text, device=device) as images:
         found = images.remove(query, where=where, ids=ids or (), dry_run=True)
         if found and not dry_run:
             confirm(f"Remove {len(found)} images from collection {images.name!r}?", yes=yes)

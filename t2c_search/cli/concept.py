@@ -26,8 +26,8 @@ def add(
     ] = None,
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
-    device: options.DeviceName = None,
     wait: options.WaitSeconds = None,
+    device: options.DeviceName = None,
 ) -> None:
     """Learn a concept from images that show it and images that do not, with the threshold that suits it, or from texts.
 
@@ -49,8 +49,8 @@ def add(
 def list_concepts(
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
-    json: options.Json = False,
     wait: options.WaitSeconds = None,
+    json: options.Json = False,
 ) -> None:
     """List the saved concepts.
 

@@ -122,15 +122,7 @@ def index(
     with (
         _saying_what_is_kept(),
         open_collection(
-            collection,
-            store,
-            clip=clip,
-            backbone=backbone,
-            text=text,
-            device=device,
-            dtype=dtype,
-            compile=compile,
-            wait=0,
+            collection, store, clip=clip, backbone=backbone, text=text, device=device, dtype=dtype, compile=compile
         ) as images,
     ):
         if images.card is not None and text not in (None, made_with := images.card.text or images.card.clip.id):
@@ -199,7 +191,7 @@ def retry(
     sleep_while_waiting()
     with (
         _saying_what_is_kept(),
-        open_collection(collection, store, device=device, dtype=dtype, compile=compile, wait=0) as images,
+        open_collection(collection, store, device=device, dtype=dtype, compile=compile) as images,
         progress_bar() as progress,
     ):
         report = images.retry(batch_size=batch_size, workers=workers, progress=progress)

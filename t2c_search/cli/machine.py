@@ -25,8 +25,8 @@ _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[red]prob
 def info(
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
-    json: options.Json = False,
     wait: options.WaitSeconds = None,
+    json: options.Json = False,
 ) -> None:
     """Describe a collection: its models, its images, how good its alignment is, what failed.
 

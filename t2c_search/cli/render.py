@@ -27,6 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from t2c_search.errors import UsageError
+from t2c_search.settings import load_settings
 
 if TYPE_CHECKING:
     from t2c_search.stores.protocol import Wait
@@ -45,18 +46,6 @@ out = _Console(highlight=False)
 err = _Console(stderr=True, highlight=False)
 
 
-def waiting(seconds: float | None) -> Wait:
-    """Wait so long for an embedded store (None: the setting), and tell whoever looks at standard error."""
-    from t2c_search.settings import load_settings
-    from t2c_search.stores.protocol import Wait
-
-    return Wait(load_settings().wait if seconds is None else seconds, _tell)
-
-
-def _tell(news: str) -> None:
-    err.print(news, style="dim", markup=False, soft_wrap=True)
-
-
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON object on standard output."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, default=_plain) + "\n")
@@ -68,6 +57,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def waiting(seconds: float | None) -> Wait:
+    """Return how long a command that reads waits for another process, the setting's time if not told; it says so."""
+    from t2c_search.stores.protocol import Wait
+
+    def tell(message: str) -> None:
+        err.print(message, style="dim", markup=False, soft_wrap=True)
+
+    return Wait(load_settings().wait if seconds is None else seconds, tell)
 
 
 def confirm(question: str, *, yes: bool) -> None:

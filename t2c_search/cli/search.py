@@ -35,6 +35,7 @@ def search(
     image: Annotated[str | None, typer.Option("--image", help="Search by this image, beside the text if any.")] = None,
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
+    wait: options.WaitSeconds = None,
     limit: options.Limit = 10,
     where: options.Where = None,
     exact: Annotated[bool, typer.Option("--exact", help="Scan every vector instead of using the index.")] = False,
@@ -59,7 +60,6 @@ def search(
     text: options.TextId = None,
     device: options.DeviceName = None,
     dtype: options.DtypeName = None,
-    wait: options.WaitSeconds = None,
 ) -> None:
     """Find the images that match best: by a text, by constraints, by an image.
 
@@ -120,6 +120,7 @@ def mine(
     query: Expression,
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
+    wait: options.WaitSeconds = None,
     where: options.Where = None,
     explain_plan: options.ExplainPlan = False,
     format: options.FormatName = None,
@@ -127,7 +128,6 @@ def mine(
     json: options.Json = False,
     text: options.TextId = None,
     device: options.DeviceName = None,
-    wait: options.WaitSeconds = None,
 ) -> None:
     """Write every image that satisfies the constraints, however many there are: paths, unless --format says otherwise.
 
@@ -160,13 +160,13 @@ def count(
     query: Expression,
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
+    wait: options.WaitSeconds = None,
     where: options.Where = None,
     approx: Annotated[bool, typer.Option("--approx", help="Estimate from a sample, at once.")] = False,
     explain_plan: options.ExplainPlan = False,
     json: options.Json = False,
     text: options.TextId = None,
     device: options.DeviceName = None,
-    wait: options.WaitSeconds = None,
 ) -> None:
     """Count the images that satisfy the constraints.
 
@@ -199,12 +199,12 @@ def facets(
     query: Annotated[str | None, typer.Argument(help="Only among the images that satisfy this.")] = None,
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
+    wait: options.WaitSeconds = None,
     where: options.Where = None,
     limit: options.Limit = 20,
     json: options.Json = False,
     text: options.TextId = None,
     device: options.DeviceName = None,
-    wait: options.WaitSeconds = None,
 ) -> None:
     """Count the values of a payload field, among all images or those that satisfy constraints.
 

@@ -46,7 +46,7 @@ def realign(
     from t2c_search.collection import open_collection
 
     with (
-        open_collection(collection, store, clip=clip, text=text, device=device, dtype=dtype, wait=0) as images,
+        open_collection(collection, store, clip=clip, text=text, device=device, dtype=dtype) as images,
         progress_bar() as progress,
     ):
         report = images.realign(aligner, fit_images=fit_images or (), fit_pairs=fit_pairs, progress=progress)
@@ -66,6 +66,7 @@ def realign(
 def duplicates(
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
+    wait: options.WaitSeconds = None,
     near: Annotated[
         float, typer.Option("--near", min=0.5, max=1.0, help="Cosine from which two images count as one.")
     ] = NEAR,
@@ -73,7 +74,6 @@ def duplicates(
         Path | None, typer.Option("--export", help="Write what to keep and what to drop here: .csv or .jsonl.")
     ] = None,
     json: options.Json = False,
-    wait: options.WaitSeconds = None,
 ) -> None:
     """Find images that are there several times: the same file, or resized and saved again.
 

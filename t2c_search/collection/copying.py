@@ -130,14 +130,13 @@ def _differences(source: VectorStore, target: VectorStore) -> Iterator[tuple[Poi
             for row, point_id in enumerate(points.ids)
             if point_id not in row_of or not _equal(points, row, there, row_of[point_id])
         ]
-        payloads = [points.payloads[row] for row in rows]
-        vectors = {name: points.vectors[name][rows] for name in names}
-        yield points, Points([points.ids[row] for row in rows], payloads, vectors)
+        yield points, points.take(rows)
 
 
 def _equal(points: Points, row: int, others: Points, other: int) -> bool:
     """Compare two points: their payloads, and their vectors' bits."""
-    vectors = ((points.vectors[name][row], others.vectors[name][other]) for name in points.vectors)
+    vectors = [(points.vectors[name][row], others.vectors[name][other]) for name in points.vectors]
+    vectors += [(points.multivectors[name][row], others.multivectors[name][other]) for name in points.multivectors]
     return _alike(points.payloads[row], others.payloads[other]) and all(a.tobytes() == b.tobytes() for a, b in vectors)
 
 

@@ -48,7 +48,7 @@ from t2c_search.state.failures import forget_gone
 from t2c_search.state.fields import field_types
 from t2c_search.state.statistics import repair_statistics
 from t2c_search.stores import open_store
-from t2c_search.stores.protocol import FieldType, Quantization, VectorStore, Wait
+from t2c_search.stores.protocol import NO_WAIT, FieldType, Quantization, VectorStore, Wait
 from t2c_search.types import Count, Facets, Hit, Mined, SearchResult
 
 if TYPE_CHECKING:
@@ -68,14 +68,14 @@ def open_collection(
     device: Device | None = None,
     dtype: Dtype | None = None,
     compile: bool | None = None,
-    wait: float | Wait | None = None,
+    wait: Wait = NO_WAIT,
     pool: ModelPool | None = None,
 ) -> Collection:
     """Open a collection of images, there already or not yet; nothing is made before ``Collection.index``.
 
-    What is left out comes from the collection's card, or else from the settings (``T2C_*`` variables, ``t2c.toml``).
-    ``wait`` seconds are waited for an embedded store that another process has open, before StoreLockedError. Models are
-    loaded through a ``pool``, which several collections may share; they share this process's own when None.
+    What is left out comes from the collection's card, or else from the settings (``T2C_*`` variables, ``t2c.toml``). One
+    process at a time has an embedded collection open; ``wait`` says how long to wait for another one: not at all if left out.
+    Models are loaded through a ``pool``, which several collections may share: this process's own if left out.
     Raises StoreError when the store cannot be opened, CollectionFormatError when a newer version made the collection.
     """
     settings = load_settings()
@@ -88,8 +88,7 @@ def open_collection(
         settings.compile if compile is None else compile,
         pool or default_pool(),
     )
-    patience = wait if isinstance(wait, Wait) else Wait(settings.wait if wait is None else wait)
-    opened = open_store(store or settings.store, name or settings.collection, api_key=settings.api_key, wait=patience)
+    opened = open_store(store or settings.store, name or settings.collection, api_key=settings.api_key, wait=wait)
     try:
         return Collection(opened, choice)
     except BaseException:

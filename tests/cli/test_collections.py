@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -154,3 +157,37 @@ def test_realign_with_a_token_too_narrow_fails_before_it_starts(t2c: T2C, served
     assert t2c("info", "-c", "scenes", "--store", served.url, "--json").json == before
     served.forbidden = ""
     assert "none.safetensors" in t2c("realign", "-c", "scenes", "--store", served.url, "--aligner", no_file).err
+
+
+def test_who_reads_waits_for_who_has_it_open_and_says_for_whom(t2c: T2C, made: Path, store: Path) -> None:
+    options = ["-c", "scenes", "--store", str(store)]
+    told = f"waiting for process {os.getpid()}, which has collection 'scenes'"
+    with open_collection("scenes", str(store)) as images:
+        images.store.count()  # opens it
+        late = t2c("info", *options, "--wait", 1.1)
+        assert (late.code, late.err.count("\n")) == (1, 2)
+        assert told in late.err
+        assert f"is open in process {os.getpid()}" in late.err
+        command = [sys.executable, "-m", "t2c_search", "info", *options, "--wait", "200", "--json"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+            assert child.stderr is not None
+            assert child.stdout is not None
+            assert told in child.stderr.readline()
+            images.release()
+            assert json.loads(child.stdout.read())["images"] == IMAGES
+        assert child.returncode == 0
+        images.store.count()
+        indexing = t2c("index", made.parent, *options)
+        assert (indexing.code, "waiting for" in indexing.err) == (1, False)
+        assert "is open in process" in indexing.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["search", "a"], ["mine", "a"], ["count", "a"], ["facets", "path"], ["info"], ["duplicates"], ["concept", "list"]],
+)
+def test_every_command_that_reads_waits(t2c: T2C, store: Path, command: list[str]) -> None:
+    with open_collection("scenes", str(store)) as images:
+        images.store.count()
+        locked = t2c(*command, "-c", "scenes", "--store", store, "--wait", 0.01)
+    assert locked.code == 0 if command == ["concept", "list"] else "(waited 0.01 s)" in locked.err

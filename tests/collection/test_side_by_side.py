@@ -6,6 +6,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,12 +36,14 @@ def location(request: pytest.FixtureRequest) -> str:
     return stub.url
 
 
+def _with(content: bytes | None, item: str) -> bytes:
+    return json.dumps([*json.loads(content or b"[]"), item]).encode()
+
+
 def append(location: str, name: str) -> None:
     store = open_store(location, "photos")
     for number in range(UPDATES):
-        store.update_blob(
-            "told", lambda content: json.dumps([*json.loads(content or b"[]"), f"{name}{number}"]).encode()
-        )
+        store.update_blob("told", partial(_with, item=f"{name}{number}"))
     store.close()
 
 
