@@ -30,7 +30,7 @@ FAILURES: Kept[tuple[Failure, ...]] = Kept("failures", (), _dump, _load)
 
 def read_failures(store: VectorStore) -> list[Failure]:
     """Return the images that failed when they were last indexed, in order of path."""
-    return list(FAILURES.read(store))
+    return list(FAILURES.now(store))
 
 
 def change_failures(store: VectorStore, *, settled: Set[str], new: Sequence[Failure]) -> None:
@@ -47,7 +47,7 @@ def change_failures(store: VectorStore, *, settled: Set[str], new: Sequence[Fail
 
 def forget_gone(store: VectorStore) -> list[Failure]:
     """Drop the failures whose files are gone; return those that are left."""
-    known = FAILURES.read(store)
+    known = FAILURES.now(store)
     gone = {failure for failure in known if is_gone(failure.path)}
     if gone:
         known = FAILURES.update(store, lambda failures: tuple(each for each in failures if each not in gone))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from t2c_search.collection import Collection
 from t2c_search.collection.models import Models
-from t2c_search.errors import CollectionFormatError, CollectionReplacedError, UsageError
+from t2c_search.errors import CollectionFormatError, CollectionReplacedError, StoreError, UsageError
 from t2c_search.indexing.writer import Writer
 from t2c_search.query.execution import searcher
 from t2c_search.state.concepts import CONCEPTS
@@ -227,3 +228,69 @@ def test_it_shows_what_it_is(folder: str, tmp_path: Path) -> None:
         assert repr(made) == f"<Collection 'photos' in {folder}: mini:cnn for mini>"
     with opened(str(tmp_path / "none")) as nothing:
         assert "nothing indexed yet" in repr(nothing)
+
+
+def test_texts_are_embedded_once_however_often_the_collection_changes(
+    handle: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed, asked = Models.embed_texts, list[str]()
+
+    def noted(models: Models, texts: Sequence[str]) -> FloatArray:
+        asked.extend(texts)
+        return embed(models, texts)
+
+    monkeypatch.setattr(Models, "embed_texts", noted)
+    reader = handle()
+    reader.search("a star")
+    once = len(asked)
+    assert once
+    CONCEPTS.write(reader.store, {})
+    reader.search("a star")
+    reader.refresh()
+    reader.search("a star")
+    assert len(asked) == once
+
+
+def test_an_indexer_does_not_write_into_what_takes_its_collections_place(
+    server: QdrantStub, aligners: Aligners
+) -> None:
+    with opened(server.url) as indexer, opened(server.url) as other:
+        point = next(indexer.store.scan(vectors=("clip", "native"), batch_size=1))
+        writing = Writer(indexer.store.pinned()).__enter__()
+        other.realign(aligners.turned)
+        late = Points(["00000000-0000-4000-8000-000000000000"], [{"path": "/new.jpg"}], point.vectors)
+        with pytest.raises(CollectionReplacedError), writing:
+            writing.put(late, set())
+        assert other.store.count() == IMAGES
+        assert other.search("a star").statistics.current
+
+
+def test_realigning_waits_for_indexers_to_end(server: QdrantStub, aligners: Aligners) -> None:
+    with opened(server.url) as photos:
+        point = next(photos.store.scan(vectors=("clip", "native"), batch_size=1))
+        with Writer(photos.store.pinned()) as writing:
+            writing.put(Points([point.ids[0]], [point.payloads[0]], point.vectors), {point.ids[0]})
+            writing.drain()
+            with pytest.raises(StoreError, match="is being indexed into.*t2c retry"):
+                photos.realign(aligners.turned)
+        photos.realign(aligners.turned)
+
+
+def test_realigning_is_refused_when_an_indexer_begins_meanwhile(server: QdrantStub, aligners: Aligners) -> None:
+    with opened(server.url) as photos:
+        quiet, writing = answer(photos), Writer(photos.store.pinned()).__enter__()
+        point = next(photos.store.scan(vectors=("clip", "native"), batch_size=1))
+
+        class BeginsMeanwhile:
+            def start(self, total: int | None, stage: str) -> None: ...
+
+            def fail(self, failure: object) -> None: ...
+
+            def advance(self, images: int) -> None:
+                writing.put(Points([point.ids[0]], [point.payloads[0]], point.vectors), {point.ids[0]})
+                writing.drain()
+
+        with pytest.raises(StoreError, match="left as it is, as its statistics-state was changed"):
+            photos.realign(aligners.turned, progress=BeginsMeanwhile())
+        writing.__exit__(None, None, None)
+        assert answer(photos) == quiet

@@ -22,6 +22,8 @@ from t2c_search.indexing.ray.crew import OutcomeT, Part, work_on
 from t2c_search.indexing.ray.workers import Indexer, IndexJob, PairJob, PairSummer
 from t2c_search.profile import WAIT_WORKERS, StageClock
 from t2c_search.stores import open_store
+from t2c_search.stores.header import Header
+from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import CLIP, Points
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ class RayEmbedder:
             return
         run.writer.claim()
         store, clock = run.store, run.monitor.clock
-        opened = partial(open_store, store.location, store.collection, api_key=self.api_key)
+        opened = partial(_open_pinned, store.header(), store.location, store.collection, self.api_key)
 
         def plan(placement: Placement) -> tuple[IndexJob, Iterator[Part]]:
             clock.use_workers(placement.workers, placement.cpus)
@@ -102,6 +104,11 @@ class RayEmbedder:
         """Yield the sizes of parts, growing, so that few images are spread over all workers too."""
         batch = self.batching.batch_size or (LARGEST_ON_CUDA if placement.gpus else LARGEST_BATCH)
         return (batch * min(1 + number // placement.workers, _BATCHES) for number in count())
+
+
+def _open_pinned(header: Header, location: str, collection: str, api_key: str | None) -> VectorStore:
+    """Open the collection in a worker, as it is to the run: another one that takes its place is not written to."""
+    return open_store(location, collection, api_key=api_key).pinned(header)
 
 
 def _parts(inputs: Iterator[ImageInput], sizes: Iterator[int], run: Run) -> Iterator[Part]:
