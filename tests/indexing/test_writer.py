@@ -7,6 +7,7 @@ import pytest
 
 from t2c_search.errors import StoreError
 from t2c_search.indexing.writer import UPSERT_POINTS, Writer
+from t2c_search.state.statistics import CLAIMS
 from t2c_search.stores import open_store
 from t2c_search.stores.columns import REQUEST_BYTES
 from t2c_search.types import CLIP, Points
@@ -99,4 +100,4 @@ def test_failed_request_is_raised_and_nothing_is_sent_after_it() -> None:
         for _ in range(20):
             writer.put(points(UPSERT_POINTS), set())
     assert len(store.requests) <= 4
-    assert store.read_blob("statistics-state").startswith(b"dirty")
+    assert CLAIMS.read(store).open
