@@ -20,6 +20,7 @@ from t2c_search.collection.search_index import build_search_index, is_scanned
 from t2c_search.collection.snapshot import Snapshot, Snapshots
 from t2c_search.collection.updating import bring_in_line
 from t2c_search.concepts.saved import fit_concept
+from t2c_search.encoders.pool import ModelPool, default_pool
 from t2c_search.errors import CollectionReplacedError, UsageError
 from t2c_search.filters import Filter
 from t2c_search.indexing.batching import Batching
@@ -68,11 +69,13 @@ def open_collection(
     dtype: Dtype | None = None,
     compile: bool | None = None,
     wait: Wait = NO_WAIT,
+    pool: ModelPool | None = None,
 ) -> Collection:
     """Open a collection of images, there already or not yet; nothing is made before ``Collection.index``.
 
     What is left out comes from the collection's card, or else from the settings (``T2C_*`` variables, ``t2c.toml``). One
     process at a time has an embedded collection open; ``wait`` says how long to wait for another one: not at all if left out.
+    Models are loaded through a ``pool``, which several collections may share: this process's own if left out.
     Raises StoreError when the store cannot be opened, CollectionFormatError when a newer version made the collection.
     """
     settings = load_settings()
@@ -83,6 +86,7 @@ def open_collection(
         device or settings.device,
         dtype or settings.dtype,
         settings.compile if compile is None else compile,
+        pool or default_pool(),
     )
     opened = open_store(store or settings.store, name or settings.collection, api_key=settings.api_key, wait=wait)
     try:

@@ -193,9 +193,9 @@ class Snapshots:
         return snapshot
 
     def refresh(self) -> None:
-        """Let go of what is known of the collection, and read it anew."""
+        """Read the collection anew, whether or not it has changed."""
         with self._turn:
-            self._now = self._take(None, None)
+            self._now = self._take(self._now, None)
 
     def ask(self, question: Callable[[Snapshot], T]) -> T:
         """Return the answer to a question; asked again when another collection takes this one's place meanwhile."""

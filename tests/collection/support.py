@@ -11,6 +11,7 @@ from pathlib import Path
 
 from t2c_search.collection import Collection, open_collection
 from t2c_search.collection.fitting import fit
+from t2c_search.stores.protocol import Wait
 from tests.indexing.support import save_pictures
 
 IMAGES = 30
@@ -43,7 +44,7 @@ def fill(collection: Collection, photos: Path, aligner: Path) -> Collection:
 
 
 def opened(location: str) -> Collection:
-    return open_collection("photos", location, clip="mini", backbone="mini:cnn", device="cpu")
+    return open_collection("photos", location, clip="mini", backbone="mini:cnn", device="cpu", wait=Wait(60))
 
 
 def answer(collection: Collection) -> list[tuple[str, float]]:
