@@ -65,6 +65,36 @@ class Points:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def take(self, rows: Sequence[int]) -> Points:
+        """Return the points of these rows, in that order."""
+        return Points(
+            [self.ids[row] for row in rows],
+            [self.payloads[row] for row in rows] if self.payloads else [],
+            {name: each[list(rows)] for name, each in self.vectors.items()},
+            multivectors={name: [each[row] for row in rows] for name, each in self.multivectors.items()},
+        )
+
+    @staticmethod
+    def joined(batches: Sequence[Points]) -> Points:
+        """Return several batches as one; points of a batch that has not a vector of the others lack it."""
+        dims = {name: each.shape[1] for batch in batches for name, each in batch.vectors.items()}
+        multi = dict.fromkeys(name for batch in batches for name in batch.multivectors)
+        nothing = np.empty((0, 0), np.float32)
+
+        def rows(batch: Points, name: str) -> FloatArray:
+            lacking = np.full((len(batch), dims[name]), np.nan, np.float32)
+            return batch.vectors.get(name, lacking)
+
+        return Points(
+            [point_id for batch in batches for point_id in batch.ids],
+            [payload for batch in batches for payload in batch.payloads],
+            {name: np.concatenate([rows(batch, name) for batch in batches]) for name in dims},
+            multivectors={
+                name: [each for batch in batches for each in batch.multivectors.get(name, [nothing] * len(batch))]
+                for name in multi
+            },
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ScoredPoints(Points):

@@ -146,6 +146,26 @@ def test_killed_at_every_write_the_same_call_goes_on(
     assert copy(original, copied) == replace(report, seconds=pytest.approx(0, abs=PATIENCE_SECONDS))
 
 
+@pytest.mark.parametrize(("source", "target"), [("edge", "server"), ("server", "memory"), ("memory", "edge")])
+def test_vectors_that_some_points_lack_are_copied_too(
+    opener: Callable[[str, str], VectorStore], source: str, target: str
+) -> None:
+    original, copied = fill(opener(source, "photos")), opener(target, "copy")
+    original.add_vector("tags", VectorSpec(3))
+    original.add_vector("patches", VectorSpec(2, multi=True))
+    tags, patches = np.ones((2, 3), np.float32), [np.ones((2, 2), np.float32), np.ones((1, 2), np.float32)]
+    given = Points([make_id(0), make_id(7)], vectors={"tags": tags}, multivectors={"patches": patches})
+    original.update_vectors(given)
+    assert copy(original, copied).written == 300
+    assert copied.spec() == original.spec()
+    for ids in ([make_id(0), make_id(7)], [make_id(1)]):
+        there, here = (each.fetch(ids, vectors=("tags", "patches")) for each in (original, copied))
+        np.testing.assert_array_equal(there.vectors["tags"], here.vectors["tags"])
+        for ours, theirs in zip(there.multivectors["patches"], here.multivectors["patches"], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert copy(original, copied).written == 0
+
+
 def test_what_changed_between_two_attempts_is_brought_in_line(opener: Callable[[str, str], VectorStore]) -> None:
     original, copied = fill(opener("edge", "photos")), opener("edge", "copy")
     with pytest.raises(Killed):

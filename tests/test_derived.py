@@ -5,12 +5,38 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from t2c_search.collection import Collection
-from t2c_search.types import DERIVED
+from t2c_search.sources import ImageInput
+from t2c_search.stores.protocol import VectorSpec
+from t2c_search.types import DERIVED, Points
 from tests.stores.made_before import COUNT, LATER, open_photos, unpack
+
+PATCHES, TAGS = VectorSpec(2, multi=True), VectorSpec(3)
+
+
+def add_vectors(photos: Collection, ids: list[str]) -> None:
+    """Add a vector and a multivector, and give them to these images: numbers that tell which image's they are."""
+    photos.store.add_vector("patches", PATCHES)
+    photos.store.add_vector("tags", TAGS)
+    tags = np.arange(3 * len(ids), dtype=np.float32).reshape(-1, 3)
+    patches = [np.full((1 + number % 2, 2), number, np.float32) for number in range(len(ids))]
+    photos.store.update_vectors(Points(ids, vectors={"tags": tags}, multivectors={"patches": patches}))
+
+
+def added_vectors(photos: Collection) -> dict[str, tuple[list[float], list[list[float]]]]:
+    """Return both added vectors of the images that have them, by file name."""
+    return {
+        Path(payload["path"]).name: (tags.tolist(), patches.tolist())
+        for points in photos.store.scan(vectors=("tags", "patches"))
+        for payload, tags, patches in zip(
+            points.payloads, points.vectors["tags"], points.multivectors["patches"], strict=True
+        )
+        if not np.isnan(tags).any() and len(patches)
+    }
 
 
 def labels(photos: Collection) -> dict[str, object]:
@@ -35,6 +61,9 @@ def test_what_is_derived_stays(tmp_path: Path, store: str) -> None:
             photos.store.update_payload(points.ids, named)
         expected: dict[str, object] = {file.name: file.name for file in files}
         assert labels(photos) == expected
+        add_vectors(photos, [ImageInput(str(file), 0, 0).id for file in files[:20]])
+        vectors = added_vectors(photos)
+        assert len(vectors) == 20
         os.utime(touched, (1, 1))
         described.with_suffix(".txt").write_text("a caption")
         Image.new("RGB", (50, 40), "red").save(changed)
@@ -43,5 +72,9 @@ def test_what_is_derived_stays(tmp_path: Path, store: str) -> None:
         assert (report.updated, report.indexed, report.renamed) == (1, 1, 1)
         expected["another.jpg"] = expected.pop(renamed.name)
         assert labels(photos) == expected
+        vectors["another.jpg"] = vectors.pop(renamed.name)
+        del vectors[changed.name]  # they were of other pixels
+        assert added_vectors(photos) == vectors
         photos.realign(fit_images=[folder])
         assert labels(photos) == expected
+        assert added_vectors(photos) == vectors

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from math import isclose
 
 from t2c_search.collection.search_index import build_search_index, forget_build
@@ -131,25 +130,14 @@ def _differences(source: VectorStore, target: VectorStore) -> Iterator[tuple[Poi
             for row, point_id in enumerate(points.ids)
             if point_id not in row_of or not _equal(points, row, there, row_of[point_id])
         ]
-        yield points, _rows(points, rows)
-
-
-def _rows(points: Points, rows: list[int]) -> Points:
-    return Points(
-        [points.ids[row] for row in rows],
-        [points.payloads[row] for row in rows],
-        {name: vectors[rows] for name, vectors in points.vectors.items()},
-        multivectors={name: [vectors[row] for row in rows] for name, vectors in points.multivectors.items()},
-    )
+        yield points, points.take(rows)
 
 
 def _equal(points: Points, row: int, others: Points, other: int) -> bool:
     """Compare two points: their payloads, and their vectors' bits."""
-    if not _alike(points.payloads[row], others.payloads[other]):
-        return False
-    single = ((rows[row], others.vectors[name][other]) for name, rows in points.vectors.items())
-    several = ((rows[row], others.multivectors[name][other]) for name, rows in points.multivectors.items())
-    return all(one.tobytes() == another.tobytes() for one, another in chain(single, several))
+    vectors = [(points.vectors[name][row], others.vectors[name][other]) for name in points.vectors]
+    vectors += [(points.multivectors[name][row], others.multivectors[name][other]) for name in points.multivectors]
+    return _alike(points.payloads[row], others.payloads[other]) and all(a.tobytes() == b.tobytes() for a, b in vectors)
 
 
 def _alike(one: object, other: object) -> bool:

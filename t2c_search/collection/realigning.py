@@ -21,7 +21,7 @@ from t2c_search.state.concepts import CONCEPTS
 from t2c_search.state.statistics import CLAIMS, repair_statistics, store_statistics
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import CLIP, NATIVE, Points
+from t2c_search.types import CLIP, NATIVE
 
 if TYPE_CHECKING:
     from t2c_search.alignment.aligner import Aligner
@@ -165,15 +165,15 @@ def _renewed(card: CollectionCard, aligner: Aligner, choice: ModelSelection) -> 
 
 
 def _project(former: VectorStore, new: VectorStore, aligner: Aligner, shown: Progress) -> VectorStatistics:
-    """Fill the new collection from the former one's native vectors; return its statistics."""
+    """Fill the new collection from the former one's native vectors, all others beside them; return its statistics."""
     import torch
 
     shown.start(former.count(), "realigning")
     statistics = VectorStatistics(new.spec().dims[CLIP])
-    for points in former.scan(vectors=(NATIVE,)):
-        native = points.vectors[NATIVE]
-        rows = aligner(torch.from_numpy(native)).numpy()
-        new.upsert(Points(points.ids, points.payloads, {CLIP: rows, NATIVE: native}))
+    kept = tuple(name for name in new.spec().vectors if name != CLIP)
+    for points in former.scan(vectors=kept):
+        rows = aligner(torch.from_numpy(points.vectors[NATIVE])).numpy()
+        new.upsert(replace(points, vectors={**points.vectors, CLIP: rows}))
         statistics.add(points.ids, rows)
         shown.advance(len(points))
     if former.count() != statistics.count:

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from threading import RLock
 from weakref import finalize
 
-import numpy as np
-
 from t2c_search.decoding.metadata import MEASURED, content_hash, location_payload
 from t2c_search.errors import ImageError
 from t2c_search.filters import OneOf
@@ -21,7 +19,7 @@ from t2c_search.sources.addresses import is_remote
 from t2c_search.sources.kinds import read_forwards, read_image
 from t2c_search.sources.presence import is_gone
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import FloatArray, Payload, Points
+from t2c_search.types import Payload, Points
 
 _HELD_BYTES = 1 << 20  # of one file, as some hundred wait to be decoded; a larger one is read twice, the second time
 # from the system's cache as a rule
@@ -30,21 +28,24 @@ _ROOM_BYTES = 256 << 20  # for all members, together, that would cost more than 
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """An input, and the stored point with the same bytes: id, payload and vectors by name, (d,) float32 each.
+    """An input, and the stored point with the same bytes, alone.
 
     ``moved``: the point's own file is gone, so that the input is that file under another name; otherwise it is a copy.
     """
 
     input: ImageInput
-    id: str
-    stored: Payload
-    vectors: dict[str, FloatArray]
+    stored: Points
     moved: bool
+
+    @property
+    def id(self) -> str:
+        """Id of the stored point."""
+        return self.stored.ids[0]
 
     @property
     def payload(self) -> Payload:
         """The input's payload: measured fields of the stored one; what people wrote of it moves, but is not copied."""
-        kept = {name: value for name, value in self.stored.items() if self.moved or name in MEASURED}
+        kept = {name: value for name, value in self.stored.payloads[0].items() if self.moved or name in MEASURED}
         return {**kept, **location_payload(self.input.path, self.input.mtime_ns), **self.input.fields}
 
 
@@ -108,22 +109,20 @@ def find_twins(inputs: Sequence[ImageInput], store: VectorStore) -> list[Twin]:
     for item in inputs:
         if same := known.get(item.hash):
             point = next((point for point in same if point.gone), same[0])
-            twins.append(Twin(item, point.id, point.stored, point.vectors, point.gone))
+            twins.append(Twin(item, point.stored, point.gone))
             point.gone = False  # its file has been found again
     return twins
 
 
 def to_points(twins: Sequence[Twin]) -> Points:
     """Return the points to write for these inputs."""
-    vectors = {name: np.stack([twin.vectors[name] for twin in twins]) for name in twins[0].vectors}
-    return Points([twin.input.id for twin in twins], [twin.payload for twin in twins], vectors)
+    stored = Points.joined([twin.stored for twin in twins])
+    return replace(stored, ids=[twin.input.id for twin in twins], payloads=[twin.payload for twin in twins])
 
 
 @dataclass(slots=True)
 class _Point:
-    id: str
-    stored: Payload
-    vectors: dict[str, FloatArray]
+    stored: Points
     gone: bool
 
 
@@ -133,9 +132,8 @@ def _stored(hashes: Iterable[str], store: VectorStore) -> dict[str, list[_Point]
         return found
     where = OneOf(field="hash", values=tuple(sorted(hashes)))
     for points in store.scan(where=where, vectors=tuple(store.spec().vectors)):
-        for row, (point_id, payload) in enumerate(zip(points.ids, points.payloads, strict=True)):
-            vectors = {name: rows[row] for name, rows in points.vectors.items()}
-            point = _Point(point_id, payload, vectors, is_gone(payload["path"]))
+        for row, payload in enumerate(points.payloads):
+            point = _Point(points.take([row]), is_gone(payload["path"]))
             same = found.setdefault(payload["hash"], [])
             if point.gone or not same:  # one of many copies is enough
                 same.append(point)

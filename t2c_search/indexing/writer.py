@@ -10,12 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
 from t2c_search.profile import WAIT_WRITE, WRITE, StageClock
 from t2c_search.state.statistics import Claim, claim_statistics, renew_claim, repair_statistics, save_statistics
 from t2c_search.statistics import VectorStatistics
-from t2c_search.stores.columns import REQUEST_POINTS, payload_sizes, uploads
+from t2c_search.stores.columns import REQUEST_POINTS, payload_sizes, uploads, vector_sizes
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import CLIP, Points
 
@@ -23,6 +21,7 @@ UPSERT_POINTS = REQUEST_POINTS
 """Points in one request at most: what is not yet acknowledged is lost when the process is killed."""
 CLAIM_SECONDS = 10.0
 """Between two looks whether another run has taken back this one's claim, as if it had been killed."""
+_NUMBER_BYTES = 4  # of float32
 _IN_FLIGHT = 4  # requests at once to a server, which applies them side by side; the embedded engine takes one
 
 
@@ -104,7 +103,7 @@ class Writer:
             self._sent.append(self._pool.submit(self._write, batches))
 
     def _write(self, batches: list[tuple[Points, set[str]]]) -> None:
-        points = _join([points for points, _ in batches])
+        points = Points.joined([points for points, _ in batches])
         replaced = set[str]().union(*(ids for _, ids in batches))
         for part in _split(points):
             self._write_part(part, [i for i in part.ids if i in replaced])
@@ -140,19 +139,8 @@ class Writer:
             return self._claimed[0]
 
 
-def _join(batches: list[Points]) -> Points:
-    if len(batches) == 1:
-        return batches[0]
-    return Points(
-        [i for batch in batches for i in batch.ids],
-        [payload for batch in batches for payload in batch.payloads],
-        {name: np.concatenate([batch.vectors[name] for batch in batches]) for name in batches[0].vectors},
-    )
-
-
 def _split(points: Points) -> Iterator[Points]:
     """Yield the points in order, in parts of the size of one request."""
-    vector_bytes = sum(rows.itemsize * rows.shape[1] for rows in points.vectors.values())
-    for part in uploads([vector_bytes + size for size in payload_sizes(points.ids, points.payloads)]):
-        vectors = {name: rows[part] for name, rows in points.vectors.items()}
-        yield Points(points.ids[part], points.payloads[part], vectors)
+    sizes = zip(vector_sizes(points), payload_sizes(points.ids, points.payloads), strict=True)
+    for part in uploads([_NUMBER_BYTES * numbers + size for numbers, size in sizes]):
+        yield points.take(range(len(points))[part])

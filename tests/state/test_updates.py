@@ -59,7 +59,7 @@ class World:
 
     def draw(self, other: VectorStore) -> Callable[[], None]:
         """Draw what happens inside a function."""
-        kind = self.dice.choice(("nothing", "update", "same update", "replacement", "kill"))
+        kind = self.dice.choice(("nothing", "update", "updates", "replacement", "kill"))
         key = self.dice.choice(KEYS)
         self.incidents[kind] += 1
         match kind:
@@ -69,7 +69,7 @@ class World:
                 return lambda: self.replace(other, key, nothing)
             case "kill":
                 return killed
-            case "same update":
+            case "updates":
                 return lambda: self.update_all(other)
         return nothing
 

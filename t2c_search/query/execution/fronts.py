@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -70,12 +70,12 @@ def scored(candidates: Points, front: Front, most: int | None = None, *, with_pa
     ]
 
 
-def with_payloads(store: VectorStore, found: Sequence[Found]) -> list[Found]:
-    """Fetch the payloads that did not come along; images deleted since they were found are left out."""
+def with_payloads(store: VectorStore, found: Sequence[Found]) -> Iterator[tuple[Found, Payload]]:
+    """Yield each image with its payload, fetched where it did not come along; those deleted meanwhile are left out."""
     missing = [each.id for each in found if each.payload is None]
-    if not missing:
-        return list(found)
-    points = store.fetch(missing)
+    points = store.fetch(missing) if missing else Points([])
     fetched = dict(zip(points.ids, points.payloads, strict=True))
-    whole = (each if each.payload is not None else replace(each, payload=fetched.get(each.id)) for each in found)
-    return [each for each in whole if each.payload is not None]
+    for each in found:
+        payload = fetched.get(each.id) if each.payload is None else each.payload
+        if payload is not None:
+            yield each, payload

@@ -209,8 +209,8 @@ class Searcher:
         return [there[at] for at in most_diverse(points.vectors[CLIP], scores, self.calibration.mean, limit)]
 
     def _hits(self, found: list[Found], branches: tuple[Branch, ...], rank: int = 1) -> Iterator[Hit]:
-        for at, each in enumerate(with_payloads(self.store, found), rank):
-            branch, payload = branches[each.branch], each.payload or {}
+        for at, (each, payload) in enumerate(with_payloads(self.store, found), rank):
+            branch = branches[each.branch]
             cosine = float(each.cosines[branch.ranking.terms[0].axis]) if len(each.cosines) else 0.0
             path = str(payload.get("path", ""))
             yield Hit(at, each.id, path, each.score, cosine, payload, contributions(branch, each.cosines))

@@ -92,15 +92,14 @@ def values_of(payload: Mapping[str, Any], field: str) -> list[Scalar]:
 def _first_of_values(store: VectorStore, found: list[Found], field: str, taken: list[Scalar]) -> list[Found]:
     """Return those of the images found, best first, that share no value with one before; their values are then taken."""
     first: list[Found] = []
-    for each in with_payloads(store, found):
-        payload = each.payload or {}
+    for each, payload in with_payloads(store, found):
         values = values_of(payload, field)
         if not values:
             raise UsageError(
                 f"{field!r} cannot group images: that of {payload.get('path', each.id)} is not a word or number"
             )
         if not any(value in taken for value in values):
-            first.append(each)
+            first.append(replace(each, payload=payload))
             taken += values
     return first
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice
 from typing import TypeVar
-
-import numpy as np
 
 from t2c_search.stores.columns import payload_sizes, vector_sizes
 from t2c_search.stores.protocol import CollectionSpec
@@ -44,17 +42,9 @@ def upload_sizes(points: Points) -> list[int]:
 
 def in_order(ids: Sequence[str], answers: Sequence[Points]) -> Points:
     """Put the found points, which came in parts and in any order, into the order of ``ids``."""
-    payloads = [payload for answer in answers for payload in answer.payloads]
-    row_of = {point_id: row for row, point_id in enumerate(chain.from_iterable(answer.ids for answer in answers))}
-    known = [point_id for point_id in ids if point_id in row_of]
-    rows = [row_of[point_id] for point_id in known]
-    vectors = {name: np.concatenate([answer.vectors[name] for answer in answers])[rows] for name in answers[0].vectors}
-    multivectors = {
-        name: list(chain.from_iterable(answer.multivectors[name] for answer in answers))
-        for name in answers[0].multivectors
-    }
-    reordered = {name: [each[row] for row in rows] for name, each in multivectors.items()}
-    return Points(known, [payloads[row] for row in rows], vectors, multivectors=reordered)
+    found = Points.joined(answers)
+    row_of = {point_id: row for row, point_id in enumerate(found.ids)}
+    return found.take([row_of[point_id] for point_id in ids if point_id in row_of])
 
 
 def in_parts(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
