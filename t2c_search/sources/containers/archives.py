@@ -8,13 +8,14 @@ that, an image is one read at a known offset.
 from __future__ import annotations
 
 import tarfile
+import weakref
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
-from weakref import finalize
 
 from t2c_search.decoding.files import check_size
 from t2c_search.decoding.metadata import MEMBER
@@ -182,13 +183,9 @@ def _index_tar(key: tuple[str, Stat | None]) -> dict[str, tuple[int, int]]:
 
 
 def _open_zip(key: tuple[str, Stat | None]) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-    file = open_binary(key[0])
-    try:
-        archive = zipfile.ZipFile(file)
-    except BaseException:
-        file.close()
-        raise
-    finalize(archive, file.close)  # which no archive does with a file that it was given
+    with ExitStack() as opened:
+        archive = zipfile.ZipFile(opened.enter_context(open_binary(key[0])))
+        weakref.finalize(archive, opened.pop_all().close)  # threads may read from it when it has left the cache
     entries = ((_shown(entry.filename), entry) for entry in archive.infolist() if not entry.is_dir())
     return archive, {name: entry for name, entry in entries if name}
 
