@@ -98,9 +98,6 @@ def fill(store: VectorStore, spec: CollectionSpec = SPEC, count: int = 300) -> V
         }
     with Writer(store) as writer:
         writer.put(points, set())
-    store.add_vector("patches", VectorSpec(3, multi=True, added=True))
-    rows = [np.full((1 + row % 3, 3), row, np.float32) for row in range(count // 2)]  # the others lack it
-    store.update_vectors(Points(points.ids[: len(rows)], multivectors={"patches": rows}))
     for key in ("aligner", "concepts"):
         store.write_blob(key, key.encode() * 1000)
     CARD.write(store, MADE)
@@ -111,12 +108,11 @@ def content(store: VectorStore) -> tuple[Any, ...]:
     """Return all that a copy must have: points, vectors' bits, specification, and what is kept beside the points."""
     header: Header = store.header()
     _, blobs = store.read_blobs(sorted({*header.blobs} - {"copied-from", "search-index", "recall"}))
-    found = list(store.scan(vectors=(CLIP, NATIVE, "patches")))
+    found = list(store.scan(vectors=(CLIP, NATIVE)))
     ids = [point_id for batch in found for point_id in batch.ids]
     payloads = [payload for batch in found for payload in batch.payloads]
     vectors = {name: b"".join(batch.vectors[name].tobytes() for batch in found) for name in (CLIP, NATIVE)}
-    patches = [rows.tolist() for batch in found for rows in batch.multivectors["patches"]]
-    return header.spec, blobs, ids, payloads, vectors, patches
+    return header.spec, blobs, ids, payloads, vectors
 
 
 @pytest.mark.parametrize(("quantization", "after"), [("none", False), ("int8", True)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -110,7 +109,7 @@ def copy(
     with progress_bar() as progress:
         report = copy_collection(name, to_store, new_name, store=store, progress=progress)
     if json:
-        print_json(asdict(report))
+        print_json(report.to_json())
     else:
         out.print(
             f"copied [bold]{report.images}[/] images to {escape(report.collection)} in {escape(report.store)} in "

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isclose
+from typing import Any
 
 from t2c_search.collection.search_index import build_search_index, forget_build
 from t2c_search.errors import CollectionNotFoundError, StoreError, UsageError
@@ -34,6 +35,10 @@ class CopyReport:
     images: int
     written: int
     seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as ``t2c copy --json`` prints it."""
+        return asdict(self)
 
 
 def copy(source: VectorStore, target: VectorStore, progress: Progress | None = None) -> CopyReport:

@@ -55,11 +55,9 @@ class ModelPool:
                 return encoder
             encoder = registry.load(encoder_id, device=device, dtype=dtype, compile=compile)
             _share(encoder)
+            files = files or stamp(encoder_id)  # a module's file is known once it is imported
             with self._lock:
-                self._encoders[key] = (
-                    encoder,
-                    files or stamp(encoder_id),
-                )  # a module's file is known once it is imported
+                self._encoders[key] = (encoder, files)
                 while len(self._encoders) > self._kept:
                     del self._encoders[next(iter(self._encoders))]
         return encoder

@@ -191,3 +191,19 @@ def test_every_command_that_reads_waits(t2c: T2C, store: Path, command: list[str
         images.store.count()
         locked = t2c(*command, "-c", "scenes", "--store", store, "--wait", 0.01)
     assert locked.code == 0 if command == ["concept", "list"] else "(waited 0.01 s)" in locked.err
+
+
+def test_a_copy_and_a_renamed_collection_answer_as_before(t2c: T2C, store: Path, tmp_path: Path) -> None:
+    query = ["search", '"a heart" AND NOT "on grass"', "--paths"]
+    before = t2c(*query, "-c", "scenes", "--store", store).out
+    copied = t2c("copy", "scenes", "--store", store, "--to-store", tmp_path / "t.t2c", "--as", "kept", "--json").json
+    assert (copied["collection"], copied["images"], copied["written"]) == ("kept", IMAGES, IMAGES)
+    assert t2c("rename", "scenes", "drawn", "--store", store, "--json").json == {
+        "collection": "drawn",
+        "former": "scenes",
+    }
+    for name, location in (("kept", tmp_path / "t.t2c"), ("drawn", store)):
+        assert t2c(*query, "-c", name, "--store", location).out == before
+    assert t2c("copy", "drawn", "--store", store).code == 2  # to where?
+    taken = t2c("copy", "drawn", "--store", store, "--to-store", tmp_path / "t.t2c", "--as", "kept")
+    assert (taken.code, "t2c delete kept" in taken.err) == (2, True)
