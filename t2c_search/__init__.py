@@ -11,7 +11,9 @@
 package imports no model library: the names below load when first used.
 """
 
-from importlib import import_module  # no other import: `python -m t2c_search` has the working folder first on its path so far
+from importlib import (
+    import_module,  # no other import: `python -m t2c_search` has the working folder first on its path so far
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,9 @@
 import os
 import sys
 
-if __name__ == "__main__" and not sys.flags.safe_path:  # before any other import: who knows what lies in the working folder
+if (
+    __name__ == "__main__" and not sys.flags.safe_path
+):  # before any other import: who knows what lies in the working folder
     _HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib is not imported yet
     sys.path[:1] = [folder for folder in sys.path[:1] if folder == _HOME]
 
