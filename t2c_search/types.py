@@ -10,6 +10,7 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
+from t2c_search.errors import redact
 from t2c_search.filters import Filter, Scalar
 
 Payload = dict[str, Any]
@@ -133,6 +134,10 @@ class Failure:
 
     path: str
     reason: str
+
+    def redacted(self) -> Failure:
+        """Return it as it is shown, without the passwords of addresses."""
+        return Failure(redact(self.path), redact(self.reason))
 
 
 @dataclass(frozen=True, slots=True)

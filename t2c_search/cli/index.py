@@ -19,7 +19,7 @@ from t2c_search.cli import options
 from t2c_search.cli.app import INDEXING, app
 from t2c_search.cli.render import err, key_value_table, out, print_json, progress_bar
 from t2c_search.ending import exit_code
-from t2c_search.errors import UsageError
+from t2c_search.errors import UsageError, redact
 
 if TYPE_CHECKING:
     from t2c_search.alignment.report import FitReport
@@ -330,16 +330,17 @@ def _show_report(report: IndexReport, fit: FitReport | None, images: Collection)
     _show_notes(report)
     if not report.all_failed:
         out.print(
-            f'search it: t2c search -c {images.name} --store {images.store.location} "a dog on a beach"', style="dim"
+            f'search it: t2c search -c {images.name} --store {redact(images.store.location)} "a dog on a beach"',
+            style="dim",
         )
 
 
 def _show_notes(report: IndexReport) -> None:
-    for warning in report.warnings[:_SHOWN]:
+    for warning in map(redact, report.warnings[:_SHOWN]):
         err.print(f"[yellow]note[/] {escape(warning)}", soft_wrap=True)
     if len(report.warnings) > _SHOWN:
         err.print(f"... and {len(report.warnings) - _SHOWN} more notes; all are in --json")
-    for failure in report.failures[:_SHOWN]:
+    for failure in [failure.redacted() for failure in report.failures[:_SHOWN]]:
         err.print(f"[red]failed[/] {escape(failure.path)}: {escape(failure.reason)}", soft_wrap=True)
     if len(report.failures) > _SHOWN:
         reasons = Counter(failure.reason for failure in report.failures[_SHOWN:])

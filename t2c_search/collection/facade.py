@@ -21,7 +21,7 @@ from t2c_search.collection.snapshot import Snapshot, Snapshots
 from t2c_search.collection.updating import bring_in_line
 from t2c_search.concepts.saved import fit_concept
 from t2c_search.encoders.pool import ModelPool, default_pool
-from t2c_search.errors import CollectionReplacedError, UsageError
+from t2c_search.errors import CollectionReplacedError, UsageError, redact
 from t2c_search.filters import Filter
 from t2c_search.indexing.batching import Batching
 from t2c_search.indexing.embedder import Embedder, LocalEmbedder
@@ -475,7 +475,7 @@ class Collection:
     def __repr__(self) -> str:
         snapshot = self._snapshots.last
         made = "nothing indexed yet" if snapshot is None else f"{snapshot.card.backbone.id} for {snapshot.card.clip.id}"
-        return f"<Collection {self.name!r} in {self.store.location}: {made}>"
+        return f"<Collection {self.name!r} in {redact(self.store.location)}: {made}>"
 
 
 def _begun(mined: Mined) -> Mined:
