@@ -14,7 +14,14 @@ import numpy as np
 
 from t2c_search.collection.making import Asked, agree, make
 from t2c_search.collection.models import Models, ModelSelection
-from t2c_search.collection.realigning import RealignReport, check_native, check_replaceable, choose_aligner, realign
+from t2c_search.collection.realigning import (
+    AlignerSource,
+    RealignReport,
+    check_native,
+    check_replaceable,
+    choose_aligner,
+    realign,
+)
 from t2c_search.collection.removing import present, remove_images
 from t2c_search.collection.search_index import build_search_index, is_scanned
 from t2c_search.collection.snapshot import Snapshot, Snapshots
@@ -285,12 +292,12 @@ class Collection:
 
         Raises UsageError for a collection without native vectors, AlignerMismatchError for an aligner that does not fit.
         """
-        images = as_list("fit_images", fit_images)
+        source = AlignerSource(aligner, as_list("fit_images", fit_images), fit_pairs)
         check_counts(fit_pairs=fit_pairs)
         card = self._snapshots.made().card
         check_native(card, self.name)
         check_replaceable(self.store)
-        chosen = choose_aligner(aligner, images, card, self._choice, pairs=fit_pairs, progress=progress)
+        chosen = choose_aligner(source, card, self._choice, progress)
         report = realign(self.store, chosen, choice=self._choice, progress=progress)
         build_search_index(self.store, report.images, progress)
         return report
