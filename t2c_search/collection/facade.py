@@ -39,7 +39,7 @@ from t2c_search.indexing.report import IndexReport
 from t2c_search.profile import LIST
 from t2c_search.progress import Monitor, NoProgress, Progress
 from t2c_search.query.execution.duplicates import NEAR, Duplicates, find_duplicates
-from t2c_search.query.execution.searcher import MAX_CANDIDATES, Expression, Searcher
+from t2c_search.query.execution.searcher import MAX_CANDIDATES, Expression, Searcher, Wanted
 from t2c_search.query.language.constraints import as_constraint
 from t2c_search.query.language.printer import unparse
 from t2c_search.query.language.syntax import joined, parse_filter
@@ -322,18 +322,15 @@ class Collection:
         ``max_candidates`` (5000 when left out) or ``max_seconds`` returns what it has, uncertified. Raises ExpressionError
         for an expression that cannot be read.
         """
-        return self._snapshots.ask(
-            lambda now: now.searcher().search(
-                now.with_image(query, image),
-                limit,
-                where=where,
-                exact=exact or is_scanned(now.searcher().calibration.count),
-                diverse=diverse,
-                group_by=group_by,
-                max_candidates=MAX_CANDIDATES if max_candidates is None else max_candidates,
-                max_seconds=max_seconds,
-            )
-        )
+        most = MAX_CANDIDATES if max_candidates is None else max_candidates
+        wanted = Wanted(limit, exact, diverse, group_by, most, max_seconds)
+
+        def answer(now: Snapshot) -> SearchResult:
+            searcher = now.searcher()
+            scanned = replace(wanted, exact=exact or is_scanned(searcher.calibration.count))
+            return searcher.search(now.with_image(query, image), scanned, where=where)
+
+        return self._snapshots.ask(answer)
 
     def mine(self, query: Expression, *, where: str | Filter | None = None) -> Mined:
         """Find every image that satisfies the constraints, in ascending order of id, in memory that stays constant.
