@@ -33,10 +33,11 @@ from benchmarks._common import Bar, finish, table
 from t2c_search.query.execution.searcher import Known, Searcher, Wanted
 from t2c_search.query.language.concepts import Phrase
 from t2c_search.query.planning.texts import Texts
+from t2c_search.results import SearchResult
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import build_index, open_store
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
-from t2c_search.types import CLIP, FloatArray, Points, ScoredPoints, SearchResult, VectorQuery
+from t2c_search.types import CLIP, FloatArray, Points, ScoredPoints, VectorQuery
 
 DIM = 512
 CONCEPTS = 400

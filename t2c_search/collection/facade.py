@@ -43,6 +43,7 @@ from t2c_search.query.execution.searcher import MAX_CANDIDATES, Expression, Sear
 from t2c_search.query.language.constraints import as_constraint
 from t2c_search.query.language.printer import unparse
 from t2c_search.query.language.syntax import joined, parse_filter
+from t2c_search.results import Count, Facets, Hit, Mined, SearchResult
 from t2c_search.settings import Device, Dtype, load_settings
 from t2c_search.sources import EVERY, list_images, require_images
 from t2c_search.sources.arguments import as_list, check_choice, check_counts, check_seconds
@@ -55,7 +56,6 @@ from t2c_search.state.fields import field_types
 from t2c_search.state.statistics import repair_statistics
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import NO_WAIT, FieldType, Quantization, VectorStore, Wait
-from t2c_search.types import Count, Facets, Hit, Mined, SearchResult
 
 if TYPE_CHECKING:
     from t2c_search.alignment.report import FitReport

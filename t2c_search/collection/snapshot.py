@@ -28,6 +28,7 @@ from t2c_search.query.language.constraints import And
 from t2c_search.query.language.reader import is_known, unknown_field
 from t2c_search.query.language.syntax import parse, parse_filter
 from t2c_search.query.planning.texts import Texts
+from t2c_search.results import Facets, StatisticsUsed
 from t2c_search.state.aligner import ALIGNER, read_aligner
 from t2c_search.state.card import CARD, CollectionCard
 from t2c_search.state.concepts import CONCEPTS, SavedConcept
@@ -38,7 +39,7 @@ from t2c_search.state.statistics import CLAIMS, STATISTICS, Claims, count_statis
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.header import Header
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import Facets, FloatArray, StatisticsUsed
+from t2c_search.types import FloatArray
 
 if TYPE_CHECKING:
     from t2c_search.alignment.report import FitReport

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from t2c_search.decoding.decode import decode
 from t2c_search.errors import T2CError, UsageError
 from t2c_search.export.aside import file_aside
+from t2c_search.results import Hit
 from t2c_search.sources import read_image
-from t2c_search.types import Hit
 
 _TILE = 240  # pixels, side of a thumbnail's square
 _GAP = 16

@@ -16,10 +16,11 @@ from t2c_search.query.execution.selection import diverse
 from t2c_search.query.language.syntax import parse
 from t2c_search.query.planning.halfspace import enclose_passing
 from t2c_search.query.planning.texts import Texts
+from t2c_search.results import StatisticsUsed
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import CollectionSpec
-from t2c_search.types import CLIP, Points, StatisticsUsed
+from t2c_search.types import CLIP, Points
 
 from .worlds import ClusteredWords, World, clustered, point_id, unit
 

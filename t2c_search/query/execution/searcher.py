@@ -28,20 +28,11 @@ from t2c_search.query.planning.directions import Directions, EmbedImage
 from t2c_search.query.planning.normal_form import branches as branches_of
 from t2c_search.query.planning.planner import Branch, embed, plan
 from t2c_search.query.planning.texts import Texts
+from t2c_search.results import Certificate, Count, Facets, Hit, Mined, SearchResult, StatisticsUsed
 from t2c_search.state.concepts import SavedConcept
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import (
-    CLIP,
-    Certificate,
-    Count,
-    Facets,
-    FloatArray,
-    Hit,
-    Mined,
-    SearchResult,
-    StatisticsUsed,
-)
+from t2c_search.types import CLIP, FloatArray
 
 Expression = str | Mapping[str, Any] | Constraint
 MAX_CANDIDATES = 5000
