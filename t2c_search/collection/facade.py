@@ -133,6 +133,7 @@ class Collection:
         captions: str | Path | None = None,
         fields: Mapping[str, FieldType] | None = None,
         every: float = EVERY,
+        image_column: str | None = None,
         aligner: str | Path | None = None,
         fit_pairs: int | None = None,
         keep_native: bool | None = None,
@@ -149,7 +150,8 @@ class Collection:
 
         ``sources`` are paths, ``s3://`` and other addresses, or patterns of either (docs/sources.md). ``fields`` says which
         payload fields are more than text, and to be indexed, from now on. Of videos, a frame ``every`` so many seconds is an
-        image. ``captions`` is a table with the columns ``image`` and ``caption``.
+        image. ``captions`` is a table with the columns ``image`` and ``caption``. The ``image_column`` of tables holds or names
+        their images; left out, it is found by its name, or else by what is in it.
 
         The first call makes the collection: it fits an aligner on ``fit_pairs`` of the images, unless a fitted one is given
         or the backbone is the CLIP model. ``keep_native`` also stores the backbone's own vectors, so that a later aligner can
@@ -186,7 +188,14 @@ class Collection:
             types = field_types(snapshot.header.spec)
         with monitor.clock.measure(LIST):
             list_them = list_images if allow_empty else require_images
-            inputs = list_them(named, captions=captions, every=every, types=types, progress=progress)
+            inputs = list_them(
+                named,
+                captions=captions,
+                every=every,
+                image_column=image_column or "",
+                types=types,
+                progress=progress,
+            )
             roots = absolute_roots(named) if sync else []
         if snapshot is not None:
             refuse_emptied(snapshot.store, roots, inputs)
