@@ -70,22 +70,20 @@ class Texts:
     def __init__(self, table: Any, image: ImageColumn | None, chosen: str) -> None:
         self._table = table
         self._texts = {*IMAGE_COLUMNS, *CAPTION_COLUMNS, chosen.lower()}  # old writers do not say that these are any
-        leaves = [table.schema.column(index) for index in range(len(table.schema))]
         self._columns: list[str] = []
         self.left_out: list[str] = []
         """Columns of bytes."""
-        for leaf in leaves:
+        for leaf in (table.schema.column(index) for index in range(len(table.schema))):
             top = leaf.path.partition(".")[0]
-            is_image = image is not None and top == image.name
-            if is_image and (image.is_list or leaf.path != f"{image.name}.path"):
-                continue
-            is_bytes = "BYTE_ARRAY" in leaf.physical_type and leaf.logical_type.type not in _NO_BYTES
-            if is_bytes and not is_image and top.lower() not in self._texts:
+            if image is not None and top == image.name:
+                if not image.is_list and leaf.path == f"{top}.path":
+                    self._columns.append(leaf.path)
+                    self._texts.add(top.lower())
+            elif _is_bytes(leaf) and top.lower() not in self._texts:
                 self.left_out.append(leaf.path)
-                continue
-            self._columns.append(leaf.path)
-            if is_image or leaf.logical_type.type in _TEXTS:
-                self._texts.add(top.lower())
+            else:
+                self._columns.append(leaf.path)
+                self._texts |= {top.lower()} if leaf.logical_type.type in _TEXTS else set()
 
     def rows(self, drop: Drop) -> Iterator[Row]:
         """Yield the rows as column -> value; columns in lower case."""
@@ -96,6 +94,10 @@ class Texts:
                 columns[name] = list(map(_decoded, values)) if name in self._texts else values
             for row in range(batch.num_rows):
                 yield {name: values[row] for name, values in columns.items()}
+
+
+def _is_bytes(leaf: Any) -> bool:
+    return "BYTE_ARRAY" in leaf.physical_type and leaf.logical_type.type not in _NO_BYTES
 
 
 def _values(column: Any, name: str, drop: Drop) -> list[Any]:
