@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from t2c_search.types import Certificate, Count, Hit, Mined, Plan, SearchResult
+    from t2c_search.results import Certificate, Count, Hit, Mined, Plan, SearchResult
 
 Expression = Annotated[
     str, typer.Argument(help='A text, or constraints: \'"a dog" AND NOT "a person" AND width >= 1024\'.')

@@ -231,7 +231,7 @@ def test_it_shows_what_it_is(folder: str, tmp_path: Path) -> None:
 
 
 def test_texts_are_embedded_once_however_often_the_collection_changes(
-    handle: Open, monkeypatch: pytest.MonkeyPatch
+    handle: Open, aligners: Aligners, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embed, asked = Models.embed_texts, list[str]()
 
@@ -247,6 +247,8 @@ def test_texts_are_embedded_once_however_often_the_collection_changes(
     CONCEPTS.write(reader.store, {})
     reader.search("a star")
     reader.refresh()
+    reader.search("a star")
+    reader.realign(aligners.turned)  # its CLIP model is the same
     reader.search("a star")
     assert len(asked) == once
 
@@ -294,3 +296,23 @@ def test_realigning_is_refused_when_an_indexer_begins_meanwhile(server: QdrantSt
             photos.realign(aligners.turned, progress=BeginsMeanwhile())
         writing.__exit__(None, None, None)
         assert answer(photos) == quiet
+
+
+def test_described_images_are_claimed_as_well(server: QdrantStub, photos: Path, aligners: Aligners) -> None:
+    (photos / "0001.txt").write_text("a thing")
+
+    class Looks:
+        claimed = False
+
+        def start(self, total: int | None, stage: str) -> None: ...
+
+        def fail(self, failure: object) -> None: ...
+
+        def advance(self, images: int) -> None:
+            self.claimed |= bool(CLAIMS.now(indexer.store).open)
+
+    with opened(server.url) as indexer:
+        looks = Looks()
+        assert indexer.index([photos], progress=looks).updated == 1
+        assert looks.claimed
+        assert indexer.search("a star").statistics.current

@@ -18,7 +18,7 @@ from PIL import Image
 from t2c_search.errors import StoreUnavailableError, UsageError
 from t2c_search.export.files import FOLDERS, FORMATS, export_hits, write_folder, write_json
 from t2c_search.export.sheet import write_sheet
-from t2c_search.types import Contribution, Hit
+from t2c_search.results import Contribution, Hit
 
 EXPRESSION = '"a dog" AND NOT "a person"'
 

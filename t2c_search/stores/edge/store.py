@@ -31,7 +31,7 @@ from t2c_search.stores.edge.opening import Doorkeeper, Opening, Openings
 from t2c_search.stores.edge.requests import edge_filter, edge_request
 from t2c_search.stores.edge.residency import page_out
 from t2c_search.stores.edge.shard import VECTOR_BYTES, add_indexes, add_vector, create_shard, empty_bytes, index_bytes
-from t2c_search.stores.edge.vault import FolderVault, former_generation, furnish, is_former, is_made
+from t2c_search.stores.edge.vault import FolderVault, former_generation, is_former, is_made
 from t2c_search.stores.header import Header
 from t2c_search.stores.payloads import Merge, merges, rewrites
 from t2c_search.stores.protocol import NO_WAIT, Capabilities, CollectionSpec, FieldType, VectorSpec, Wait
@@ -105,39 +105,12 @@ class EdgeStore:
     def create(self, spec: CollectionSpec) -> None:
         """Make the empty collection: aside, then renamed into place, so that it is whole or not there; and open it."""
         self._keeper.check_open()
-        with self._mapped_errors():
-            if self._home.exists():
-                raise self._taken()
-            self._home.parent.mkdir(parents=True, exist_ok=True)
+        with self._vault.creation(spec) as shard:
             self._require_room(empty_bytes(spec))
-            new = Path(tempfile.mkdtemp(prefix=f".{self.collection}.", dir=self._home.parent))
-            try:
-                create_shard(new / "shard", spec)
-                furnish(new, spec)
-                self._move_into_place(new)
-            except BaseException:
-                shutil.rmtree(new, ignore_errors=True)
-                raise
-            sync_folder(self._home.parent)
+            create_shard(shard, spec)
         opening, _ = self._at()
         with opening.using():  # takes the lock: nobody else drops what has no card yet
             pass
-
-    def _move_into_place(self, new: Path) -> None:
-        try:
-            new.rename(self._home)
-        except OSError as exc:
-            if self._home.exists():  # somebody made it since we looked
-                raise self._taken() from exc
-            raise
-
-    def _taken(self) -> StoreError:
-        if self.exists():
-            return StoreError(
-                f"collection {self.collection!r} is in {self.location} already, perhaps made by another process at this "
-                "moment; run the same command again to go on with it, or use another name"
-            )
-        return StoreError(f"{self._home} is there already; use another collection name, or delete it first")
 
     def drop(self) -> None:
         """Delete the collection and its blobs."""
