@@ -57,6 +57,12 @@ def index(
     every: Annotated[
         float, typer.Option("--every", min=0.001, help="Seconds between the frames of a video that are indexed.")
     ] = 5.0,
+    image_column: Annotated[
+        str | None,
+        typer.Option(
+            "--image-column", help="Column of tables that holds or names their images; left out, it is found."
+        ),
+    ] = None,
     native: Annotated[
         bool, typer.Option("--native", help="Keep the backbone's own vectors too, to align them anew later.")
     ] = False,
@@ -143,6 +149,7 @@ def index(
                 captions=captions,
                 fields=parse_types(fields or ()),
                 every=every,
+                image_column=image_column,
                 aligner=aligner,
                 fit_pairs=fit_pairs,
                 keep_native=native or None,

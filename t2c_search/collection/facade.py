@@ -127,6 +127,7 @@ class Collection:
         captions: str | Path | None = None,
         fields: Mapping[str, FieldType] | None = None,
         every: float = EVERY,
+        image_column: str | None = None,
         aligner: str | Path | None = None,
         fit_pairs: int | None = None,
         keep_native: bool | None = None,
@@ -143,7 +144,8 @@ class Collection:
 
         ``sources`` are paths, ``s3://`` and other addresses, or patterns of either (docs/sources.md). ``fields`` says which
         payload fields are more than text, and to be indexed, from now on. Of videos, a frame ``every`` so many seconds is an
-        image. ``captions`` is a table with the columns ``image`` and ``caption``.
+        image. ``captions`` is a table with the columns ``image`` and ``caption``. The ``image_column`` of tables holds or names
+        their images; left out, it is found by its name, or else by what is in it.
 
         The first call makes the collection: it fits an aligner on ``fit_pairs`` of the images, unless a fitted one is given
         or the backbone is the CLIP model. ``keep_native`` also stores the backbone's own vectors, so that a later aligner can
@@ -174,7 +176,7 @@ class Collection:
         cluster = Cluster(ray_address, use_gpus=self._choice.device in ("auto", "cuda"))
         embedder = choose_embedder(engine, batching, cluster, self.store.location)
         asked = Asked(self._choice, check_types(fields or {}), keep_native, quantization, aligner, fit_pairs)
-        listed = Sources(named, captions, every, sync, allow_empty)
+        listed = Sources(named, captions, every, image_column or "", sync, allow_empty)
         return index_sources(self._snapshots, listed, asked, embedder, Monitor(progress or NoProgress()))
 
     def retry(

@@ -34,7 +34,7 @@ IndexEngine = Literal["local", "ray"]
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where images are listed: paths, their table of captions, and the seconds between two frames of a video.
+    """Where images are listed: paths, their table of captions, seconds between frames of a video, the column of tables.
 
     ``sync``: what is gone from there leaves the collection. Without ``allow_empty`` there must be an image.
     """
@@ -42,13 +42,21 @@ class Sources:
     paths: Sequence[str]
     captions: str | Path | None
     every: float
+    image_column: str
     sync: bool
     allow_empty: bool
 
     def images(self, types: Mapping[str, FieldType], progress: Progress) -> ImageList:
         """List the images. Raises UsageError for sources that do not exist."""
         list_them = list_images if self.allow_empty else require_images
-        return list_them(self.paths, captions=self.captions, every=self.every, types=types, progress=progress)
+        return list_them(
+            self.paths,
+            captions=self.captions,
+            every=self.every,
+            image_column=self.image_column,
+            types=types,
+            progress=progress,
+        )
 
 
 def choose_embedder(engine: IndexEngine, batching: Batching, cluster: Cluster, location: str) -> Embedder:
