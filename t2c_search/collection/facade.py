@@ -24,7 +24,7 @@ from t2c_search.collection.search_index import build_search_index, is_scanned
 from t2c_search.collection.snapshot import Snapshot, Snapshots, of_one_collection
 from t2c_search.collection.updating import IndexEngine, Sources, begin_run, choose_embedder, index_known, index_sources
 from t2c_search.encoders.pool import ModelPool, default_pool
-from t2c_search.errors import UsageError
+from t2c_search.errors import UsageError, redact
 from t2c_search.filters import Filter
 from t2c_search.indexing.batching import Batching
 from t2c_search.indexing.ray.cluster import Cluster
@@ -415,4 +415,4 @@ class Collection:
     def __repr__(self) -> str:
         snapshot = self._snapshots.last
         made = "nothing indexed yet" if snapshot is None else f"{snapshot.card.backbone.id} for {snapshot.card.clip.id}"
-        return f"<Collection {self.name!r} in {self.store.location}: {made}>"
+        return f"<Collection {self.name!r} in {redact(self.store.location)}: {made}>"
