@@ -29,6 +29,7 @@ from t2c_search.encoders.pool import ModelPool, default_pool
 from t2c_search.errors import UsageError
 from t2c_search.filters import Filter, Node
 from t2c_search.indexing.batching import Batching
+from t2c_search.indexing.ray.cluster import Cluster
 from t2c_search.indexing.report import IndexReport
 from t2c_search.progress import Monitor, NoProgress, Progress
 from t2c_search.query.execution.duplicates import NEAR, Duplicates, find_duplicates
@@ -82,7 +83,8 @@ def open_collection(
         settings.compile if compile is None else compile,
         pool or default_pool(),
     )
-    opened = open_store(store or settings.store, name or settings.collection, api_key=settings.api_key, wait=wait)
+    location = store or settings.store
+    opened = open_store(location, name or settings.collection, api_key=settings.key_for(location), wait=wait)
     try:
         return Collection(opened, choice)
     except BaseException:
@@ -173,7 +175,8 @@ class Collection:
         check_choice("engine", engine, get_args(IndexEngine))
         check_choice("quantization", quantization, get_args(Quantization))
         batching = Batching.chosen(batch_size, workers)
-        embedder = choose_embedder(engine, batching, ray_address=ray_address, device=self._choice.device)
+        cluster = Cluster(ray_address, use_gpus=self._choice.device in ("auto", "cuda"))
+        embedder = choose_embedder(engine, batching, cluster, self.store.location)
         asked = Asked(self._choice, check_types(fields or {}), keep_native, quantization, aligner, fit_pairs)
         listed = Sources(named, captions, every, image_column or "", sync, allow_empty)
         return index_sources(self._snapshots, listed, asked, embedder, Monitor(progress or NoProgress()))

@@ -20,7 +20,7 @@ from t2c_search.indexing.removal import absolute_roots, refuse_emptied
 from t2c_search.indexing.report import IndexReport
 from t2c_search.profile import LIST
 from t2c_search.progress import Monitor, Progress
-from t2c_search.settings import Device, load_settings
+from t2c_search.settings import load_settings
 from t2c_search.sources import ImageList, list_images, require_images
 from t2c_search.sources.listing import list_known
 from t2c_search.state.fields import field_types, remember_fields
@@ -59,13 +59,12 @@ class Sources:
         )
 
 
-def choose_embedder(engine: IndexEngine, batching: Batching, *, ray_address: str | None, device: Device) -> Embedder:
-    """Return where images go through models: this process, or a Ray cluster."""
+def choose_embedder(engine: IndexEngine, batching: Batching, cluster: Cluster, location: str) -> Embedder:
+    """Return where images go through models: this process, or a Ray cluster, which has the key of the store there."""
     if engine == "local":
         return LocalEmbedder(batching)
     import_ray()  # before anything else is done for nothing
-    cluster = Cluster(ray_address, use_gpus=device in ("auto", "cuda"))
-    return RayEmbedder(cluster, batching, load_settings().api_key)
+    return RayEmbedder(cluster, batching, load_settings().key_for(location))
 
 
 def begin_run(snapshot: Snapshot, monitor: Monitor) -> Run:
