@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral, Real
 from pathlib import Path
 from threading import Event
 from types import TracebackType
@@ -23,9 +24,10 @@ from t2c_search.collection.removing import present, remove_images
 from t2c_search.collection.search_index import build_search_index, is_scanned
 from t2c_search.collection.snapshot import Snapshot, Snapshots, of_one_collection
 from t2c_search.collection.updating import IndexEngine, Sources, begin_run, choose_embedder, index_known, index_sources
+from t2c_search.decoding.given import GivenImage, as_image, as_images
 from t2c_search.encoders.pool import ModelPool, default_pool
 from t2c_search.errors import UsageError, redact
-from t2c_search.filters import Filter
+from t2c_search.filters import Filter, Node
 from t2c_search.indexing.batching import Batching
 from t2c_search.indexing.ray.cluster import Cluster
 from t2c_search.indexing.report import IndexReport
@@ -38,7 +40,7 @@ from t2c_search.query.language.syntax import joined, parse_filter
 from t2c_search.results import Count, Facets, Mined, SearchResult
 from t2c_search.settings import Device, Dtype, load_settings
 from t2c_search.sources import EVERY
-from t2c_search.sources.arguments import as_list, check_choice, check_counts, check_seconds
+from t2c_search.sources.arguments import as_list, check_choice, check_counts, check_kind, check_seconds
 from t2c_search.sources.tables.field_types import check_types
 from t2c_search.state.card import CollectionCard
 from t2c_search.state.concepts import SavedConcept, forget_concept, save_concept
@@ -253,7 +255,7 @@ class Collection:
         self,
         query: Expression | None = None,
         *,
-        image: str | Path | None = None,
+        image: GivenImage | None = None,
         limit: int = 10,
         where: str | Filter | None = None,
         exact: bool = False,
@@ -264,18 +266,25 @@ class Collection:
     ) -> SearchResult:
         """Find the ``limit`` images that match best: a text, an expression, its JSON tree, an ``image``, or both.
 
+        The ``image`` is a path, an image file's bytes, an image of Pillow, or an array (h, w, 3) of uint8.
+
         ``exact`` scans every vector instead of asking the index, as small collections always do; ``diverse`` prefers
         hits unlike each other; ``group_by`` keeps the best of each value of a field. A search that reaches
         ``max_candidates`` (5000 when left out) or ``max_seconds`` returns what it has, uncertified. Raises ExpressionError
         for an expression that cannot be read.
         """
+        shown = None if image is None else as_image("image", image)
+        _check_question(query, where, group_by)
+        for name, number in (("limit", limit), ("max_candidates", max_candidates)):
+            check_kind(name, number, Integral, "a whole number")
+        check_kind("max_seconds", max_seconds, Real, "a number of seconds")
         most = MAX_CANDIDATES if max_candidates is None else max_candidates
         wanted = Wanted(limit, exact, diverse, group_by, most, max_seconds)
 
         def answer(now: Snapshot) -> SearchResult:
             searcher = now.searcher()
             scanned = replace(wanted, exact=exact or is_scanned(searcher.calibration.count))
-            return searcher.search(now.with_image(query, image), scanned, where=where)
+            return searcher.search(now.with_image(query, shown), scanned, where=where)
 
         return self._snapshots.ask(answer)
 
@@ -286,10 +295,12 @@ class Collection:
         Raises ExpressionError as ``search`` does; CollectionReplacedError when another collection takes this one's place
         after the first hit, so that the others would not belong to it.
         """
+        _check_question(query, where)
         return self._snapshots.ask(lambda now: of_one_collection(now.searcher().mine(query, where=where)))
 
     def count(self, query: Expression, *, where: str | Filter | None = None, approx: bool = False) -> Count:
         """Count the images that satisfy the constraints: exactly, or from the sample with a 95 % interval."""
+        _check_question(query, where)
         return self._snapshots.ask(lambda now: now.searcher().count(query, where=where, approximate=approx))
 
     def remove(
@@ -325,19 +336,23 @@ class Collection:
         Without constraints the store's index counts where the field has one. Raises UsageError, naming the nearest ones,
         for a field that no image has.
         """
+        _check_question(query, where, field)
         return self._snapshots.ask(lambda now: now.facets(field, query, where, limit))
 
     def expression(
         self,
         query: Expression | None = None,
         *,
-        image: str | Path | None = None,
+        image: GivenImage | None = None,
         where: str | Filter | None = None,
     ) -> str:
         """Write what is asked for as one expression, which finds the same again; it is kept with exported hits.
 
-        Raises ExpressionError as ``search`` does.
+        Raises ExpressionError as ``search`` does, UsageError for an image in memory, which no expression can name.
         """
+        if image is not None and not isinstance(as_image("image", image), str | Path):
+            raise UsageError("an image in memory cannot be written into an expression: save it, and give its path")
+        _check_question(query, where)
         now = self._snapshots.made()
         asked = now.with_image(query, image)
         if isinstance(asked, str) and where is None:
@@ -359,17 +374,19 @@ class Collection:
     def add_concept(
         self,
         name: str,
-        yes: str | Path | Iterable[str | Path] = (),
-        no: str | Path | Iterable[str | Path] = (),
+        yes: GivenImage | Iterable[GivenImage] = (),
+        no: GivenImage | Iterable[GivenImage] = (),
         *,
         texts: str | Iterable[str] = (),
     ) -> SavedConcept:
-        """Save a concept learnt from image files that show it and files that do not, and from the ``texts`` that name it.
+        """Save a concept learnt from images that show it and images that do not, and from the ``texts`` that name it.
 
+        Images are paths, image files' bytes, images of Pillow, or arrays (h, w, 3) of uint8: one, or several in a list.
         Several texts for one thing find it more reliably than any of them (``benchmarks.paraphrase``). Replaces a concept
-        of that name. Raises ImageError for a file that cannot be read, UsageError without an example and without a text.
+        of that name. Raises ImageError for an image that cannot be read, UsageError without an example and without a text.
         """
-        shown, others, worded = as_list("yes", yes), as_list("no", no), as_list("texts", texts)
+        check_kind("name", name, str, "a text")
+        shown, others, worded = as_images("yes", yes), as_images("no", no), as_list("texts", texts)
 
         def learn(now: Snapshot) -> SavedConcept:
             concept = now.learn_concept(name, shown, others, worded)
@@ -416,3 +433,10 @@ class Collection:
         snapshot = self._snapshots.last
         made = "nothing indexed yet" if snapshot is None else f"{snapshot.card.backbone.id} for {snapshot.card.clip.id}"
         return f"<Collection {self.name!r} in {redact(self.store.location)}: {made}>"
+
+
+def _check_question(query: Expression | None, where: str | Filter | None, field: str | None = None) -> None:
+    """Raise UsageError for what is no question by its type."""
+    check_kind("query", query, (str, Mapping, Node), "a text, an expression, its JSON tree, or a constraint")
+    check_kind("where", where, (str, Node), "conditions on fields as text, or a filter")
+    check_kind("field", field, str, "the name of a payload field")

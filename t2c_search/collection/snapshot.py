@@ -18,6 +18,7 @@ import numpy as np
 
 from t2c_search.collection.models import Models, ModelSelection
 from t2c_search.concepts.saved import fit_concept
+from t2c_search.decoding.given import GivenImage
 from t2c_search.errors import (
     CollectionFormatError,
     CollectionNotFoundError,
@@ -28,7 +29,7 @@ from t2c_search.errors import (
 )
 from t2c_search.filters import Exists, Filter
 from t2c_search.query.execution.searcher import Expression, Known, Searcher
-from t2c_search.query.language.concepts import Image
+from t2c_search.query.language.concepts import Image, ShownImage
 from t2c_search.query.language.constraints import And
 from t2c_search.query.language.reader import is_known, unknown_field
 from t2c_search.query.language.syntax import parse, parse_filter
@@ -109,27 +110,35 @@ class Snapshot:
     blobs: Mapping[str, bytes]
     """Small ones, that the next snapshot is made from where they are the same."""
 
-    def embed_image(self, path: str | Path) -> FloatArray:
+    def embed_image(self, image: GivenImage) -> FloatArray:
         """Map an image to its unit vector (d_clip,) float32. Raises ImageError that names it: it is one among several."""
-        return _embed_image(self.models, path)
+        return _embed_image(self.models, image)
 
-    def with_image(self, query: Expression | None, image: str | Path | None) -> Expression:
+    def as_concept(self, image: GivenImage) -> Image:
+        """Return what asks for an image; one in memory is embedded at once."""
+        if isinstance(image, str | Path):
+            return Image(path=str(image))
+        return ShownImage(direction=tuple(self.embed_image(image).tolist()))
+
+    def with_image(self, query: Expression | None, image: GivenImage | None) -> Expression:
         """Return a query that asks for an image, too. Raises UsageError when there is neither."""
         if image is None:
             if query is None:
                 raise UsageError("nothing to search for: give a text, constraints, or an image")
             return query
-        wanted = Image(path=str(image))
+        wanted = self.as_concept(image)
         if query is None:
             return wanted
         tree = parse(query, fields=self.fields) if isinstance(query, str | Mapping) else query
         return And(parts=(tree, wanted))
 
-    def learn_concept(self, name: str, yes: Sequence[str], no: Sequence[str], texts: Sequence[str]) -> SavedConcept:
-        """Learn a concept from image files that show it, files that do not, and texts; ``fit_concept`` tells how."""
+    def learn_concept(
+        self, name: str, yes: Sequence[GivenImage], no: Sequence[GivenImage], texts: Sequence[str]
+    ) -> SavedConcept:
+        """Learn a concept from images that show it, images that do not, and texts; ``fit_concept`` tells how."""
         shown, others = (
-            np.array([self.embed_image(path) for path in paths], np.float32).reshape(-1, self.card.clip.dim)
-            for paths in (yes, no)
+            np.array([self.embed_image(image) for image in images], np.float32).reshape(-1, self.card.clip.dim)
+            for images in (yes, no)
         )
         direction = self.texts.worded(texts) if texts else None
         return fit_concept(name, shown, others, self.searcher().calibration, direction)
@@ -321,8 +330,8 @@ def _count_unless_stored(
     return statistics, used
 
 
-def _embed_image(models: Models, path: str | Path) -> FloatArray:
+def _embed_image(models: Models, image: GivenImage) -> FloatArray:
     try:
-        return models.embed_image(path)
+        return models.embed_image(image)
     except ImageError as exc:
-        raise ImageError(f"{path}: {exc}") from exc
+        raise ImageError(f"{image if isinstance(image, str | Path) else 'an image in memory'}: {exc}") from exc
