@@ -156,11 +156,12 @@ class Doorkeeper:
         seal = Seal.read(folder)
         if damage := seal.damage(folder):
             raise damaged(self.location, self.collection, damage)
+        if seal.files is not None:
+            Seal(seal.points).write(folder)
         if seal.files is None or is_short_of_room(folder):
             header = self.vault.load()
             vectors = [] if header is None else [name for name, each in header.spec.vectors.items() if not each.added]
             try_opening(folder, self.location, self.collection, vectors)
-        Seal(seal.points).write(folder)
         with mapped_errors(self.location, self.collection, opening=True):
             shard = load_shard(folder)
             points = count_points(shard)
