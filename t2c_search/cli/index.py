@@ -133,7 +133,15 @@ def index(
         fits = images.card is None and aligner is None
         stop = Event()
         reports = (
-            images.watch(sources, captions=captions, sync=sync, batch_size=batch_size, workers=workers, stop=stop)
+            images.watch(
+                sources,
+                captions=captions,
+                sync=sync,
+                batch_size=batch_size,
+                workers=workers,
+                stop=stop,
+                tell=lambda text: err.print(text, style="dim", markup=False),
+            )
             if watch
             else None
         )
@@ -162,7 +170,7 @@ def index(
             with _setting_on_signals(stop):
                 for report_of_batch in reports:
                     _show(report_of_batch, None, images, profile=profile, json=json)
-            err.print("watch ended; everything seen is indexed", style="dim")
+            err.print("watch ended", style="dim")
         elif report.all_failed:
             raise typer.Exit(_EXIT_ALL_FAILED)
 

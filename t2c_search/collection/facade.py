@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -240,11 +240,13 @@ class Collection:
         batch_size: int | None = None,
         workers: int | None = None,
         stop: Event | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> Iterator[IndexReport]:
         """Watch folders from this call on; the iterator indexes what changes, a report for each batch, until ``stop`` is set.
 
         Call it before ``index`` and iterate after, so that nothing is missed in between. With ``sync``, images that go away
-        are deleted. Between batches other processes may use an embedded store, and a batch waits for them.
+        are deleted. Between batches other processes may use an embedded store, and a batch waits for them. A server that
+        goes away is waited for, however long: ``tell`` is told since when.
         Raises UsageError for what cannot be watched.
         """
         from t2c_search.collection.watching import index_changes
@@ -255,7 +257,9 @@ class Collection:
         def index(touched: Sequence[str], gone: Sequence[str]) -> IndexReport:
             return self._index_known(touched, batching, captions=captions, gone=gone if sync else ())
 
-        return index_changes(as_list("folders", folders), index, store=self.store, stop=ended)
+        return index_changes(
+            as_list("folders", folders), index, store=self.store, stop=ended, tell=tell or _tell_nobody
+        )
 
     def _index_known(
         self,
@@ -491,3 +495,7 @@ def _of_one_collection(hits: Iterator[Hit]) -> Iterator[Hit]:
         raise CollectionReplacedError(
             "the collection was replaced while it was mined: the hits so far are of the former one; mine it again"
         ) from exc
+
+
+def _tell_nobody(text: str) -> None:
+    """Pass over what is told."""
