@@ -139,7 +139,15 @@ def index(
         fits = images.card is None and aligner is None
         stop = Event()
         reports = (
-            images.watch(sources, captions=captions, sync=sync, batch_size=batch_size, workers=workers, stop=stop)
+            images.watch(
+                sources,
+                captions=captions,
+                sync=sync,
+                batch_size=batch_size,
+                workers=workers,
+                stop=stop,
+                tell=lambda text: err.print(text, style="dim", markup=False),
+            )
             if watch
             else None
         )
@@ -169,7 +177,7 @@ def index(
             with _setting_on_signals(stop) as received:
                 for report_of_batch in reports:
                     _show(report_of_batch, None, images, profile=profile, json=json)
-            err.print("watch ended; everything seen is indexed", style="dim")
+            err.print("watch ended", style="dim")
             raise typer.Exit(128 + received[0])  # as a shell reports of a program that the signal ended
         if report.all_failed:
             raise typer.Exit(_EXIT_ALL_FAILED)
