@@ -98,7 +98,7 @@ def test_a_module_that_the_user_names_is_found_behind_all_others(
 ) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path])
     (hostile / "of_the_user.py").write_text(
-        "import json\nfrom torch import nn\ndef make(): return nn.Flatten(), nn.Identity()"
+        "import json, torch\ndef make(): return torch.nn.Flatten(), lambda image: torch.ones(3, 4, 4)"
     )
     assert registry.load("torch:of_the_user:make").id == "torch:of_the_user:make"
     assert sys.path[-1] == str(hostile) and sys.path.count(str(hostile)) == 1
