@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from t2c_search.errors import redact
 from t2c_search.filters import Filter
 
 Payload = dict[str, Any]
@@ -132,3 +133,7 @@ class Failure:
 
     path: str
     reason: str
+
+    def redacted(self) -> Failure:
+        """Return it as it is shown, without the passwords of addresses."""
+        return Failure(redact(self.path), redact(self.reason))

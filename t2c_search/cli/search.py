@@ -261,7 +261,7 @@ def _write(
         writer(format, columns)(begun(hits), expression, sys.stdout.buffer)
         return
     written = export_hits(hits, output, expression=expression, format=format, columns=columns)
-    for failure in written.failures:
+    for failure in [failure.redacted() for failure in written.failures]:
         err.print(f"[yellow]not written[/] {escape(failure.path)}: {escape(failure.reason)}", soft_wrap=True)
     err.print(f"[dim]{written.count} images written to {escape(str(output))}[/]")
 

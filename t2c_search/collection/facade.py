@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -26,7 +26,7 @@ from t2c_search.collection.snapshot import Snapshot, Snapshots, of_one_collectio
 from t2c_search.collection.updating import IndexEngine, Sources, begin_run, choose_embedder, index_known, index_sources
 from t2c_search.decoding.given import GivenImage, as_image, as_images
 from t2c_search.encoders.pool import ModelPool, default_pool
-from t2c_search.errors import UsageError
+from t2c_search.errors import UsageError, redact
 from t2c_search.filters import Filter, Node
 from t2c_search.indexing.batching import Batching
 from t2c_search.indexing.ray.cluster import Cluster
@@ -208,11 +208,13 @@ class Collection:
         batch_size: int | None = None,
         workers: int | None = None,
         stop: Event | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> Iterator[IndexReport]:
         """Watch folders from this call on; the iterator indexes what changes, a report for each batch, until ``stop`` is set.
 
         Call it before ``index`` and iterate after, so that nothing is missed in between. With ``sync``, images that go away
-        are deleted. Between batches other processes may use an embedded store, and a batch waits for them.
+        are deleted. Between batches other processes may use an embedded store, and a batch waits for them. A server that
+        goes away is waited for, however long: ``tell`` is told since when.
         Raises UsageError for what cannot be watched.
         """
         from t2c_search.collection.watching import index_changes
@@ -224,7 +226,9 @@ class Collection:
             run = begin_run(self._snapshots.made(), Monitor())
             return index_known(run, touched, batching, captions=captions, gone=gone if sync else ())
 
-        return index_changes(as_list("folders", folders), index, store=self.store, stop=ended)
+        return index_changes(
+            as_list("folders", folders), index, store=self.store, stop=ended, tell=tell or _tell_nobody
+        )
 
     def realign(
         self,
@@ -432,7 +436,7 @@ class Collection:
     def __repr__(self) -> str:
         snapshot = self._snapshots.last
         made = "nothing indexed yet" if snapshot is None else f"{snapshot.card.backbone.id} for {snapshot.card.clip.id}"
-        return f"<Collection {self.name!r} in {self.store.location}: {made}>"
+        return f"<Collection {self.name!r} in {redact(self.store.location)}: {made}>"
 
 
 def _check_question(query: Expression | None, where: str | Filter | None, field: str | None = None) -> None:
@@ -440,3 +444,7 @@ def _check_question(query: Expression | None, where: str | Filter | None, field:
     check_kind("query", query, (str, Mapping, Node), "a text, an expression, its JSON tree, or a constraint")
     check_kind("where", where, (str, Node), "conditions on fields as text, or a filter")
     check_kind("field", field, str, "the name of a payload field")
+
+
+def _tell_nobody(text: str) -> None:
+    """Pass over what is told."""

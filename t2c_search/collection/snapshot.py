@@ -25,6 +25,7 @@ from t2c_search.errors import (
     CollectionReplacedError,
     ImageError,
     UsageError,
+    redact,
 )
 from t2c_search.filters import Exists, Filter
 from t2c_search.query.execution.searcher import Expression, Known, Searcher
@@ -162,7 +163,7 @@ class Snapshot:
         card, report = self.card, self.fit_report()
         return {
             "collection": self.store.collection,
-            "store": self.store.location,
+            "store": redact(self.store.location),
             "physical_names": self.store.physical_names(),
             "images": self.store.count(),
             "clip": card.clip.id,
@@ -173,7 +174,7 @@ class Snapshot:
             "format_version": card.format_version,
             "made_by": card.made_by,
             "aligner": report.to_json() if report else None,
-            "failures": [asdict(failure) for failure in read_failures(self.store)],
+            "failures": [asdict(failure.redacted()) for failure in read_failures(self.store)],
         }
 
 

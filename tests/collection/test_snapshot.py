@@ -103,6 +103,11 @@ class DiesSoon:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def index_and_die(location: str, photos: Path) -> None:
+    collection = opened(location)
+    collection.index([photos], batch_size=4, progress=DiesSoon(collection))
+
+
 @pytest.mark.parametrize("engine", ["embedded", "server"])
 def test_what_a_killed_indexer_left_stale_is_seen_until_the_next_run(
     request: pytest.FixtureRequest, engine: str, photos: Path
@@ -110,11 +115,7 @@ def test_what_a_killed_indexer_left_stale_is_seen_until_the_next_run(
     location = request.getfixturevalue("folder") if engine == "embedded" else request.getfixturevalue("server").url
     save_pictures(photos, 40, first=IMAGES)
 
-    def index() -> None:
-        collection = opened(location)
-        collection.index([photos], batch_size=4, progress=DiesSoon(collection))
-
-    with pytest.raises(AssertionError), beside(index):
+    with pytest.raises(AssertionError), beside(index_and_die, location, photos):
         pass
     with opened(location) as reader:
         found = reader.count('"a star" >= 0.5sd')
@@ -134,6 +135,12 @@ def test_a_retry_without_failures_repairs_what_a_killed_run_left(handle: Open) -
     assert collection.search("a star").statistics.current
 
 
+def realign(location: str, files: Sequence[Path]) -> None:
+    with opened(location) as writer:
+        for aligner in files:
+            writer.realign(aligner)
+
+
 def test_every_answer_is_wholly_of_one_space_while_another_process_realigns(
     server: QdrantStub, aligners: Aligners
 ) -> None:
@@ -143,14 +150,8 @@ def test_every_answer_is_wholly_of_one_space_while_another_process_realigns(
         writer.realign(aligners.turned)
         spaces.append(answer(writer))
         assert spaces[0] != spaces[1]
-
-    def realign() -> None:
-        with opened(server.url) as writer:
-            for aligner in (aligners.own, aligners.turned, aligners.own):
-                writer.realign(aligner)
-
     answers = []
-    with beside(realign) as process:
+    with beside(realign, server.url, [aligners.own, aligners.turned, aligners.own]) as process:
         while process.is_alive():
             for query in ASKED[:1]:
                 answers.append([(hit.id, round(hit.score, 3)) for hit in reader.search(query, limit=5)])

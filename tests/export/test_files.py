@@ -241,9 +241,9 @@ def test_the_longest_names_are_cut_in_a_folder_of_links(tmp_path: Path) -> None:
     assert link.readlink() == path and link.name.startswith("000001_üü")
 
 
-def test_what_an_interrupted_export_left_is_told(tmp_path: Path) -> None:
-    (tmp_path / "out" / ".partial").mkdir(parents=True)
-    with pytest.raises(UsageError, match=r"holds \.partial, of an export that is under way or was interrupted"):
+def test_what_an_interrupted_export_left_is_not_mixed_with_another(tmp_path: Path) -> None:
+    (tmp_path / "out" / ".0123456789abcdef.partial").mkdir(parents=True)
+    with pytest.raises(UsageError, match="is not empty"):
         write_folder([], EXPRESSION, tmp_path / "out", copy=False)
 
 

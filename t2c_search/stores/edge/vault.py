@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from t2c_search.errors import StoreError
 from t2c_search.stores.blobs import REFUSED_CARD, refusals
-from t2c_search.stores.edge.errors import mapped_errors
+from t2c_search.stores.edge.errors import damaged, mapped_errors
 from t2c_search.stores.edge.files import read_if_there, sync_folder, write_durably
 from t2c_search.stores.header import Content, Header, load_spec
 from t2c_search.stores.protocol import CollectionSpec
@@ -37,6 +37,8 @@ _ORPHAN_SECONDS = 3600.0  # after which bytes that no header names are a killed 
 class FolderVault:
     """Header and contents as files of a collection's folder, ``home``; see ``Vault``."""
 
+    lag_seconds = 0.0
+
     def __init__(self, location: str, collection: str) -> None:
         self.home = Path(location) / collection
         self._location = location
@@ -46,6 +48,10 @@ class FolderVault:
         """Return the header; None when there is no such collection, or one of the first layout."""
         with self._mapped_errors():
             content = read_if_there(self.home / _HEADER)
+            if content is None and _refuses(_former_blobs(self.home)):
+                raise damaged(
+                    self._location, self._collection, f"the file {_HEADER}, which says where its points lie, is lost"
+                )
         return None if content is None else Header.from_json(content, self._collection)
 
     def swap(self, former: str | None, header: Header) -> bool:
@@ -151,13 +157,14 @@ class FolderVault:
 
 
 def is_former(home: Path) -> bool:
-    """Tell whether a collection of the first layout lies there."""
-    return not (home / _HEADER).exists() and (_former_blobs(home) / "spec").is_file()
+    """Tell whether a collection of the first layout lies there, and not one of this layout that has lost its header."""
+    blobs = _former_blobs(home)
+    return not (home / _HEADER).exists() and (blobs / "spec").is_file() and not _refuses(blobs)
 
 
 def former_generation(home: Path) -> str:
     """Return the generation that a collection of the first layout has."""
-    return (read_if_there(home / _FORMER_POINTER) or b"").decode()
+    return (read_if_there(home / _FORMER_POINTER) or b"").decode(errors="replace")
 
 
 def upgrade(vault: FolderVault) -> None:
@@ -181,7 +188,7 @@ def refuse_former(vault: FolderVault) -> None:
     """Make former versions refuse a collection that was upgraded; only for who has it open."""
     home = vault.home
     pointer, header = home / _FORMER_POINTER, vault.load()
-    if header is None or (not pointer.exists() and read_if_there(home / _FORMER / "card") == REFUSED_CARD):
+    if header is None or (not pointer.exists() and _refuses(home / _FORMER)):
         return
     _refuse(home, refusals(header.spec))
     pointer.unlink(missing_ok=True)
@@ -189,11 +196,16 @@ def refuse_former(vault: FolderVault) -> None:
 
 def is_made(home: Path) -> bool:
     """Tell whether a collection lies there, of whichever layout."""
-    return (home / _HEADER).is_file() or is_former(home)
+    return (home / _HEADER).is_file() or (_former_blobs(home) / "spec").is_file()
 
 
 def _former_blobs(home: Path) -> Path:
     return home / former_generation(home) / _FORMER
+
+
+def _refuses(blobs: Path) -> bool:
+    """Tell whether these blobs are those that former versions are refused by."""
+    return read_if_there(blobs / "card") == REFUSED_CARD
 
 
 def _refuse(folder: Path, contents: Mapping[str, bytes]) -> None:
