@@ -7,7 +7,7 @@ from typing import Any
 
 from qdrant_client import models
 
-from t2c_search.filters import Filter
+from t2c_search.filters import Filter, PointIds
 from t2c_search.stores.columns import OVERSAMPLING, score_threshold
 from t2c_search.stores.conditions import Dialect, engine_filter
 from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization, VectorSpec
@@ -23,7 +23,9 @@ FIELD_TYPES: dict[FieldType, models.PayloadSchemaType] = {
     "geo": models.PayloadSchemaType.GEO,
 }
 """The payload indexes of a server."""
-_DIALECT = Dialect(models, models.Range, models.DatetimeRange, bool)
+_DIALECT = Dialect(
+    models, models.Range, models.DatetimeRange, bool, lambda ids: models.HasIdCondition(has_id=list(ids))
+)
 _QUANTIZATION: dict[Quantization, models.QuantizationConfig] = {
     "int8": models.ScalarQuantization(
         scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
@@ -77,7 +79,7 @@ def merge_operation(point_id: str, path: str | None, fields: Payload) -> models.
     return models.SetPayloadOperation(set_payload=models.SetPayload(payload=fields, filter=one, key=path))
 
 
-def server_filter(where: Filter | None, spec: CollectionSpec) -> models.Filter | None:
+def server_filter(where: Filter | PointIds | None, spec: CollectionSpec) -> models.Filter | None:
     """Return the server's filter, or None for all points."""
     found: models.Filter | None = engine_filter(where, _DIALECT, spec.indexes)
     return found

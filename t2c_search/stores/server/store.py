@@ -36,10 +36,11 @@ from t2c_search.stores.columns import (
     uploads,
     vectors_by_point,
 )
-from t2c_search.stores.conditions import check_facet, json_path
+from t2c_search.stores.conditions import json_path, json_paths
 from t2c_search.stores.header import Header
 from t2c_search.stores.payloads import Merge, merges, rewrites
-from t2c_search.stores.protocol import Capabilities, CollectionSpec, FieldType, VectorSpec
+from t2c_search.stores.protocol import NO_LIMITS, Capabilities, CollectionSpec, FieldType, Limits, VectorSpec
+from t2c_search.stores.reading import Facet, FilteredReads, Reading
 from t2c_search.stores.server.batches import answer_points, fits_one_answer, in_order, in_parts, upload_sizes
 from t2c_search.stores.server.connection import Connection, connect
 from t2c_search.stores.server.former import Former, is_former, settle, upgrade
@@ -86,7 +87,7 @@ def collection_names(location: str, api_key: str | None, timeout: float) -> list
     return sorted(name for name in homes if _REPLACEMENT not in name)
 
 
-class QdrantStore:
+class QdrantStore(FilteredReads[str]):
     """One collection behind qdrant-client; see ``VectorStore``."""
 
     def __init__(self, connection: Connection, location: str, collection: str, capabilities: Capabilities) -> None:
@@ -237,29 +238,24 @@ class QdrantStore:
             answers.append(to_points(records, vectors, spec))  # at once: records hold vectors at 15 times their size
         return in_order(ids, answers)
 
-    def scan(
-        self,
-        *,
-        where: Filter | None = None,
-        vectors: tuple[str, ...] = (),
-        payload: bool | tuple[str, ...] = True,
-        batch_size: int = 1000,
-    ) -> Iterator[Points]:
-        """Yield every matching point once, in ascending order of id, in batches of at most ``batch_size``."""
-        name, spec = self._at()
-        offset = None
+    def limits(self) -> Limits:
+        """Tell what the collection's strict mode allows, as it was first read over this connection."""
+        return NO_LIMITS
+
+    def _read(self, place: str, spec: CollectionSpec, reading: Reading) -> Iterator[Points]:
+        offset, payload = None, reading.payload
         while True:
             records, offset = self._call(
                 self._client.scroll,
-                name,
-                scroll_filter=server_filter(where, spec),
-                limit=min(batch_size, answer_points(vectors, spec)),
+                place,
+                scroll_filter=server_filter(reading.where, spec),
+                limit=min(reading.size, answer_points(reading.vectors, spec)),
                 offset=offset,
                 with_payload=payload if isinstance(payload, bool) else [json_path(field) for field in payload],
-                with_vectors=list(vectors),
+                with_vectors=list(reading.vectors),
             )
             if records:
-                yield to_points(records, vectors, spec)
+                yield to_points(records, reading.vectors, spec)
             if offset is None:
                 return
 
@@ -269,6 +265,7 @@ class QdrantStore:
         ann = self.capabilities.ann
         for query in queries:
             check_query(query, spec)
+        queries = self._answerable(name, spec, queries)
         whole = fits_one_answer(queries, spec)
         requests = [server_request(query, spec, ann=ann, whole=whole) for query in queries]
         answers = self._call(self._client.query_batch_points, name, requests)
@@ -277,17 +274,12 @@ class QdrantStore:
             return [to_scored_points(answer.points, query.with_vectors, spec) for query, answer in pairs]
         return [self._completed(query, answer.points, spec) for query, answer in pairs]
 
-    def count(self, where: Filter | None = None) -> int:
-        """Count the matching points exactly."""
-        name, spec = self._at()
-        return self._call(self._client.count, name, server_filter(where, spec), exact=True).count
+    def _count(self, place: str, spec: CollectionSpec, where: Filter | None) -> int:
+        return self._call(self._client.count, place, server_filter(where, spec), exact=True).count
 
-    def facet(self, field: str, *, where: Filter | None = None, limit: int = 20) -> list[tuple[Scalar, int]]:
-        """Count the values of an indexed field, most frequent first, ties by value."""
-        name, spec = self._at()
-        check_facet(field, spec.indexes)
-        condition = server_filter(where, spec)
-        answer = self._call(self._client.facet, name, json_path(field), condition, limit, exact=True)
+    def _facet(self, place: str, spec: CollectionSpec, facet: Facet) -> list[tuple[Scalar, int]]:
+        condition = server_filter(facet.where, spec)
+        answer = self._call(self._client.facet, place, json_path(facet.field), condition, facet.limit, exact=True)
         return [(hit.value, hit.count) for hit in answer.hits]
 
     def read_blobs(self, keys: Sequence[str]) -> tuple[Header, dict[str, bytes]]:
@@ -335,10 +327,8 @@ class QdrantStore:
 
     def _index(self, name: str, indexes: Mapping[str, FieldType]) -> None:
         if self.capabilities.ann:
-            for field, field_type in indexes.items():
-                self._connection.call(
-                    self._client.create_payload_index, name, json_path(field), FIELD_TYPES[field_type]
-                )
+            for path, field_type in ((path, kind) for field, kind in indexes.items() for path in json_paths(field)):
+                self._connection.call(self._client.create_payload_index, name, path, FIELD_TYPES[field_type])
 
     def _names(self) -> list[str]:
         """List what the server holds of this collection, replaced and unfinished ones too, the companion last."""
