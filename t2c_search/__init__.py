@@ -11,11 +11,11 @@
 package imports no model library: the names below load when first used.
 """
 
-from __future__ import annotations
+from importlib import (
+    import_module,  # no other import: `python -m t2c_search` has the working folder first on its path so far
+)
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from t2c_search import constraints as constraints
     from t2c_search import errors as errors
@@ -129,7 +129,7 @@ __all__ = sorted([*_HOMES, *_MODULES])
 
 if not TYPE_CHECKING:  # to a type checker, a name that is not above is a mistake
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
         if name in _MODULES:
             return import_module(f"t2c_search.{name}")
         if name not in _HOMES:

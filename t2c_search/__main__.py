@@ -1,8 +1,14 @@
 """``t2c`` and ``python -m t2c_search``."""
 
-from __future__ import annotations
-
+import os
 import sys
+
+if (
+    __name__ == "__main__" and not sys.flags.safe_path
+):  # before any other import: who knows what lies in the working folder
+    _HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib is not imported yet
+    sys.path[:1] = [folder for folder in sys.path[:1] if folder == _HOME]
+
 import warnings
 
 

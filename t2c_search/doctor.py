@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from t2c_search.errors import StoreError, StoreLockedError, UsageError
+from t2c_search.errors import StoreError, StoreLockedError, UsageError, redact
 from t2c_search.settings import effective_settings, load_settings
 from t2c_search.stores import MEMORY, list_collections, open_store
 
@@ -35,17 +35,17 @@ def examine(store: str | None = None) -> Iterator[Finding]:
         settings = load_settings()
     except UsageError as exc:
         yield Finding("settings", "problem", str(exc), "mend that, or remove it; t2c settings then lists what counts")
-        key = None
+        settings = None
     else:
         used = sorted({setting.origin for setting in effective_settings()} - {"default"})
         yield Finding("settings", "ok", ", ".join(used) or "the defaults")
-        store, key = store or settings.store, settings.api_key
+        store = store or settings.store
     yield from _libraries()
     yield from _processors()
     yield from _hub()
     if store is not None:
         yield from _disk(store)
-        yield from _store(store, key)
+        yield from _store(store, settings and settings.key_for(store))
 
 
 def _libraries() -> Iterator[Finding]:
@@ -149,4 +149,4 @@ def _store(store: str, key: str | None) -> Iterator[Finding]:
     except StoreError as exc:
         yield Finding("store", "problem", str(exc))
     else:
-        yield Finding("store", "ok", f"{store}: {', '.join(names) or 'no collection yet'}")
+        yield Finding("store", "ok", f"{redact(store)}: {', '.join(names) or 'no collection yet'}")

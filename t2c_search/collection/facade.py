@@ -88,7 +88,8 @@ def open_collection(
         settings.compile if compile is None else compile,
         pool or default_pool(),
     )
-    opened = open_store(store or settings.store, name or settings.collection, api_key=settings.api_key, wait=wait)
+    location = store or settings.store
+    opened = open_store(location, name or settings.collection, api_key=settings.key_for(location), wait=wait)
     try:
         return Collection(opened, choice)
     except BaseException:
@@ -211,7 +212,7 @@ class Collection:
             return LocalEmbedder(batching)
         import_ray()  # before anything else is done for nothing
         cluster = Cluster(ray_address, use_gpus=self._choice.device in ("auto", "cuda"))
-        return RayEmbedder(cluster, batching, load_settings().api_key)
+        return RayEmbedder(cluster, batching, load_settings().key_for(self.store.location))
 
     def retry(
         self, *, batch_size: int | None = None, workers: int | None = None, progress: Progress | None = None

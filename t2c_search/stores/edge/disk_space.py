@@ -6,18 +6,17 @@ nobody can catch. Room is therefore looked at before, and what cannot be known b
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import qdrant_edge
+
+from t2c_search import child
 from t2c_search.errors import StoreFullError
 
 RESERVE_BYTES = 64 << 20
 """Room that must be left on the disk after every write."""
 _BLOCK = 512  # the unit of st_blocks, whatever the file system's own
-_LOAD = "import sys, qdrant_edge; qdrant_edge.EdgeShard.load(sys.argv[1]).close()"
 
 
 def full_disk(location: str, found: str = "") -> StoreFullError:
@@ -45,16 +44,17 @@ def try_loading(shard: Path, location: str) -> None:
     holes = _holes(shard)
     if shutil.disk_usage(shard).free >= holes + RESERVE_BYTES:
         return
-    child = subprocess.run(
-        [sys.executable, "-c", _LOAD, str(shard)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        check=False,
-    )
-    if child.returncode < 0:  # by a signal
-        raise full_disk(location, f": the collection cannot be opened, and may need {holes >> 20} MiB for that")
+    try:
+        child.call(_load, str(shard))
+    except child.NoAnswerError as exc:
+        if exc.code < 0:  # by a signal
+            raise full_disk(
+                location, f": the collection cannot be opened, and may need {holes >> 20} MiB for that"
+            ) from exc
+
+
+def _load(shard: str) -> None:
+    qdrant_edge.EdgeShard.load(shard).close()
 
 
 def _holes(folder: Path) -> int:
