@@ -35,6 +35,7 @@ from t2c_search.types import Payload
 LEAST_INEXACT = 2**53
 """A whole number from here on equals that very number alone; below, each one equals the float of its value."""
 EARTH_RADIUS_METRES = 6_371_008.8  # the mean radius R1 of the GRS 80 ellipsoid
+_WORDS = re.compile(r"[^\W_]+")
 _ASCII_WORDS = re.compile(r"[a-z0-9]+")
 _WITHOUT_BLANKS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -68,7 +69,7 @@ def text_matches(where: TextMatch | StartsWith | Contains | Glob, text: str) -> 
     """Tell whether one text satisfies a condition on texts."""
     match where:
         case TextMatch():
-            wanted, there = words_of(where.text), words_of(text)
+            wanted, there = words_of(where.text), _words_stored_as(text)
             return bool(wanted) and all(word in there or _within_a_word(word, there) for word in wanted)
         case StartsWith():
             return folded(text).startswith(folded(where.text))
@@ -91,6 +92,15 @@ def words_of(text: str) -> frozenset[str]:
         return frozenset(_ASCII_WORDS.findall(text.lower()))
     parted = (char if char.isalnum() or unicodedata.category(char)[0] == "M" else " " for char in folded(text))
     return frozenset("".join(parted).split())
+
+
+def _words_stored_as(text: str) -> frozenset[str]:
+    """Return the words of a stored text; one that is stored decomposed, as we never do, has those before its marks too.
+
+    So have indexes of words, which part them there.
+    """
+    words = words_of(text)
+    return words if unicodedata.is_normalized("NFC", text) else words.union(_WORDS.findall(text.lower()))
 
 
 def is_without_blanks(word: str) -> bool:
