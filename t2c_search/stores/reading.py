@@ -46,8 +46,7 @@ class FilteredReads(ABC, Generic[_Place]):
     """
 
     @abstractmethod
-    def limits(self) -> Limits:
-        """Tell what the engine allows."""
+    def _limits(self, place: _Place) -> Limits: ...
 
     @abstractmethod
     def _at(self) -> tuple[_Place, CollectionSpec]: ...
@@ -60,6 +59,10 @@ class FilteredReads(ABC, Generic[_Place]):
 
     @abstractmethod
     def _facet(self, place: _Place, spec: CollectionSpec, facet: Facet) -> list[tuple[Scalar, int]]: ...
+
+    def limits(self) -> Limits:
+        """Tell what the engine allows with this collection."""
+        return self._limits(self._at()[0])
 
     def scan(
         self,
@@ -77,7 +80,7 @@ class FilteredReads(ABC, Generic[_Place]):
         """Count the matching points exactly."""
         place, spec = self._at()
         pushed = self._pushdown(place, spec).of(where)
-        if pushed.exact and self.limits().exact:
+        if pushed.exact and self._limits(place).exact:
             return self._count(place, spec, pushed.where)
         return sum(map(len, self._scan(place, spec, where, Reading())))
 
@@ -85,7 +88,7 @@ class FilteredReads(ABC, Generic[_Place]):
         """Count the values of an indexed field, most frequent first, ties by value."""
         place, spec = self._at()
         check_facet(field, spec.indexes)
-        limits = self.limits()
+        limits = self._limits(place)
         if limits.exact and "." not in field and limit <= (limits.answers or limit):
             return self._facet(place, spec, Facet(field, limit, self._asked(place, spec, where)))
         counts: Counter[Scalar] = Counter()
@@ -104,7 +107,9 @@ class FilteredReads(ABC, Generic[_Place]):
         if isinstance(where, PointIds):
             return where
         pushed = self._pushdown(place, spec).of(where)
-        return pushed.where if pushed.exact else point_ids(self._scan(place, spec, where, Reading()), self.limits())
+        return (
+            pushed.where if pushed.exact else point_ids(self._scan(place, spec, where, Reading()), self._limits(place))
+        )
 
     def _answerable(self, place: _Place, spec: CollectionSpec, queries: Sequence[VectorQuery]) -> list[VectorQuery]:
         """Return searches with filters that the engine can be asked, each looked up once."""
@@ -128,11 +133,11 @@ class FilteredReads(ABC, Generic[_Place]):
         return batches if pushed.exact else verified(batches, where, payload=reading.payload is not False)
 
     def _pushdown(self, place: _Place, spec: CollectionSpec) -> Pushdown:
-        return Pushdown(spec.indexes, self.limits(), lambda field: self._values(place, spec, field))
+        return Pushdown(spec.indexes, self._limits(place), lambda field: self._values(place, spec, field))
 
     def _values(self, place: _Place, spec: CollectionSpec, field: str) -> list[str] | None:
         """List the distinct texts of a field that has an index; None where they are too many, or lie in lists of objects."""
-        most = min(LISTED_VALUES, self.limits().answers or LISTED_VALUES)
+        most = min(LISTED_VALUES, self._limits(place).answers or LISTED_VALUES)
         if "." in field:
             return None
         found = self._facet(place, spec, Facet(field, most))

@@ -304,8 +304,7 @@ class EdgeStore(FilteredReads[Opening]):
             records = {str(record.id): record for record in shard.retrieve(list(ids), payload, list(vectors))}
         return to_points([records[point_id] for point_id in ids if point_id in records], vectors, spec)
 
-    def limits(self) -> Limits:
-        """Tell that there are none."""
+    def _limits(self, place: Opening) -> Limits:
         return NO_LIMITS
 
     def _read(self, place: Opening, spec: CollectionSpec, reading: Reading) -> Iterator[Points]:
