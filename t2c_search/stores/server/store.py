@@ -314,8 +314,8 @@ class QdrantStore(FilteredReads[str]):
         return self._call(self._client.count, place, server_filter(where, spec), exact=True).count
 
     def _facet(self, place: str, spec: CollectionSpec, facet: Facet) -> list[tuple[Scalar, int]]:
-        condition = server_filter(facet.where, spec)
-        answer = self._call(self._client.facet, place, json_path(facet.field), condition, facet.limit, exact=True)
+        condition, exact = server_filter(facet.where, spec), self._limits(place).exact
+        answer = self._call(self._client.facet, place, json_path(facet.field), condition, facet.limit, exact=exact)
         return [(hit.value, hit.count) for hit in answer.hits]
 
     def read_blobs(self, keys: Sequence[str]) -> tuple[Header, dict[str, bytes]]:
