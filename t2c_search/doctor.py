@@ -31,21 +31,22 @@ def examine(store: str | None = None) -> Iterator[Finding]:
 
     Opens no network address but the store's own when it is a server.
     """
+    key = None
     try:
         settings = load_settings()
     except UsageError as exc:
         yield Finding("settings", "problem", str(exc), "mend that, or remove it; t2c settings then lists what counts")
-        settings = None
     else:
         used = sorted({setting.origin for setting in effective_settings()} - {"default"})
         yield Finding("settings", "ok", ", ".join(used) or "the defaults")
         store = store or settings.store
+        key = settings.key_for(store)
     yield from _libraries()
     yield from _processors()
     yield from _hub()
     if store is not None:
         yield from _disk(store)
-        yield from _store(store, settings and settings.key_for(store))
+        yield from _store(store, key)
 
 
 def _libraries() -> Iterator[Finding]:

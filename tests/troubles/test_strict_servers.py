@@ -48,7 +48,9 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def collections(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[t2c.Collection, t2c.Collection]]:
+def collections(
+    scenes: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[t2c.Collection, t2c.Collection]]:
     """The same images in a folder and on a strict server."""
     with QdrantStub(strict=MANAGED) as stub:
         places = (str(tmp_path_factory.mktemp("stores") / "a.t2c"), stub.url)

@@ -136,8 +136,8 @@ class Connection:
 
 def connect(location: str, api_key: str | None, timeout: float) -> Connection:
     """Connect to a server: gRPC where its port answers, else REST. Raises UsageError for an address without a host."""
-    address = urlsplit(location)
     try:
+        address = urlsplit(location)
         host, port = address.hostname, address.port
     except ValueError as exc:  # its text may tell half a password
         raise UsageError(f"store {location!r} cannot be used; expected http(s)://host:port") from exc
