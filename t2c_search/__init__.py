@@ -56,20 +56,20 @@ if TYPE_CHECKING:
     from t2c_search.query.execution.duplicates import Duplicates as Duplicates
     from t2c_search.query.language.printer import unparse as unparse
     from t2c_search.query.language.syntax import parse as parse
+    from t2c_search.results import Certificate as Certificate
+    from t2c_search.results import Contribution as Contribution
+    from t2c_search.results import Count as Count
+    from t2c_search.results import Facets as Facets
+    from t2c_search.results import Hit as Hit
+    from t2c_search.results import Mined as Mined
+    from t2c_search.results import Plan as Plan
+    from t2c_search.results import PlannedBranch as PlannedBranch
+    from t2c_search.results import PlannedConstraint as PlannedConstraint
+    from t2c_search.results import SearchResult as SearchResult
+    from t2c_search.results import StatisticsUsed as StatisticsUsed
     from t2c_search.state.concepts import SavedConcept as SavedConcept
     from t2c_search.stores.protocol import Wait as Wait
-    from t2c_search.types import Certificate as Certificate
-    from t2c_search.types import Contribution as Contribution
-    from t2c_search.types import Count as Count
-    from t2c_search.types import Facets as Facets
     from t2c_search.types import Failure as Failure
-    from t2c_search.types import Hit as Hit
-    from t2c_search.types import Mined as Mined
-    from t2c_search.types import Plan as Plan
-    from t2c_search.types import PlannedBranch as PlannedBranch
-    from t2c_search.types import PlannedConstraint as PlannedConstraint
-    from t2c_search.types import SearchResult as SearchResult
-    from t2c_search.types import StatisticsUsed as StatisticsUsed
 
 _NAMES = {
     "alignment.aligner": ("Aligner",),
@@ -105,14 +105,11 @@ _NAMES = {
     "query.execution.duplicates": ("Duplicate", "Duplicates"),
     "query.language.printer": ("unparse",),
     "query.language.syntax": ("parse",),
-    "state.concepts": ("SavedConcept",),
-    "stores.protocol": ("Wait",),
-    "types": (
+    "results": (
         "Certificate",
         "Contribution",
         "Count",
         "Facets",
-        "Failure",
         "Hit",
         "Mined",
         "Plan",
@@ -121,6 +118,9 @@ _NAMES = {
         "SearchResult",
         "StatisticsUsed",
     ),
+    "state.concepts": ("SavedConcept",),
+    "stores.protocol": ("Wait",),
+    "types": ("Failure",),
 }
 """The public names by the module that each comes from."""
 _HOMES = {name: f"t2c_search.{module}" for module, names in _NAMES.items() for name in names}

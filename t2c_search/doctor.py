@@ -31,11 +31,11 @@ def examine(store: str | None = None) -> Iterator[Finding]:
 
     Opens no network address but the store's own when it is a server.
     """
+    key = None
     try:
         settings = load_settings()
     except UsageError as exc:
         yield Finding("settings", "problem", str(exc), "mend that, or remove it; t2c settings then lists what counts")
-        key = None
     else:
         used = sorted({setting.origin for setting in effective_settings()} - {"default"})
         yield Finding("settings", "ok", ", ".join(used) or "the defaults")

@@ -18,6 +18,7 @@
         ├── CollectionNotFoundError (LookupError)     no such collection there
         ├── CollectionReplacedError                   another one took its place while it was asked
         └── CollectionFormatError                     made by a newer version, or not by us
+            └── CollectionDamagedError                part of it is lost or altered
 
 Each message says what came, what was expected and what to do; what an error knows beside is in its attributes, None where
 the one who raised it did not know. Errors of dependencies are mapped here with ``raise ... from exc``; whatever else escapes
@@ -163,6 +164,10 @@ class StoreFullError(StoreError):
     """No room is left on the store's disk."""
 
 
+class StoreLimitError(StoreError):
+    """The server's strict mode does not allow what was asked, in whatever parts."""
+
+
 class CollectionNotFoundError(StoreError, LookupError):
     """The store has no collection of that name."""
 
@@ -173,3 +178,7 @@ class CollectionReplacedError(StoreError):
 
 class CollectionFormatError(StoreError):
     """The collection was made by a newer version, or not by t2c_search."""
+
+
+class CollectionDamagedError(CollectionFormatError):
+    """Part of what the collection is made of is lost or altered."""

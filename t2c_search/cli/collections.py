@@ -46,17 +46,16 @@ def delete(
     Example:
       t2c delete photos --store ./photos.t2c
     """
-    from t2c_search.collection import open_collection
-    from t2c_search.collection.managing import delete_collection
+    from t2c_search.collection.managing import count_images, delete_collection
 
-    with open_collection(name, store) as images:
-        count, location = images.store.count(), redact(images.store.location)
-    confirm(f"Delete collection {name!r} of {count} images from {location}?", yes=yes)
+    count = count_images(name, store)
+    what = ", which is damaged," if count is None else f" of {count} images"
+    confirm(f"Delete collection {name!r}{what} from {redact(store or load_settings().store)}?", yes=yes)
     delete_collection(name, store)
     if json:
         print_json({"collection": name, "images": count})
     else:
-        out.print(f"deleted [bold]{escape(name)}[/] and its {count} images")
+        out.print(f"deleted [bold]{escape(name)}[/] and its {'' if count is None else f'{count} '}images")
 
 
 @app.command(rich_help_panel=COLLECTIONS)

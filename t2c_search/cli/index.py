@@ -57,6 +57,12 @@ def index(
     every: Annotated[
         float, typer.Option("--every", min=0.001, help="Seconds between the frames of a video that are indexed.")
     ] = 5.0,
+    image_column: Annotated[
+        str | None,
+        typer.Option(
+            "--image-column", help="Column of tables that holds or names their images; left out, it is found."
+        ),
+    ] = None,
     native: Annotated[
         bool, typer.Option("--native", help="Keep the backbone's own vectors too, to align them anew later.")
     ] = False,
@@ -133,7 +139,15 @@ def index(
         fits = images.card is None and aligner is None
         stop = Event()
         reports = (
-            images.watch(sources, captions=captions, sync=sync, batch_size=batch_size, workers=workers, stop=stop)
+            images.watch(
+                sources,
+                captions=captions,
+                sync=sync,
+                batch_size=batch_size,
+                workers=workers,
+                stop=stop,
+                tell=lambda text: err.print(text, style="dim", markup=False),
+            )
             if watch
             else None
         )
@@ -143,6 +157,7 @@ def index(
                 captions=captions,
                 fields=parse_types(fields or ()),
                 every=every,
+                image_column=image_column,
                 aligner=aligner,
                 fit_pairs=fit_pairs,
                 keep_native=native or None,
@@ -162,7 +177,7 @@ def index(
             with _setting_on_signals(stop) as received:
                 for report_of_batch in reports:
                     _show(report_of_batch, None, images, profile=profile, json=json)
-            err.print("watch ended; everything seen is indexed", style="dim")
+            err.print("watch ended", style="dim")
             raise typer.Exit(128 + received[0])  # as a shell reports of a program that the signal ended
         if report.all_failed:
             raise typer.Exit(_EXIT_ALL_FAILED)

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 from t2c_search import stores
 from t2c_search.collection.copying import CopyReport, copy
-from t2c_search.errors import UsageError
+from t2c_search.errors import CollectionDamagedError, UsageError
 from t2c_search.progress import Progress
 from t2c_search.settings import Settings, load_settings
+from t2c_search.state.card import CARD
 from t2c_search.stores.protocol import VectorStore
 
 
@@ -20,8 +21,19 @@ def list_collections(store: str | None = None) -> list[str]:
     return stores.list_collections(location, api_key=settings.key_for(location))
 
 
+def count_images(name: str, store: str | None = None) -> int | None:
+    """Count a collection's images; None when it is damaged. Raises CollectionNotFoundError."""
+    settings = load_settings()
+    with _opened(store or settings.store, name, settings) as opened:
+        try:
+            CARD.read(opened)
+            return opened.count()
+        except CollectionDamagedError:
+            return None
+
+
 def delete_collection(name: str, store: str | None = None) -> None:
-    """Delete a collection, with all that it keeps; image files are left alone. Raises CollectionNotFoundError."""
+    """Delete a collection, damaged or not, with all that it keeps; image files are left alone. Raises CollectionNotFoundError."""
     settings = load_settings()
     with _opened(store or settings.store, name, settings) as opened:
         opened.drop()

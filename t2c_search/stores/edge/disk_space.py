@@ -1,7 +1,7 @@
 """Room on the disk of an embedded collection.
 
 The engine maps its files, most of them with holes, so that a write to a full disk ends the process by a signal that
-nobody can catch. Room is therefore looked at before, and what cannot be known before is tried in a child process.
+nobody can catch. Room is therefore looked at before, and what cannot be known before is tried in another process (``trial``).
 """
 
 from __future__ import annotations
@@ -9,9 +9,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import qdrant_edge
-
-from t2c_search import child
 from t2c_search.errors import StoreFullError
 
 RESERVE_BYTES = 64 << 20
@@ -35,26 +32,12 @@ def require_room(folder: Path, location: str, needed: int) -> None:
         )
 
 
-def try_loading(shard: Path, location: str) -> None:
-    """Load a shard in a child process, where the disk may have too little room for it; raise StoreFullError if it dies.
+def is_short_of_room(shard: Path) -> bool:
+    """Tell whether loading a shard may need more room than its disk has.
 
-    Loading fills holes: all that it reads on a memory disk, elsewhere what a killed process had only in its log. Errors
-    that are no death are left for the caller's own loading to tell.
+    Loading fills holes: all that it reads on a memory disk, elsewhere what a killed process had only in its log.
     """
-    holes = _holes(shard)
-    if shutil.disk_usage(shard).free >= holes + RESERVE_BYTES:
-        return
-    try:
-        child.call(_load, str(shard))
-    except child.NoAnswerError as exc:
-        if exc.code < 0:  # by a signal
-            raise full_disk(
-                location, f": the collection cannot be opened, and may need {holes >> 20} MiB for that"
-            ) from exc
-
-
-def _load(shard: str) -> None:
-    qdrant_edge.EdgeShard.load(shard).close()
+    return shutil.disk_usage(shard).free < _holes(shard) + RESERVE_BYTES
 
 
 def _holes(folder: Path) -> int:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import qdrant_edge as edge
 
-from t2c_search.stores.conditions import json_path
+from t2c_search.stores.conditions import json_paths
+from t2c_search.stores.edge.seal import Seal
 from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization, VectorSpec, VectorType
 from t2c_search.types import CLIP
 
@@ -47,7 +48,7 @@ VECTOR_BYTES = 1 << 20
 
 def index_bytes(indexes: Mapping[str, FieldType]) -> int:
     """Return how much room indexes take at most in an empty segment."""
-    return sum(_INDEX_BYTES[field_type] for field_type in indexes.values())
+    return sum(_INDEX_BYTES[field_type] * len(json_paths(field)) for field, field_type in indexes.items())
 
 
 def empty_bytes(spec: CollectionSpec) -> int:
@@ -56,7 +57,7 @@ def empty_bytes(spec: CollectionSpec) -> int:
 
 
 def create_shard(folder: Path, spec: CollectionSpec) -> None:
-    """Make an empty shard in a folder that is not there yet, and close it. Raises Exception as the engine does."""
+    """Make an empty shard in a folder that is not there yet, and seal it. Raises Exception as the engine does."""
     shard = edge.EdgeShard.create(
         str(folder),
         edge.EdgeConfig(
@@ -66,12 +67,24 @@ def create_shard(folder: Path, spec: CollectionSpec) -> None:
     add_indexes(shard, spec.indexes)
     shard.flush()
     shard.close()
+    Seal.of(folder, 0).write(folder)
+
+
+def load_shard(folder: Path) -> edge.EdgeShard:
+    """Open the shard in a folder. Raises Exception as the engine does."""
+    return edge.EdgeShard.load(str(folder))
+
+
+def count_points(shard: edge.EdgeShard) -> int:
+    """Count all points. Raises Exception as the engine does."""
+    return shard.count(edge.CountRequest(exact=True, filter=None))
 
 
 def add_indexes(shard: edge.EdgeShard, indexes: Mapping[str, FieldType]) -> None:
     """Index payload fields; those indexed already stay as they are. Raises Exception as the engine does."""
     for field, field_type in indexes.items():
-        shard.update(edge.UpdateOperation.create_field_index(json_path(field), _FIELD_TYPES[field_type]))
+        for path in json_paths(field):
+            shard.update(edge.UpdateOperation.create_field_index(path, _FIELD_TYPES[field_type]))
 
 
 def add_vector(shard: edge.EdgeShard, name: str, vector: VectorSpec) -> None:
