@@ -57,6 +57,14 @@ def index(
     every: Annotated[
         float, typer.Option("--every", min=0.001, help="Seconds between the frames of a video that are indexed.")
     ] = 5.0,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", help="Pass over what is so called: '*_thumb.jpg', 'raw/*'; may be given again."),
+    ] = None,
+    allow_private: Annotated[
+        bool,
+        typer.Option("--allow-private", help="Fetch what tables name from this machine's own network too."),
+    ] = False,
     native: Annotated[
         bool, typer.Option("--native", help="Keep the backbone's own vectors too, to align them anew later.")
     ] = False,
@@ -133,7 +141,15 @@ def index(
         fits = images.card is None and aligner is None
         stop = Event()
         reports = (
-            images.watch(sources, captions=captions, sync=sync, batch_size=batch_size, workers=workers, stop=stop)
+            images.watch(
+                sources,
+                captions=captions,
+                exclude=exclude or (),
+                sync=sync,
+                batch_size=batch_size,
+                workers=workers,
+                stop=stop,
+            )
             if watch
             else None
         )
@@ -143,6 +159,8 @@ def index(
                 captions=captions,
                 fields=parse_types(fields or ()),
                 every=every,
+                exclude=exclude or (),
+                allow_private=allow_private,
                 aligner=aligner,
                 fit_pairs=fit_pairs,
                 keep_native=native or None,

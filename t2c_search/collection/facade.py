@@ -133,6 +133,8 @@ class Collection:
         captions: str | Path | None = None,
         fields: Mapping[str, FieldType] | None = None,
         every: float = EVERY,
+        exclude: Sequence[str] = (),
+        allow_private: bool = False,
         aligner: str | Path | None = None,
         fit_pairs: int | None = None,
         keep_native: bool | None = None,
@@ -149,7 +151,9 @@ class Collection:
 
         ``sources`` are paths, ``s3://`` and other addresses, or patterns of either (docs/sources.md). ``fields`` says which
         payload fields are more than text, and to be indexed, from now on. Of videos, a frame ``every`` so many seconds is an
-        image. ``captions`` is a table with the columns ``image`` and ``caption``.
+        image. ``captions`` is a table with the columns ``image`` and ``caption``. What matches a pattern of ``exclude``, by its
+        name or the last parts of its path, is passed over. Web addresses that a table names are not fetched from this
+        machine's own network, image by image, unless ``allow_private`` says so.
 
         The first call makes the collection: it fits an aligner on ``fit_pairs`` of the images, unless a fitted one is given
         or the backbone is the CLIP model. ``keep_native`` also stores the backbone's own vectors, so that a later aligner can
@@ -186,7 +190,15 @@ class Collection:
             types = field_types(snapshot.header.spec)
         with monitor.clock.measure(LIST):
             list_them = list_images if allow_empty else require_images
-            inputs = list_them(named, captions=captions, every=every, types=types, progress=progress)
+            inputs = list_them(
+                named,
+                captions=captions,
+                every=every,
+                types=types,
+                exclude=exclude,
+                allow_private=allow_private,
+                progress=progress,
+            )
             roots = absolute_roots(named) if sync else []
         if snapshot is not None:
             refuse_emptied(snapshot.store, roots, inputs)
@@ -200,11 +212,11 @@ class Collection:
             made = make(self.store, asked, inputs, embedder, monitor)
             if not made.is_there:
                 report = IndexReport.of_failures(made.fitted.failures)
-                return replace(report, seconds=monitor.clock.elapsed, warnings=inputs.warnings)
+                return replace(report, seconds=monitor.clock.elapsed, remarks=inputs.remarks)
             snapshot, embedded = self._snapshots.made(), made.fitted.embedded
         run = Run(snapshot.store, snapshot.models.load_image_side, monitor)
         report = bring_in_line(inputs, run, embedder, sync=roots, embedded=embedded)
-        return replace(report, seconds=monitor.clock.elapsed, warnings=(*inputs.warnings, *report.warnings))
+        return replace(report, seconds=monitor.clock.elapsed, remarks=(*inputs.remarks, *report.remarks))
 
     def _embedder(self, engine: IndexEngine, ray_address: str | None, batching: Batching) -> Embedder:
         if engine == "local":
@@ -236,6 +248,7 @@ class Collection:
         folders: str | Path | Iterable[str | Path],
         *,
         captions: str | Path | None = None,
+        exclude: Sequence[str] = (),
         sync: bool = False,
         batch_size: int | None = None,
         workers: int | None = None,
@@ -253,9 +266,9 @@ class Collection:
         batching, ended = Batching.chosen(batch_size, workers), stop or Event()
 
         def index(touched: Sequence[str], gone: Sequence[str]) -> IndexReport:
-            return self._index_known(touched, batching, captions=captions, gone=gone if sync else ())
+            return self._index_known(touched, batching, captions=captions, exclude=exclude, gone=gone if sync else ())
 
-        return index_changes(as_list("folders", folders), index, store=self.store, stop=ended)
+        return index_changes(as_list("folders", folders), index, store=self.store, stop=ended, exclude=exclude)
 
     def _index_known(
         self,
@@ -263,16 +276,17 @@ class Collection:
         batching: Batching,
         *,
         captions: str | Path | None = None,
+        exclude: Sequence[str] = (),
         gone: Sequence[str] = (),
         monitor: Monitor | None = None,
     ) -> IndexReport:
         """Index again images that a listing gave these paths, and delete those that are gone."""
         snapshot, monitor = self._snapshots.made(), monitor or Monitor()
         with monitor.clock.measure(LIST):
-            inputs = list_known(paths, captions=captions, types=field_types(snapshot.header.spec))
+            inputs = list_known(paths, captions=captions, types=field_types(snapshot.header.spec), exclude=exclude)
         run = Run(snapshot.store, snapshot.models.load_image_side, monitor)
         report = bring_in_line(inputs, run, LocalEmbedder(batching), sync=gone)
-        return replace(report, seconds=monitor.clock.elapsed, warnings=(*inputs.warnings, *report.warnings))
+        return replace(report, seconds=monitor.clock.elapsed, remarks=(*inputs.remarks, *report.remarks))
 
     def realign(
         self,

@@ -21,12 +21,13 @@ def index_changes(
     *,
     store: VectorStore,
     stop: Event,
+    exclude: Sequence[str] = (),
 ) -> Iterator[IndexReport]:
     """Watch folders from this call on; the iterator calls ``index`` with the paths to index and those that are gone.
 
     It yields a report for each batch of changes, until ``stop`` is set. Raises UsageError for what cannot be watched.
     """
-    batches = watch(folders, stop)
+    batches = watch(folders, stop, exclude)
 
     def reports() -> Iterator[IndexReport]:
         store.release()

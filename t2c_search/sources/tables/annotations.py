@@ -14,11 +14,10 @@ from operator import itemgetter
 from typing import Any
 
 from t2c_search.decoding.metadata import CAPTIONS, MEASURED
+from t2c_search.sources.addresses import INT64
 from t2c_search.sources.remarks import Remarks
 from t2c_search.types import Payload
 
-INT64 = range(-(2**63), 2**63)
-"""Integers that stores can hold."""
 _CAPTION_COLUMNS = ("caption", CAPTIONS)
 _MAX_LEVELS = 32  # of objects and lists in each other; each costs those who pass fields on a call within a call
 _MAX_NUMBERS = 64  # a longer list of numbers is a vector, not something to filter by

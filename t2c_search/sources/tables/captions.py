@@ -6,7 +6,7 @@ import os
 from pathlib import Path, PurePosixPath
 
 from t2c_search.decoding.metadata import MEMBER
-from t2c_search.sources.addresses import is_remote
+from t2c_search.sources.addresses import is_remote, tidied
 from t2c_search.sources.remarks import Remarks
 from t2c_search.sources.tables.annotations import as_fields, gather
 from t2c_search.sources.tables.rows import image_column, read_rows
@@ -50,6 +50,7 @@ class CaptionTable:
 
     def _key(self, image: str) -> str:
         """Normalise ``./a.jpg`` to ``a.jpg``, and what points up to an absolute path; addresses stay as they are."""
+        image = tidied(image)
         if is_remote(image):
             return image
         name = os.path.normpath(image)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from t2c_search.decoding.metadata import MEMBER
 from t2c_search.errors import UsageError
-from t2c_search.sources.addresses import UNKNOWN_SIZE, Stat, absolute, is_remote, stat
+from t2c_search.sources.addresses import UNKNOWN_SIZE, Stat, absolute, is_remote, stat, tidied
 from t2c_search.sources.inputs import ImageInput
 from t2c_search.sources.lister import Listing
 from t2c_search.sources.tables.annotations import as_fields, gather
@@ -30,7 +30,7 @@ def list_rows(address: str, rows: Iterable[Row], listing: Listing) -> Iterator[I
     """
     for path, fields in gather(_located(address, rows, listing)):
         found = _look_at(path)
-        yield ImageInput(path, found.size, found.mtime_ns, fields)
+        yield ImageInput(path, found.size, found.mtime_ns, fields, allow_private=listing.allow_private)
 
 
 def _located(address: str, rows: Iterable[Row], listing: Listing) -> Iterator[tuple[str, Payload]]:
@@ -42,7 +42,7 @@ def _located(address: str, rows: Iterable[Row], listing: Listing) -> Iterator[tu
                     f"row without an image passed over; one of {', '.join(IMAGE_COLUMNS)} names it", address
                 )
                 continue
-            image = row.pop(column)
+            image = tidied(row.pop(column))
             yield image if is_remote(image) else absolute(image, folder), as_fields(row, listing.remarks, address)
     except UsageError as exc:
         listing.remarks.add(str(exc), "the rows before that are used")
