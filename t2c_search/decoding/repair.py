@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -55,6 +55,8 @@ def _png_chunks(content: bytes) -> Iterator[bytes]:
     while place + 12 <= len(content):
         (size,) = struct.unpack_from(">I", content, place)
         kind, end = content[place + 4 : place + 8], place + 12 + size
+        if end > len(content) and kind not in _PNG_PIXELS:
+            end = _next(content, place + 8, _PNG_PIXELS) - 4  # where kinds stand behind the length
         chunk = content[place:end]
         if kind in _PNG_PIXELS or (kind in _PNG_BESIDE and size <= _PNG_LARGE and _is_whole(chunk)):
             yield chunk
@@ -87,8 +89,15 @@ def _webp_chunks(content: bytes) -> Iterator[bytes]:
     while place + 8 <= len(content):
         kind, (size,) = content[place : place + 4], struct.unpack_from("<I", content, place + 4)
         end = place + 8 + size + size % 2
+        if end > len(content) and kind not in _WEBP_PIXELS:
+            end = _next(content, place + 8, _WEBP_PIXELS)
         if kind == b"VP8X" and size:
             yield content[place : place + 8] + bytes([content[place + 8] & _WEBP_FLAGS]) + content[place + 9 : end]
         elif kind in _WEBP_PIXELS:
             yield content[place:end]
         place = end
+
+
+def _next(content: bytes, place: int, kinds: Iterable[bytes]) -> int:
+    """Return where the next chunk of one of these kinds is named, behind one whose length is damaged; or the end."""
+    return min((found for kind in kinds if (found := content.find(kind, place)) > 0), default=len(content) + 4)

@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from t2c_search.errors import ImageError
 
 _NAT64 = IPv6Network("64:ff9b::/96")
-_HOST = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(?:[^/@]*@)?(\[[^]/]*\]|[^:/?#]*)")
+_HOSTS = re.compile(r"(?:^|::)([A-Za-z][A-Za-z0-9+.-]+)://(?:[^/@]*@)?(\[[^]/]*\]|[^:/?#]*)")
 _WEB = re.compile(r"\bhttps?://", re.IGNORECASE)
 _BUCKETS = frozenset(("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "hf", "memory"))
 """Schemes in which no machine's name stands behind ``://``."""
@@ -44,9 +44,9 @@ def check_public(address: str) -> None:
     """Raise ImageError where private addresses are not allowed, and a remote one leads there, or is chained to such a one."""
     if _allowed.get():
         return
-    for part in address.split("::"):
-        if (found := _HOST.match(part)) and found[1].lower() not in _BUCKETS:
-            public_places(found[2].strip("[]"))
+    for scheme, host in _HOSTS.findall(address):
+        if scheme.lower() not in _BUCKETS:
+            public_places(host.strip("[]"))
 
 
 def check_container(address: str) -> None:

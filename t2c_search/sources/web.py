@@ -40,19 +40,18 @@ def fetch(address: str) -> bytes:
 @cache
 def client(may_be_private: bool) -> httpx.Client:
     """Return the client that goes anywhere, or the one that judges each address, and again at each redirect."""
-    transport = None if may_be_private or getproxies() else _PublicTransport()
-    hooks = [] if may_be_private else [_check_request]
+    proxied = bool(getproxies())  # then it is the proxy that connects, and each address can only be judged before
     return httpx.Client(
         timeout=TIMEOUT,
         follow_redirects=True,
         headers={"User-Agent": "t2c-search"},
-        transport=transport,
-        event_hooks={"request": hooks},
+        transport=None if may_be_private or proxied else _PublicTransport(),
+        event_hooks={"request": [_check_request] if proxied and not may_be_private else []},
     )
 
 
 def _check_request(request: httpx.Request) -> None:
-    check_public(str(request.url))  # behind a proxy all that can be done: it is the proxy that connects
+    check_public(str(request.url))
 
 
 class _PublicTransport(httpx.HTTPTransport):

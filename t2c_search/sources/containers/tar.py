@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from t2c_search.errors import ImageError, UsageError
 from t2c_search.sources.passed_over import NO_FILE
@@ -119,10 +119,11 @@ def _next_archive(file: BinaryIO, end: int, address: str) -> int | None:
 def _member(name: str, header: tarfile.TarInfo) -> TarMember:
     if not header.isreg():
         return TarMember(name, why_not=NO_FILE)
-    if header.sparse is None:
+    sparse = cast("list[tuple[int, int]] | None", header.sparse)
+    if sparse is None:
         return TarMember(name, header.size, (Piece(0, header.offset_data, header.size),))
     pieces, offset = [], header.offset_data
-    for place, size in header.sparse:
+    for place, size in sparse:
         if size:
             pieces.append(Piece(place, offset, size))
         offset += size
