@@ -26,6 +26,7 @@ from t2c_search.sources.containers.tar import TarMember, member_name, tar_member
 from t2c_search.sources.inputs import SUFFIXES, ImageInput
 from t2c_search.sources.lister import Listing
 from t2c_search.sources.passed_over import why_not_an_image
+from t2c_search.sources.remarks import Remark, Remarks
 from t2c_search.sources.tables.annotations import merge
 from t2c_search.sources.tables.sidecars import SIDECAR_BYTES, SIDECAR_SUFFIXES, TOO_LARGE, parse_sidecar, sidecar_names
 from t2c_search.types import Payload
@@ -92,6 +93,7 @@ def _list(address: str, members: Iterable[_Member], listing: Listing) -> Iterato
     """Yield the images when all members are known: captions may come before or after their image."""
     sizes: dict[str, int] = {}
     notes: dict[str, Payload] = {}
+    told: dict[str, tuple[Remark, ...]] = {}  # of notes, which count when they describe an image
     root = f"{address}{MEMBER}"
     try:
         for member in members:
@@ -105,7 +107,9 @@ def _list(address: str, members: Iterable[_Member], listing: Listing) -> Iterato
             elif suffix in SUFFIXES:
                 sizes[member.name] = member.size
             elif suffix in SIDECAR_SUFFIXES:
-                notes[member.name] = _sidecar(member, root + member.name, listing)
+                remarks = Remarks()
+                notes[member.name] = _sidecar(member, root + member.name, remarks)
+                told[member.name] = remarks.all()
             elif member.name.lower().endswith(_ARCHIVES):
                 listing.remarks.add("archive in an archive is not opened: unpack the outer one", root + member.name)
             else:
@@ -117,8 +121,11 @@ def _list(address: str, members: Iterable[_Member], listing: Listing) -> Iterato
     for name, size in sizes.items():
         fields = merge(notes[note] for note in beside.of(name))
         yield ImageInput(f"{root}{name}", size, mtime_ns, fields)
-    for name in beside.unused():
-        listing.remarks.add(why_not_an_image(name), root + name)
+    for name in notes:
+        if name not in beside.used:
+            listing.remarks.add(why_not_an_image(name), root + name)
+        for remark in told[name] if name in beside.used else ():
+            listing.remarks.add(remark.kind, remark.example)
 
 
 class _Beside:
@@ -135,17 +142,13 @@ class _Beside:
         for note in sorted(self._notes):
             if note not in named or "." not in PurePosixPath(note).stem:
                 self._by_key[_key(note)].append(note)
-        self._used: set[str] = set()
+        self.used: set[str] = set()  # of the images asked for
 
     def of(self, image: str) -> list[str]:
         """Return the names of those that describe an image, texts first."""
         found = {*self._named.get(image, ()), *self._by_key.get(_key(image), ())}
-        self._used |= found
+        self.used |= found
         return sorted(found, reverse=True)
-
-    def unused(self) -> list[str]:
-        """Return those that describe none of the images asked for."""
-        return sorted(self._notes - self._used)
 
     def _by_name(self, image: str) -> list[str]:
         folder, slash, name = image.rpartition("/")
@@ -158,17 +161,17 @@ def _key(name: str) -> str:
     return f"{folder}{slash}{last.partition('.')[0]}"
 
 
-def _sidecar(member: _Member, path: str, listing: Listing) -> Payload:
+def _sidecar(member: _Member, path: str, remarks: Remarks) -> Payload:
     if member.size > SIDECAR_BYTES:
-        listing.remarks.add(f"sidecar passed over: {TOO_LARGE}", path)
+        remarks.add(f"sidecar passed over: {TOO_LARGE}", path)
         return {}
     try:
         with said_of("it", UsageError):
             content = member.read()
     except UsageError as exc:
-        listing.remarks.add(f"sidecar passed over: {exc}", path)
+        remarks.add(f"sidecar passed over: {exc}", path)
         return {}
-    return parse_sidecar(content, path, listing.remarks)
+    return parse_sidecar(content, path, remarks)
 
 
 def _members_of_tar(address: str) -> Iterator[_Member]:
