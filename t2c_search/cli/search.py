@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from t2c_search.types import Certificate, Count, Hit, Mined, Plan, SearchResult
+    from t2c_search.results import Certificate, Count, Hit, Mined, Plan, SearchResult
 
 Expression = Annotated[
     str, typer.Argument(help='A text, or constraints: \'"a dog" AND NOT "a person" AND width >= 1024\'.')
@@ -246,7 +246,7 @@ def _write(hits: Iterable[Hit], expression: str, format: options.Format, output:
         FORMATS[format](begun(hits), expression, sys.stdout.buffer)
         return
     written = export_hits(hits, output, expression=expression, format=format)
-    for failure in written.failures:
+    for failure in [failure.redacted() for failure in written.failures]:
         err.print(f"[yellow]not written[/] {escape(failure.path)}: {escape(failure.reason)}", soft_wrap=True)
     err.print(f"[dim]{written.count} images written to {escape(str(output))}[/]")
 

@@ -18,13 +18,14 @@ EVERY = 5.0
 class Listing:
     """One run over all sources: where remarks go, and what the user wants.
 
-    Seconds between video frames; patterns of what is not looked at; whether tables may name private addresses.
-    ``named`` are the addresses of files that are read for themselves; ``entered`` maps the true place of each folder that was
-    entered to its name in the listing.
+    Seconds between video frames; the column of tables that holds or names their images; patterns of what is not looked at;
+    whether tables may name private addresses. ``named`` are the addresses of files that are read for themselves; ``entered``
+    maps the true place of each folder that was entered to its name in the listing.
     """
 
     remarks: Remarks
     every: float = EVERY
+    image_column: str = ""
     exclude: tuple[str, ...] = ()
     allow_private: bool = False
     named: set[str] = field(default_factory=set)

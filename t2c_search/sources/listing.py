@@ -16,11 +16,12 @@ from t2c_search.sources.containers.embeddings import embeddings_in
 from t2c_search.sources.folders import list_file, list_folder, list_remote
 from t2c_search.sources.image_list import ImageList
 from t2c_search.sources.inputs import SUFFIXES, ImageInput
-from t2c_search.sources.kinds import kind_of, split_member
+from t2c_search.sources.kinds import Kind, kind_of, split_member
 from t2c_search.sources.lister import EVERY, Listing
 from t2c_search.sources.passed_over import check_patterns
 from t2c_search.sources.patterns import expand_sources
 from t2c_search.sources.remarks import Remarks
+from t2c_search.sources.tables.annotations import bounded
 from t2c_search.sources.tables.captions import CaptionTable
 from t2c_search.sources.tables.fields import nested, typed
 from t2c_search.sources.tables.fiftyone import samples_in
@@ -36,6 +37,7 @@ def list_images(
     *,
     captions: str | Path | None = None,
     every: float = EVERY,
+    image_column: str = "",
     types: Mapping[str, FieldType] | None = None,
     exclude: Sequence[str] = (),
     allow_private: bool = False,
@@ -50,12 +52,13 @@ def list_images(
     Tables may name private addresses only with ``allow_private``.
 
     Fields for the payload come from ``photo.txt`` and ``photo.json`` beside ``photo.jpg``, from the columns of tables,
-    and from the ``captions`` table, which has the last word; ``types`` says which are more than text.
+    and from the ``captions`` table, which has the last word; ``types`` says which are more than text. The ``image_column``
+    of tables holds or names the images; left out, it is found by its name, or else by what is in it.
 
     A damaged source is among the remarks, and so is all that was passed over, by its kind. Raises UsageError when a source
     does not exist, or when the ``captions`` cannot be used.
     """
-    listing = Listing(Remarks(), every, check_patterns(as_list("exclude", exclude)), allow_private)
+    listing = Listing(Remarks(), every, image_column, check_patterns(as_list("exclude", exclude)), allow_private)
     table = _caption_table(captions, listing)
 
     def found() -> Iterator[ImageInput]:
@@ -98,6 +101,7 @@ def require_images(
     *,
     captions: str | Path | None = None,
     every: float = EVERY,
+    image_column: str = "",
     types: Mapping[str, FieldType] | None = None,
     exclude: Sequence[str] = (),
     allow_private: bool = False,
@@ -109,6 +113,7 @@ def require_images(
         named,
         captions=captions,
         every=every,
+        image_column=image_column,
         types=types,
         exclude=exclude,
         allow_private=allow_private,
@@ -143,8 +148,8 @@ def _described(
     """Yield the images with what the table of captions adds, and all fields of their types."""
     for item in inputs:
         written = {**item.fields, **table.fields(item.path)} if table is not None else item.fields
-        fields = nested(written, item.path, listing.remarks)
-        yield replace(item, fields=typed(fields, types, item.path, listing.remarks))
+        fields = typed(nested(written, item.path, listing.remarks), types, item.path, listing.remarks)
+        yield replace(item, fields=bounded(fields, item.path, listing.remarks))
 
 
 def _list_all(addresses: list[str], listing: Listing, refuse: Callable[[str, str], None]) -> Iterator[ImageInput]:
@@ -172,8 +177,14 @@ def _list_one(address: str, listing: Listing) -> Iterator[ImageInput]:
         return _list_local(address, listing)
     if kind := kind_of(address):
         _require_utf8(address)
-        return kind.list(address, listing)
+        return _list_kind(kind, address, listing)
     return list_remote(address, listing) if is_remote(address) else list_file(address, listing)
+
+
+def _list_kind(kind: Kind, address: str, listing: Listing) -> Iterator[ImageInput]:
+    """List a container; the members of an archive are where the user named it, and what a table names is not."""
+    for item in kind.list(address, listing):
+        yield replace(item, allow_private=item.allow_private or kind.holds_all or listing.allow_private)
 
 
 def _require_utf8(container: str) -> None:
@@ -200,7 +211,7 @@ def _list_members(container: str, wanted: list[str], listing: Listing) -> Iterat
     """List some members of a container; one that it does not list, such as a frame between others, is taken on trust."""
     _require_utf8(container)
     kind = kind_of(container)
-    members = {item.path: item for item in kind.list(container, listing)} if kind else {}
+    members = {item.path: item for item in _list_kind(kind, container, listing)} if kind else {}
     mtime_ns = (stat(container) or Stat(0, 0)).mtime_ns
     for path in wanted:
         yield members.get(path) or ImageInput(path, UNKNOWN_SIZE, mtime_ns)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from t2c_search.errors import redact
+
 
 @dataclass(frozen=True, slots=True)
 class Remark:
@@ -12,6 +14,10 @@ class Remark:
     kind: str
     count: int
     example: str
+
+    def redacted(self) -> Remark:
+        """Return it as it is shown, without the passwords of addresses."""
+        return Remark(redact(self.kind), self.count, redact(self.example))
 
     def __str__(self) -> str:
         return (

@@ -178,11 +178,10 @@ def links_and_devices(world: World, path: Path) -> None:
 
 
 def broken_containers(world: World, folder: Path, dice: random.Random) -> None:
-    for number, suffix in enumerate(
-        (".tar", ".zip", ".parquet", ".mp4", ".csv", ".jsonl", ".json", ".tar.gz", ".npy") * 3
-    ):
+    for number, suffix in enumerate((".tar", ".zip", ".parquet", ".mp4", ".csv", ".json", ".tar.gz", ".npy") * 3):
         path = folder / f"broken-{number:02d}{suffix}"
-        path.write_bytes(b"\xff" + dice.randbytes(dice.choice((10, 600, 5000))))
+        junk = b"\xff" + dice.randbytes(dice.choice((10, 600, 5000)))
+        path.write_bytes(b'{"no": "table"}' if suffix in (".csv", ".json") else junk)
         world.sources.append(str(path))
         world.add(path, OF_ITS_OWN)
 
