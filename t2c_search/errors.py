@@ -164,6 +164,10 @@ class StoreFullError(StoreError):
     """No room is left on the store's disk."""
 
 
+class StoreLimitError(StoreError):
+    """The server's strict mode does not allow what was asked, in whatever parts."""
+
+
 class CollectionNotFoundError(StoreError, LookupError):
     """The store has no collection of that name."""
 

@@ -44,12 +44,14 @@ class Certificate:
 
     ``exact``: no unseen image can enter the hits. ``ann``: the same, up to the index's recall, which ``recall`` tells
     where it was measured on this collection. ``none``: not certified; an unseen image may score up to ``gap`` more than
-    the last hit (score units; infinite when fewer were found than asked for).
+    the last hit (score units; infinite when fewer were found than asked for). ``reason`` says why an exact search that was
+    asked for, or is the rule for collections of this size, was not made.
     """
 
     kind: Literal["exact", "ann", "none"]
     gap: float = 0.0
     recall: float | None = None
+    reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it in plain values; JSON has no infinity, so that an infinite gap is None."""
@@ -106,12 +108,16 @@ class PlannedBranch:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What ran: one branch per alternative, the candidates they examined together, and seconds by step."""
+    """What ran: one branch per alternative, the candidates they examined together, and seconds by step.
+
+    ``reason`` says what the store refuses, where it was asked in a slower way instead.
+    """
 
     branches: tuple[PlannedBranch, ...]
     candidates: int
     rounds: int
     seconds: Mapping[str, float]
+    reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it in plain values, as ``--json`` prints it."""
@@ -128,7 +134,7 @@ class Plan:
             lines += [f"       rank by {term}" for term in branch.ranked_by]
             lines += [f"       toward  {weight:+.3f} z({name})" for name, weight in branch.direction.items()]
         steps = ", ".join(f"{step} {1000 * seconds:.1f} ms" for step, seconds in self.seconds.items())
-        return "\n".join([*lines, f"  {steps}"])
+        return "\n".join([*lines, *([f"  {self.reason}"] if self.reason else []), f"  {steps}"])
 
 
 def _effort(part: Plan | PlannedBranch) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from t2c_search.errors import redact
-from t2c_search.filters import Filter
+from t2c_search.filters import Filter, PointIds
 
 Payload = dict[str, Any]
 FloatArray = npt.NDArray[np.float32]
@@ -117,7 +117,7 @@ class VectorQuery:
     vector: FloatArray
     limit: int
     using: str = CLIP
-    where: Filter | None = None
+    where: Filter | PointIds | None = None
     min_score: float | None = None
     exact: bool = False
     hnsw_ef: int | None = None

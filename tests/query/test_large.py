@@ -94,7 +94,7 @@ class Silent:
     """A store that finds nothing."""
 
     def __init__(self, store) -> None:
-        self.store, self.capabilities = store, store.capabilities
+        self.store, self.capabilities, self.asked = store, store.capabilities, store.asked
 
     def search(self, queries):
         return [

@@ -47,8 +47,8 @@ def contributions(branch: Branch, cosines: Array) -> tuple[Contribution, ...]:
     return tuple(found)
 
 
-def describe(fronts: Sequence[Front], seconds: dict[str, float]) -> Plan:
-    """Describe what ran."""
+def describe(fronts: Sequence[Front], seconds: dict[str, float], reason: str | None = None) -> Plan:
+    """Describe what ran, and the reason why not otherwise."""
     planned = tuple(
         PlannedBranch(
             tuple(_planned(literal, front.branch) for literal in front.branch.literals),
@@ -62,7 +62,7 @@ def describe(fronts: Sequence[Front], seconds: dict[str, float]) -> Plan:
         for front in fronts
     )
     rounds = max((front.rounds for front in fronts), default=0)
-    return Plan(planned, sum(front.candidates for front in fronts), rounds, seconds)
+    return Plan(planned, sum(front.candidates for front in fronts), rounds, seconds, reason)
 
 
 def _planned(literal: Literal, branch: Branch) -> PlannedConstraint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -36,6 +36,7 @@ from t2c_search.types import CLIP, FloatArray
 
 Expression = str | Mapping[str, Any] | Constraint
 MAX_CANDIDATES = 5000
+NO_EXACT_SEARCH = "the server allows no exact search (search_allow_exact of its strict mode)"
 _BATCH = 1000
 
 
@@ -121,10 +122,12 @@ class Searcher:
         if wanted.group_by:  # a name that is not there would leave nothing to group
             parse_filter(unparse_filter(Exists(field=wanted.group_by)), fields=self.known.fields)
         watch = Stopwatch()
+        refused = NO_EXACT_SEARCH if wanted.exact and not self.store.limits().exact else None
+        exact = wanted.exact and refused is None
         branches = self._plan(expression, where, mining=False, watch=watch)
         deadline = np.inf if wanted.max_seconds is None else watch.started + wanted.max_seconds
         candidates = max(wanted.max_candidates, 2 * wanted.pool)
-        effort = Effort(self.calibration.count, wanted.exact, candidates, deadline)
+        effort = Effort(self.calibration.count, exact, candidates, deadline)
         if wanted.group_by:
             top = best_of_groups(self.store, branches, wanted.group_by, wanted.limit, effort)
         else:
@@ -136,8 +139,8 @@ class Searcher:
         return SearchResult(
             hits,
             watch.total,
-            self._certificate(top, wanted.exact),
-            describe(top.fronts, watch.laps),
+            replace(self._certificate(top, exact), reason=refused),
+            describe(top.fronts, watch.laps, refused),
             self.known.used,
             self._as_of(branches),
         )
@@ -151,7 +154,8 @@ class Searcher:
         branches = self._plan(expression, where, mining=True, watch=watch)
         fronts = _fronts(branches)
         hits = self._mined(branches, fronts, watch)
-        return Mined(hits, lambda: describe(fronts, watch.laps), self.known.used, self._as_of(branches))
+        reason = self._reason_to_scan()
+        return Mined(hits, lambda: describe(fronts, watch.laps, reason), self.known.used, self._as_of(branches))
 
     def _mined(self, branches: tuple[Branch, ...], fronts: list[Front], watch: Stopwatch) -> Iterator[Hit]:
         found = matches(self.store, fronts, points=self.calibration.count)
@@ -186,7 +190,8 @@ class Searcher:
             if count is None:
                 count = sum(1 for _ in matches(self.store, fronts, points=self.calibration.count))
         watch.lap("search")
-        return Count(count, True, count, count, watch.total, describe(fronts, watch.laps), used, as_of)
+        ran = describe(fronts, watch.laps, self._reason_to_scan())
+        return Count(count, True, count, count, watch.total, ran, used, as_of)
 
     def facets(
         self, expression: Expression, field: str, *, where: str | Filter | None = None, limit: int = 20
@@ -236,6 +241,10 @@ class Searcher:
         if exact or not self.store.capabilities.ann or all(front.path == "scan" for front in top.fronts):
             return Certificate("exact")
         return Certificate("ann", recall=self.known.recall)
+
+    def _reason_to_scan(self) -> str | None:
+        """Why all that match is read, where a search would be faster."""
+        return None if self.store.limits().exact else NO_EXACT_SEARCH
 
     def _as_of(self, branches: tuple[Branch, ...]) -> int | None:
         """Number of images whose statistics set an answer's thresholds, where they are not current."""

@@ -32,6 +32,7 @@ from t2c_search.errors import (
     T2CWarning,
     UsageError,
 )
+from t2c_search.stores.protocol import Limits
 
 RETRY_SECONDS = 60.0
 """A request is tried again for so long: a server's restart or a busy spell passes, an outage is reported."""
@@ -61,6 +62,8 @@ class Connection:
         self.client = client
         self._location = location
         self._turn: AbstractContextManager[object] = threading.RLock() if one_at_a_time else nullcontext()
+        self.limits: dict[str, Limits] = {}
+        """What the server allows with each collection, once that was asked for."""
         self._version_known = one_at_a_time
         self._answered = False
         self._is_qdrant = one_at_a_time
