@@ -81,6 +81,7 @@ _NAMES = {
     "errors": (
         "AlignerMismatchError",
         "AlignmentError",
+        "CollectionDamagedError",
         "CollectionFormatError",
         "CollectionNotFoundError",
         "CollectionReplacedError",
