@@ -1,32 +1,63 @@
 """``t2c`` and ``python -m t2c_search``."""
 
-from __future__ import annotations
-
+import os
 import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    # Python put the working folder first: it goes before anything is imported that may lie there, unless we lie there too
+    _HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib is not imported yet
+    sys.path[:1] = [folder for folder in sys.path[:1] if folder == _HOME]
+
 import warnings
+from contextlib import suppress
+from typing import TextIO
+
+from t2c_search.ending import ending_in_order, exit_code, fail, open_standard_streams
+from t2c_search.errors import T2CError, T2CWarning, UsageError
 
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one clear message, never in a traceback."""
-    from t2c_search.errors import T2CError, UsageError
-
+    open_standard_streams()
     warnings.filterwarnings("ignore", module="PIL")  # of broken EXIF, which costs an image nothing
-
+    warnings.showwarning = _show
     try:
-        from t2c_search.cli import app
-
-        app()
+        with ending_in_order():
+            _run()
     except UsageError as exc:
-        _fail(exc, 2)
+        fail(exc, 2)
     except T2CError as exc:
-        _fail(exc, 1)
-    except KeyboardInterrupt:
-        _fail("interrupted; what was indexed so far is kept, run the same command again to go on", 130)
+        fail(exc, 1)
+    except KeyboardInterrupt as exc:
+        fail("interrupted", exit_code(exc))
 
 
-def _fail(message: object, code: int) -> None:
-    print(f"t2c: {message}", file=sys.stderr)  # noqa: T201
-    sys.exit(code)
+def _run() -> None:
+    try:
+        os.getcwd()  # noqa: PTH109 - as above
+    except FileNotFoundError as exc:
+        raise UsageError("the working folder was deleted: go to another one (cd) and run the command again") from exc
+    from t2c_search.cli import app  # takes a while, in which a signal may come
+
+    app()
+
+
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning of ours as a sentence, others as Python does."""
+    told = (
+        f"t2c: {message}\n"
+        if issubclass(category, T2CWarning)
+        else warnings.formatwarning(message, category, filename, lineno)
+    )
+    with suppress(OSError):
+        (file or sys.stderr).write(told)
 
 
 if __name__ == "__main__":

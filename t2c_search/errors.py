@@ -22,14 +22,36 @@
 
 Each message says what came, what was expected and what to do; what an error knows beside is in its attributes, None where
 the one who raised it did not know. Errors of dependencies are mapped here with ``raise ... from exc``; whatever else escapes
-is a bug. Errors cross between processes: each can be pickled.
+is a bug. Errors cross between processes: each can be pickled. Passwords in addresses are left out of every message.
 """
 
 from __future__ import annotations
 
+import re
+
+_ADDRESS = re.compile(r"(?i)(?P<scheme>\b[a-z][a-z0-9+.-]{0,30}://)(?P<rest>(?:(?!\W[a-z][a-z0-9+.-]{0,30}://)\S)+)")
+_CREDENTIALS = re.compile(r"^(?:[^/?#]*@|[^/?#:@\[]+:(?!\d+[/?#])\S*@)")  # also where a password has a bare slash in it
+_SECRET = re.compile(r"(?i)([?&;][\w.-]*(?:password|passwd|secret|signature|sig|token|key|credential)=)[^&;#\s'\"]+")
+
+
+def redact(text: str) -> str:
+    """Return a text in which the addresses tell no user, password, key or signature: ``http://***@host/?token=***``."""
+    return _ADDRESS.sub(_redact_address, text)
+
+
+def _redact_address(found: re.Match[str]) -> str:
+    return found["scheme"] + _SECRET.sub(r"\1***", _CREDENTIALS.sub("***@", found["rest"]))
+
 
 class T2CError(Exception):
     """Root of the tree: catch this to catch everything that t2c_search raises on purpose."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redact(message))
+
+
+class T2CWarning(UserWarning):
+    """What the user should know and decide on, though nothing failed."""
 
 
 class UsageError(T2CError, ValueError):
@@ -140,6 +162,10 @@ class StoreLockedError(StoreError):
 
 class StoreFullError(StoreError):
     """No room is left on the store's disk."""
+
+
+class StoreLimitError(StoreError):
+    """The server's strict mode does not allow what was asked, in whatever parts."""
 
 
 class CollectionNotFoundError(StoreError, LookupError):

@@ -1,16 +1,25 @@
 """Conditions on payload fields: the tree that stores push down and tests evaluate.
 
-The meaning is Qdrant's: a field may hold one value or a list, and a list matches when any of its elements does; a
-missing field matches nothing, so its ``Not`` matches.
+A field may hold one value or a list, and a list matches when any of its elements does; a dotted name leads into objects,
+and into each object of a list; a missing field matches nothing, so its ``Not`` matches. ``stores/matching.py`` defines the
+rest. Texts and names that differ in nothing but their Unicode normal form (NFC, NFD) are the same.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+
+def nfc(text: str) -> str:
+    """Return a text in the normal form in which fields and captions are stored, and queries asked."""
+    return unicodedata.normalize("NFC", text)
+
 
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # what engines hold
 Scalar = float | Whole | bool | str
@@ -47,7 +56,7 @@ class Condition(Node):
     """What one payload field must be."""
 
     kind: str
-    field: str
+    field: Annotated[str, AfterValidator(nfc)]
 
 
 class Equals(Condition):
@@ -90,10 +99,43 @@ class Exists(Condition):
 
 
 class TextMatch(Condition):
-    """``field ~ "words"``: every word occurs in the field's text, whatever the case and order."""
+    """``field ~ "words"``: every word occurs in the field's text, whatever the case and order.
+
+    In scripts without blanks between words, such as Chinese, Japanese and Thai, a word may be a part of what stands there.
+    """
 
     kind: Literal["text"] = "text"
     text: str
+
+
+class StartsWith(Condition):
+    """``field STARTS WITH "text"``: the field's text begins so, whatever the case."""
+
+    kind: Literal["starts_with"] = "starts_with"
+    text: str
+
+
+class Contains(Condition):
+    """``field CONTAINS "text"``: the text occurs anywhere in the field's, whatever the case."""
+
+    kind: Literal["contains"] = "contains"
+    text: str
+
+
+class Glob(Condition):
+    """``path GLOB "2023/*.jpg"``: the last components of a path, whole and in the case given.
+
+    ``*``, ``?`` and ``[a-z]`` stand for characters of one component, ``**`` for any number of components. What a container
+    is called and what lies in it, with ``::`` between them, are components too. A pattern that begins with ``/`` is of
+    the whole path.
+    """
+
+    kind: Literal["glob"] = "glob"
+    pattern: str
+
+
+TEXT_CONDITIONS = (TextMatch, StartsWith, Contains, Glob)
+"""The conditions that look into texts."""
 
 
 class GeoRadius(Condition):
@@ -127,8 +169,16 @@ class Not(Node):
 
 
 Filter = Annotated[
-    Equals | OneOf | Range | Exists | TextMatch | GeoRadius | AllOf | AnyOf | Not, Field(discriminator="kind")
+    Equals | OneOf | Range | Exists | TextMatch | StartsWith | Contains | Glob | GeoRadius | AllOf | AnyOf | Not,
+    Field(discriminator="kind"),
 ]
 
 for _model in (AllOf, AnyOf, Not):
     _model.model_rebuild()
+
+
+@dataclass(frozen=True, slots=True)
+class PointIds:
+    """The points of these ids, in parts: what a store asks its engine for where it has looked up itself what matches."""
+
+    parts: tuple[tuple[str, ...], ...]

@@ -10,6 +10,7 @@ from rich.markup import escape
 from t2c_search.cli import options
 from t2c_search.cli.app import COLLECTIONS, app
 from t2c_search.cli.render import confirm, err, out, print_json, progress_bar
+from t2c_search.errors import redact
 from t2c_search.settings import load_settings
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The collection's name.")]
@@ -26,13 +27,13 @@ def collections(store: options.StoreLocation = None, json: options.Json = False)
     from t2c_search.collection.managing import list_collections
 
     store = store or load_settings().store
-    names = list_collections(store)
+    names, shown = list_collections(store), redact(store)
     if json:
-        print_json({"store": store, "collections": names})
+        print_json({"store": shown, "collections": names})
     elif names:
         out.print("\n".join(names), markup=False)
     else:
-        err.print(f"no collection in {store} yet; make one with: t2c index FOLDER", style="dim", markup=False)
+        err.print(f"no collection in {shown} yet; make one with: t2c index FOLDER", style="dim", markup=False)
 
 
 @app.command(rich_help_panel=COLLECTIONS)
@@ -49,7 +50,7 @@ def delete(
 
     count = count_images(name, store)
     what = ", which is damaged," if count is None else f" of {count} images"
-    confirm(f"Delete collection {name!r}{what} from {store or load_settings().store}?", yes=yes)
+    confirm(f"Delete collection {name!r}{what} from {redact(store or load_settings().store)}?", yes=yes)
     delete_collection(name, store)
     if json:
         print_json({"collection": name, "images": count})
@@ -111,7 +112,7 @@ def copy(
         print_json(report.to_json())
     else:
         out.print(
-            f"copied [bold]{report.images}[/] images to {escape(report.collection)} in {escape(report.store)} in "
+            f"copied [bold]{report.images}[/] images to {escape(report.collection)} in {escape(redact(report.store))} in "
             f"{report.seconds:.1f} s" + (f", {report.written} of them now" if report.written < report.images else "")
         )
 

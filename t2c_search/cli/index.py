@@ -18,7 +18,8 @@ from rich.table import Table
 from t2c_search.cli import options
 from t2c_search.cli.app import INDEXING, app
 from t2c_search.cli.render import err, key_value_table, out, print_json, progress_bar
-from t2c_search.errors import UsageError
+from t2c_search.ending import exit_code
+from t2c_search.errors import UsageError, redact
 
 if TYPE_CHECKING:
     from t2c_search.alignment.report import FitReport
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 10  # warnings, and failures
 _EXIT_ALL_FAILED = 3
-_EXIT_INTERRUPTED = 130
 
 
 @app.command(rich_help_panel=INDEXING)
@@ -57,6 +57,20 @@ def index(
     every: Annotated[
         float, typer.Option("--every", min=0.001, help="Seconds between the frames of a video that are indexed.")
     ] = 5.0,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", help="Pass over what is so called: '*_thumb.jpg', 'raw/*'; may be given again."),
+    ] = None,
+    allow_private: Annotated[
+        bool,
+        typer.Option("--allow-private", help="Fetch what tables name from this machine's own network too."),
+    ] = False,
+    image_column: Annotated[
+        str | None,
+        typer.Option(
+            "--image-column", help="Column of tables that holds or names their images; left out, it is found."
+        ),
+    ] = None,
     native: Annotated[
         bool, typer.Option("--native", help="Keep the backbone's own vectors too, to align them anew later.")
     ] = False,
@@ -136,6 +150,7 @@ def index(
             images.watch(
                 sources,
                 captions=captions,
+                exclude=exclude or (),
                 sync=sync,
                 batch_size=batch_size,
                 workers=workers,
@@ -151,6 +166,9 @@ def index(
                 captions=captions,
                 fields=parse_types(fields or ()),
                 every=every,
+                exclude=exclude or (),
+                allow_private=allow_private,
+                image_column=image_column,
                 aligner=aligner,
                 fit_pairs=fit_pairs,
                 keep_native=native or None,
@@ -167,11 +185,12 @@ def index(
         _show(report, fit, images, profile=profile, json=json)
         if reports is not None:
             err.print("watching; Ctrl-C ends it", style="dim")
-            with _setting_on_signals(stop):
+            with _setting_on_signals(stop) as received:
                 for report_of_batch in reports:
                     _show(report_of_batch, None, images, profile=profile, json=json)
             err.print("watch ended", style="dim")
-        elif report.all_failed:
+            raise typer.Exit(128 + received[0])  # as a shell reports of a program that the signal ended
+        if report.all_failed:
             raise typer.Exit(_EXIT_ALL_FAILED)
 
 
@@ -265,19 +284,24 @@ def fit(
 
 @contextmanager
 def _saying_what_is_kept() -> Iterator[None]:
-    """End a run that Ctrl-C interrupts with what became of it; nothing of what was written is lost."""
+    """End a run that a signal interrupts with what became of it; nothing of what was written is lost."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as exc:
         err.print("interrupted; what is indexed is kept, and the same command goes on from there", soft_wrap=True)
-        raise typer.Exit(_EXIT_INTERRUPTED) from None
+        raise typer.Exit(exit_code(exc)) from None
 
 
 @contextmanager
-def _setting_on_signals(stop: Event) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM set an event, so that what has begun is finished; the second one interrupts."""
+def _setting_on_signals(stop: Event) -> Iterator[list[int]]:
+    """Let the first Ctrl-C or SIGTERM set an event, so that what has begun is finished; the second one interrupts.
+
+    Yields the numbers of the signals that came.
+    """
+    received: list[int] = []
 
     def ask_to_stop(number: int, frame: object) -> None:
+        received.append(number)
         stop.set()
         signal.signal(number, former[number])
 
@@ -285,7 +309,7 @@ def _setting_on_signals(stop: Event) -> Iterator[None]:
     for number in former:
         signal.signal(number, ask_to_stop)
     try:
-        yield
+        yield received
     finally:
         for number, action in former.items():
             signal.signal(number, action)
@@ -332,16 +356,17 @@ def _show_report(report: IndexReport, fit: FitReport | None, images: Collection)
     _show_notes(report)
     if not report.all_failed:
         out.print(
-            f'search it: t2c search -c {images.name} --store {images.store.location} "a dog on a beach"', style="dim"
+            f'search it: t2c search -c {images.name} --store {redact(images.store.location)} "a dog on a beach"',
+            style="dim",
         )
 
 
 def _show_notes(report: IndexReport) -> None:
-    for warning in report.warnings[:_SHOWN]:
+    for warning in map(redact, report.warnings[:_SHOWN]):
         err.print(f"[yellow]note[/] {escape(warning)}", soft_wrap=True)
     if len(report.warnings) > _SHOWN:
         err.print(f"... and {len(report.warnings) - _SHOWN} more notes; all are in --json")
-    for failure in report.failures[:_SHOWN]:
+    for failure in [failure.redacted() for failure in report.failures[:_SHOWN]]:
         err.print(f"[red]failed[/] {escape(failure.path)}: {escape(failure.reason)}", soft_wrap=True)
     if len(report.failures) > _SHOWN:
         reasons = Counter(failure.reason for failure in report.failures[_SHOWN:])

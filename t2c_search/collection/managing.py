@@ -17,7 +17,8 @@ from t2c_search.stores.protocol import VectorStore
 def list_collections(store: str | None = None) -> list[str]:
     """List the names of a store's collections, sorted; the settings' store when None. Raises StoreError."""
     settings = load_settings()
-    return stores.list_collections(store or settings.store, api_key=settings.api_key)
+    location = store or settings.store
+    return stores.list_collections(location, api_key=settings.key_for(location))
 
 
 def count_images(name: str, store: str | None = None) -> int | None:
@@ -79,7 +80,7 @@ def copy_collection(
 
 @contextmanager
 def _opened(location: str, name: str, settings: Settings) -> Iterator[VectorStore]:
-    opened = stores.open_store(location, name, api_key=settings.api_key)
+    opened = stores.open_store(location, name, api_key=settings.key_for(location))
     try:
         yield opened
     finally:

@@ -41,7 +41,8 @@ def build_search_index(store: VectorStore, written: int, progress: Progress | No
         shown.start(None, "building the search index")
         store.release()  # another process builds it
         build_index(store.location, store.collection, lambda seconds: shown.advance(0))
-    RECALL.write(store, measure_recall(store, Calibration(statistics)))
+    if store.limits().exact:  # else nothing tells the truth
+        RECALL.write(store, measure_recall(store, Calibration(statistics)))
     SEARCH_INDEX.update(store, lambda built: built.after_build(images, known.written))
 
 

@@ -74,11 +74,15 @@ def payload_sizes(ids: Sequence[str], payloads: Sequence[Payload]) -> list[int]:
     return sizes
 
 
-def uploads(sizes: Sequence[int]) -> Iterator[slice]:
-    """Cut rows of these sizes into slices of at most REQUEST_POINTS and, unless one row is larger, REQUEST_BYTES."""
+def uploads(sizes: Sequence[int], most: int | None = None) -> Iterator[slice]:
+    """Cut rows of these sizes into slices of at most REQUEST_POINTS and, unless one row is larger, REQUEST_BYTES.
+
+    A server may allow fewer points, ``most``.
+    """
     start = total = 0
+    points = min(REQUEST_POINTS, most or REQUEST_POINTS)
     for row, size in enumerate(sizes):
-        if row > start and (total + size > REQUEST_BYTES or row - start == REQUEST_POINTS):
+        if row > start and (total + size > REQUEST_BYTES or row - start == points):
             yield slice(start, row)
             start, total = row, 0
         total += size

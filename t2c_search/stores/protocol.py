@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from t2c_search.filters import Filter, Scalar
+from t2c_search.filters import Filter, PointIds, Scalar
 from t2c_search.types import CLIP, Payload, Points, ScoredPoints, VectorQuery
 
 if TYPE_CHECKING:
@@ -88,6 +88,35 @@ class Capabilities:
     """It has an approximate index, so ``VectorQuery.exact`` makes a difference."""
     concurrent: bool
     """Several processes may have the collection open at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a server in strict mode allows; None where it sets no limit. No other engine sets any."""
+
+    exact: bool = True
+    """Exact searches and counts by the engine."""
+    indexed_only: bool = False
+    """Conditions on fields without a fitting index are refused."""
+    answers: int | None = None
+    """Points in one answer."""
+    conditions: int | None = None
+    """Conditions in one filter."""
+    condition_size: int | None = None
+    """Values in one condition."""
+    searches: int | None = None
+    """Searches in one request."""
+    points: int | None = None
+    """Points in one write."""
+    rows: int | None = None
+    """Rows of one point's vector."""
+    indexes: int | None = None
+    """Indexed payload fields of a collection."""
+    hnsw_ef: int | None = None
+    oversampling: float | None = None
+
+
+NO_LIMITS = Limits()
 
 
 class VectorStore(Protocol):
@@ -213,6 +242,20 @@ class VectorStore(Protocol):
         """Yield every matching point once, in ascending order of id, in batches of at most ``batch_size``.
 
         ``payload`` may name the fields wanted.
+        """
+        ...
+
+    def limits(self) -> Limits:
+        """Tell what the engine allows; the methods keep to it, in smaller requests and other ways.
+
+        Where it allows no exact searches, those raise StoreLimitError; all else stays exact.
+        """
+        ...
+
+    def asked(self, where: Filter | PointIds | None) -> Filter | PointIds | None:
+        """Return what finds the same points, without looking again for what the engine cannot be asked.
+
+        For several searches with one filter: the points are those that match now.
         """
         ...
 

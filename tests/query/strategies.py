@@ -6,7 +6,7 @@ from datetime import datetime
 
 from hypothesis import strategies as st
 
-from t2c_search.filters import Equals, Exists, GeoRadius, OneOf, Range, TextMatch
+from t2c_search.filters import Contains, Equals, Exists, GeoRadius, Glob, OneOf, Range, StartsWith, TextMatch
 from t2c_search.query.language.concepts import Concept, Contrast, Difference, Image, Like, Phrase, Saved, Sum, Term
 from t2c_search.query.language.constraints import And, Constraint, Not, Or, Threshold
 
@@ -22,6 +22,9 @@ KEYWORDS = [
     "in",
     "between",
     "exists",
+    "contains",
+    "glob",
+    "starts with",
     "image",
     "true",
 ]
@@ -50,7 +53,8 @@ def conditions() -> st.SearchStrategy[Constraint]:
         _ranges(OTHER_FIELDS, NUMBERS),
         _ranges(FIELDS, st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1))),
         st.builds(Exists, field=FIELDS),
-        st.builds(TextMatch, field=FIELDS, text=st.text(max_size=8)),
+        *(st.builds(kind, field=FIELDS, text=st.text(max_size=8)) for kind in (TextMatch, StartsWith, Contains)),
+        st.builds(Glob, field=FIELDS, pattern=st.text(max_size=8)),
         st.builds(
             GeoRadius, field=FIELDS, lat=st.floats(-90, 90), lon=st.floats(-180, 180), metres=st.floats(0.1, 1e7)
         ),

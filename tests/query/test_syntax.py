@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 
 from t2c_search.errors import ExpressionError
-from t2c_search.filters import AllOf, AnyOf, Equals, Exists, GeoRadius, OneOf, Range, TextMatch
+from t2c_search.filters import (
+    AllOf,
+    AnyOf,
+    Contains,
+    Equals,
+    Exists,
+    GeoRadius,
+    Glob,
+    OneOf,
+    Range,
+    StartsWith,
+    TextMatch,
+)
 from t2c_search.filters import Not as NotFilter
 from t2c_search.query.language.concepts import Contrast, Difference, Image, Like, Phrase, Saved, Sum, Term
 from t2c_search.query.language.constraints import MAX_DEPTH, And, Not, Or, Threshold, as_filter, read_tree, write_tree
@@ -69,6 +81,8 @@ def test_meanings(expression, tree):
         "a man between 2 cars",
         "man between 2 cars",
         "santa exists",
+        "a box that contains apples",
+        "a film that starts with a glob of paint",
         "people within 5 meters of the sea",
         "people in (old) cars",
         "top 10% of students",
@@ -100,6 +114,10 @@ def test_a_query_without_syntax_is_one_text(text):
         ("width NOT IN (1, 2)", NotFilter(part=OneOf(field="width", values=(1, 2)))),
         ("tags EXISTS", Exists(field="tags")),
         ('caption ~ "red dog"', TextMatch(field="caption", text="red dog")),
+        ('caption STARTS WITH "A dog"', StartsWith(field="caption", text="A dog")),
+        ("caption contains 'og'", Contains(field="caption", text="og")),
+        ('caption  glob "2023/*"', Glob(field="caption", pattern="2023/*")),
+        ("`shot type` Starts  With “w”", StartsWith(field="shot type", text="w")),
         ("gps WITHIN 5 km OF (48.1, -11.6)", GeoRadius(field="gps", lat=48.1, lon=-11.6, metres=5000)),
         ("gps WITHIN 5km OF (48.1, -11.6)", GeoRadius(field="gps", lat=48.1, lon=-11.6, metres=5000)),
         ("gps within .5MI of (48.1,-11.6)", GeoRadius(field="gps", lat=48.1, lon=-11.6, metres=804.672)),
@@ -222,6 +240,19 @@ def test_a_field_with_a_space_in_its_name_is_shown_in_backticks():
 def test_a_filter_refuses_meanings(expression):
     with pytest.raises(ExpressionError, match="texts belong in the query"):
         parse_filter(expression)
+
+
+@pytest.mark.parametrize("operator", ["STARTS WITH", "CONTAINS", "GLOB", "~"])
+def test_what_is_looked_for_in_a_text_stands_in_quotes(operator):
+    with pytest.raises(ExpressionError, match="^expected a text in quotes"):
+        parse(f"caption {operator} dog", fields=FIELDS)
+    with pytest.raises(ExpressionError, match="no payload field captoin; did you mean caption"):
+        parse(f'captoin {operator} "dog"', fields=FIELDS)
+
+
+def test_spellings_of_one_name_are_one():
+    assert parse("`gro\u0308\u00dfe` = 3", fields=["gr\u00f6\u00dfe"]) == Equals(field="gr\u00f6\u00dfe", value=3)
+    assert parse("cafe\u0301") == Phrase(text="caf\u00e9")
 
 
 @pytest.mark.parametrize("expression", ["width > 3 AND", "(", "NOT"])

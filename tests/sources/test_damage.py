@@ -52,7 +52,7 @@ def test_a_damaged_tar_header_is_not_taken_for_the_end(photos: list[Path]) -> No
     tar.write_bytes(content)
     images = list_images([tar])
     assert len(images) == 4
-    assert f"damaged at byte {start}" in only_warning(images)
+    assert f"damaged at byte {start}" in images.warnings[0]
     assert read_image(images[3].path) == photos[3].read_bytes()
 
 
@@ -99,12 +99,11 @@ def test_members_that_are_empty_or_beyond_the_limit_are_refused_unread(
         ("a.zip", b"PK not a zip", "a.zip' cannot be read: File is not a zip file"),
         ("a.parquet", b"PAR1", "a.parquet' cannot be read"),
         ("a.csv", b"words;text\nx;y\n", "a.csv' has no column for the image: it has 'words', 'text'"),
-        ("a.csv", b"image\ncaf\xe9.jpg\n", "a.csv' is not UTF-8 text"),
         ("a.csv", b"", "has no column for the image: it has none"),
         ("a.json", b"{", "a.json' is not JSON"),
         ("a.json", b"[" * 100_000, "a.json' is not JSON"),
         ("a.json", b'{"rows": []}', "a.json' is neither COCO annotations"),
-        ("a.json", b'{"images": [3], "annotations": 4}', "a.json' cannot be read"),
+        ("a.json", b'{"images": [3]}', "image that is not a JSON object passed over"),
         ("a.jsonl", b'{"image": "x.jpg"\n[1]\n', r"not a JSON object passed over \(2 times"),
         ("a.jsonl", b'{"caption": "x"}\n', "row without an image passed over"),
     ],

@@ -15,7 +15,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t2c_search.errors import UsageError
-from t2c_search.filters import AllOf, AnyOf, Equals, Exists, Filter, GeoRadius, Not, OneOf, Range, TextMatch
+from t2c_search.filters import (
+    AllOf,
+    AnyOf,
+    Contains,
+    Equals,
+    Exists,
+    Filter,
+    GeoRadius,
+    Glob,
+    Not,
+    OneOf,
+    Range,
+    StartsWith,
+    TextMatch,
+)
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
 from t2c_search.testing.filters import matches
@@ -80,8 +94,9 @@ def _payloads(count: int) -> list[Payload]:
     payloads = []
     for _ in range(count):
         payload: Payload = {field: _value(rng, choices) for field, choices in fields.items() if rng.random() < 0.8}
-        if rng.random() < 0.5:
-            payload["nested"] = {ANY: _value(rng, mixed)}
+        if rng.random() < 0.7:
+            inner: list[Payload] = [{ANY: _value(rng, mixed)} for _ in range(rng.randrange(4))]
+            payload["nested"] = inner if rng.random() < 0.5 else {ANY: _value(rng, mixed)}
         payloads.append(payload)
     return payloads
 
@@ -120,6 +135,9 @@ _leaf: st.SearchStrategy[Filter] = st.one_of(
     st.builds(Range, field=_not_numbers, gt=_moment, lte=st.none() | _moment),
     st.builds(Exists, field=_field),
     st.builds(TextMatch, field=_field, text=st.sampled_from((*WORDS, "cat a", "dog snow", "do", "!"))),
+    st.builds(StartsWith, field=_field, text=st.sampled_from((*WORDS, "D", "2023-"))),
+    st.builds(Contains, field=_field, text=st.sampled_from((*WORDS, "OG", "e\u0301"))),
+    st.builds(Glob, field=_field, pattern=st.sampled_from(("*", "dog*", "?", "a dog", "20*"))),
     st.builds(
         GeoRadius,
         field=_field,

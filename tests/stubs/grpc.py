@@ -31,12 +31,12 @@ class Call(NamedTuple):
 class GrpcStub:
     """Serves while its ``with`` block lasts, on ``port``. Stands in for a server in tests only: no index, no disk."""
 
-    def __init__(self, version: str = VERSION) -> None:
+    def __init__(self, version: str = VERSION, strict: models.StrictModeConfig | None = None) -> None:
         self.version = version
         self.failure: tuple[grpc.StatusCode, str] | None = None
         """What every request gets instead of an answer."""
         self.requests: list[Call] = []
-        self._engine = Engine()
+        self._engine = Engine(strict)
         self._turn = threading.Lock()
         self._server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", -1)])
         points, collections = points_service_pb2_grpc, collections_service_pb2_grpc
@@ -119,13 +119,13 @@ def _upsert(engine: Engine, message: Any) -> Any:
     points = [GrpcToRest.convert_point_struct(point) for point in message.points]
     mode = GrpcToRest.convert_update_mode(message.update_mode) if message.HasField("update_mode") else None
     condition = _condition(message, "update_filter")
-    return _written(engine.client.upsert(message.collection_name, points, update_filter=condition, update_mode=mode))
+    return _written(engine.upsert(message.collection_name, points, update_filter=condition, update_mode=mode))
 
 
 def _update_vectors(engine: Engine, message: Any) -> Any:
     points = [GrpcToRest.convert_point_vectors(point) for point in message.points]
     condition = _condition(message, "update_filter")
-    return _written(engine.client.update_vectors(message.collection_name, points, update_filter=condition))
+    return _written(engine.update_vectors(message.collection_name, points, condition))
 
 
 def _set_payload(engine: Engine, message: Any) -> Any:
@@ -155,7 +155,7 @@ def _get(engine: Engine, message: Any) -> Any:
 
 
 def _scroll(engine: Engine, message: Any) -> Any:
-    records, offset = engine.client.scroll(
+    records, offset = engine.scroll(
         message.collection_name,
         _condition(message),
         limit=message.limit,
@@ -171,8 +171,7 @@ def _scroll(engine: Engine, message: Any) -> Any:
 
 def _query_batch(engine: Engine, message: Any) -> Any:
     queries = [GrpcToRest.convert_query_points(query) for query in message.query_points]
-    requests = [query.model_copy(update={"params": None}) for query in queries]  # it has no index to tune
-    answers = engine.client.query_batch_points(message.collection_name, requests) if requests else []
+    answers = engine.query(message.collection_name, queries) if queries else []
     return messages.QueryBatchResponse(
         result=[
             messages.BatchResult(result=[RestToGrpc.convert_scored_point(_full(point)) for point in answer.points])
@@ -182,12 +181,13 @@ def _query_batch(engine: Engine, message: Any) -> Any:
 
 
 def _count(engine: Engine, message: Any) -> Any:
-    found = engine.client.count(message.collection_name, _condition(message))
+    found = engine.count(message.collection_name, _condition(message), message.exact)
     return messages.CountResponse(result=messages.CountResult(count=found.count))
 
 
 def _facet(engine: Engine, message: Any) -> Any:
-    answer = engine.facet(message.collection_name, message.key, _condition(message), message.limit)
+    condition = _condition(message)
+    answer = engine.facet(message.collection_name, message.key, condition, limit=message.limit, exact=message.exact)
     return messages.FacetResponse(hits=[RestToGrpc.convert_facet_value_hit(hit) for hit in answer.hits])
 
 

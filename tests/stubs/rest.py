@@ -21,8 +21,11 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import BaseModel, TypeAdapter
 from qdrant_client import QdrantClient, models
 
-Fault = int | Literal["reset", "silence", "lost answer"] | None
-"""A status instead of an answer; a closed connection; no answer at all; carried out but not answered; no fault."""
+from tests.stubs.strict import Strict
+
+Fault = int | bytes | Literal["reset", "silence", "lost answer", "half answer"] | None
+"""A status instead of an answer; bytes instead of one; a closed connection; no answer at all; carried out but not answered, or
+answered with the first half alone; no fault."""
 VERSION = "1.18.3"
 _VECTORS = models.VectorParams | dict[str, models.VectorParams]
 _POINT = {"id", "vector", "payload"}
@@ -40,7 +43,9 @@ class Request(NamedTuple):
 class QdrantStub:
     """Serves while its ``with`` block lasts, from ``url``. Stands in for a server in tests only: no index, no disk."""
 
-    def __init__(self, api_key: str | None = None, version: str = VERSION) -> None:
+    def __init__(
+        self, api_key: str | None = None, version: str = VERSION, strict: models.StrictModeConfig | None = None
+    ) -> None:
         self.api_key = api_key
         self.version = version
         self.faults: deque[Fault] = deque()
@@ -49,7 +54,7 @@ class QdrantStub:
         """Pattern of the collections that the key does not cover; empty: it covers all."""
         self.requests: list[Request] = []
         self.body_bytes: list[int] = []
-        self._engine = Engine()
+        self._engine = Engine(strict)
         self._turn = threading.Lock()
         self._ending = threading.Event()
         self._listen(0)
@@ -153,10 +158,16 @@ def _handler_of(stub: QdrantStub) -> type[BaseHTTPRequestHandler]:
             if fault == "lost answer":
                 self.connection.close()
                 return
-            self._reply(status, answer)
+            if isinstance(fault, bytes):
+                self._send(status, fault)
+                return
+            content = json.dumps(answer).encode()
+            self._send(status, content[: len(content) // 2] if fault == "half answer" else content)
 
         def _reply(self, status: int, answer: Any) -> None:
-            content = json.dumps(answer).encode()
+            self._send(status, json.dumps(answer).encode())
+
+        def _send(self, status: int, content: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
@@ -174,13 +185,15 @@ def _handler_of(stub: QdrantStub) -> type[BaseHTTPRequestHandler]:
 class Engine:
     """The in-memory engine, with what it lacks: which payload fields are indexed, without which no server counts values."""
 
-    def __init__(self) -> None:
+    def __init__(self, strict: models.StrictModeConfig | None = None) -> None:
         self.client = QdrantClient(":memory:")
         self.indexes: dict[str, dict[str, str]] = {}
+        self.vectors: dict[str, Any] = {}
+        self.strict = Strict(strict)
 
     def create(self, name: str, vectors: Any) -> bool:
         """Make a collection."""
-        self.indexes[name] = {}
+        self.indexes[name], self.vectors[name] = {}, vectors
         return self.client.create_collection(name, vectors_config=vectors)
 
     def delete(self, name: str) -> bool:
@@ -191,6 +204,8 @@ class Engine:
     def index(self, name: str, field: str, kind: str) -> None:
         """Index a payload field."""
         self.client.get_collection(name)
+        if field not in self.indexes[name]:
+            self.strict.indexing(self.indexes[name])
         self.indexes[name][field] = kind
 
     def info(self, name: str) -> models.CollectionInfo:
@@ -200,10 +215,47 @@ class Engine:
             field: models.PayloadIndexInfo(data_type=models.PayloadSchemaType(kind), points=info.points_count or 0)
             for field, kind in self.indexes[name].items()
         }
-        return info.model_copy(update={"payload_schema": schema})
+        config = info.config
+        if self.strict.enabled:
+            told = models.StrictModeConfigOutput(**self.strict.config.model_dump())
+            config = config.model_copy(update={"strict_mode_config": told})
+        return info.model_copy(update={"payload_schema": schema, "config": config})
 
-    def facet(self, name: str, key: str, where: models.Filter | None, limit: int) -> models.FacetResponse:
+    def upsert(self, name: str, points: list[models.PointStruct], **conditions: Any) -> Any:
+        """Insert or replace points."""
+        self.strict.writing(len(points))
+        self._check_update(name, conditions["update_filter"])
+        return self.client.upsert(name, points, **conditions)
+
+    def update_vectors(self, name: str, points: list[models.PointVectors], update_filter: models.Filter | None) -> Any:
+        """Replace vectors."""
+        self.strict.writing(len(points))
+        self._check_update(name, update_filter)
+        return self.client.update_vectors(name, points, update_filter=update_filter)
+
+    def _check_update(self, name: str, where: models.Filter | None) -> None:
+        self.strict.filtering(self.indexes.get(name, {}), where, self.strict.config.unindexed_filtering_update)
+
+    def scroll(self, name: str, scroll_filter: models.Filter | None, **asked: Any) -> Any:
+        """Read points in order of id."""
+        self.strict.reading(self.indexes.get(name, {}), scroll_filter, limit=asked["limit"])
+        return self.client.scroll(name, scroll_filter, **asked)
+
+    def query(self, name: str, requests: list[models.QueryRequest]) -> list[models.QueryResponse]:
+        """Search; there is no index to tune."""
+        self.strict.searching(self.indexes.get(name, {}), requests, self.vectors.get(name))
+        return self.client.query_batch_points(name, [each.model_copy(update={"params": None}) for each in requests])
+
+    def count(self, name: str, where: models.Filter | None, exact: bool | None) -> models.CountResult:
+        """Count points."""
+        self.strict.reading(self.indexes.get(name, {}), where, exact=exact)
+        return self.client.count(name, where)
+
+    def facet(
+        self, name: str, key: str, where: models.Filter | None, *, limit: int, exact: bool | None
+    ) -> models.FacetResponse:
         """Count the values of an indexed field."""
+        self.strict.reading(self.indexes[name], where, limit=limit, exact=exact)
         if key not in self.indexes[name]:
             raise ValueError(f'Bad request: Index required but not found for "{key}" of one of the following types')
         return self.client.facet(name, key, where, limit)
@@ -243,11 +295,11 @@ _DONE = {"operation_id": 0, "status": "completed"}
 
 def _upsert(engine: Engine, name: str, body: models.PointsBatch | models.PointsList) -> Any:
     points = body.batch if isinstance(body, models.PointsBatch) else body.points
-    return engine.client.upsert(name, points, update_filter=body.update_filter, update_mode=body.update_mode)
+    return engine.upsert(name, points, update_filter=body.update_filter, update_mode=body.update_mode)
 
 
 def _update_vectors(engine: Engine, name: str, body: models.UpdateVectors) -> Any:
-    return engine.client.update_vectors(name, body.points, update_filter=body.update_filter)
+    return engine.update_vectors(name, body.points, body.update_filter)
 
 
 def _delete(engine: Engine, name: str, body: models.PointIdsList | models.FilterSelector) -> Any:
@@ -259,7 +311,7 @@ def _retrieve(engine: Engine, name: str, body: models.PointRequest) -> Any:
 
 
 def _scroll(engine: Engine, name: str, body: models.ScrollRequest) -> Any:
-    records, offset = engine.client.scroll(
+    records, offset = engine.scroll(
         name,
         scroll_filter=body.filter,
         limit=body.limit or 10,
@@ -271,8 +323,7 @@ def _scroll(engine: Engine, name: str, body: models.ScrollRequest) -> Any:
 
 
 def _query(engine: Engine, name: str, body: models.QueryRequestBatch) -> Any:
-    requests = [search.model_copy(update={"params": None}) for search in body.searches]  # it has no index to tune
-    return engine.client.query_batch_points(name, requests)
+    return engine.query(name, body.searches)
 
 
 def _index(engine: Engine, name: str, body: models.CreateFieldIndex) -> Any:
@@ -336,13 +387,13 @@ _ROUTES: dict[tuple[str, str], Route] = {
     ),
     ("POST", _POINTS + "/query/batch"): Route(_query, models.QueryRequestBatch, frozenset({"searches"}), _READ),
     ("POST", _POINTS + "/count"): Route(
-        lambda engine, name, body: engine.client.count(name, body.filter),
+        lambda engine, name, body: engine.count(name, body.filter, body.exact),
         models.CountRequest,
         frozenset({"filter", "exact"}),
         _READ,
     ),
     ("POST", _NAMED + "/facet"): Route(
-        lambda engine, name, body: engine.facet(name, body.key, body.filter, body.limit or 10),
+        lambda engine, name, body: engine.facet(name, body.key, body.filter, limit=body.limit or 10, exact=body.exact),
         models.FacetRequest,
         frozenset({"key", "filter", "limit", "exact"}),
         _READ,

@@ -9,7 +9,7 @@ from t2c_search.query.execution.fronts import Front
 from t2c_search.query.language.printer import unparse_filter
 from t2c_search.query.planning.calibration import Array
 from t2c_search.query.planning.planner import Branch, Literal
-from t2c_search.types import Contribution, Plan, PlannedBranch, PlannedConstraint
+from t2c_search.results import Contribution, Plan, PlannedBranch, PlannedConstraint
 
 _LEAST_SHARE = 1e-6  # of a direction's square, in place of a variance that is 0 but for rounding: opposites cancel out
 
@@ -47,8 +47,8 @@ def contributions(branch: Branch, cosines: Array) -> tuple[Contribution, ...]:
     return tuple(found)
 
 
-def describe(fronts: Sequence[Front], seconds: dict[str, float]) -> Plan:
-    """Describe what ran."""
+def describe(fronts: Sequence[Front], seconds: dict[str, float], reason: str | None = None) -> Plan:
+    """Describe what ran, and the reason why not otherwise."""
     planned = tuple(
         PlannedBranch(
             tuple(_planned(literal, front.branch) for literal in front.branch.literals),
@@ -62,7 +62,7 @@ def describe(fronts: Sequence[Front], seconds: dict[str, float]) -> Plan:
         for front in fronts
     )
     rounds = max((front.rounds for front in fronts), default=0)
-    return Plan(planned, sum(front.candidates for front in fronts), rounds, seconds)
+    return Plan(planned, sum(front.candidates for front in fronts), rounds, seconds, reason)
 
 
 def _planned(literal: Literal, branch: Branch) -> PlannedConstraint:

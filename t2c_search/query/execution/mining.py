@@ -58,6 +58,9 @@ def count_by_score(store: VectorStore, fronts: Sequence[Front], *, points: int) 
     if len(fronts) != 1:
         return None
     (front,) = fronts
+    limits = store.limits()
+    if not limits.exact or limits.answers is not None:  # searches among others have no pages
+        return None
     probe = _probe(front, points, SCORES_LIMIT)
     if probe is None:
         return _count_of_the_rest(store, front, points)
@@ -141,7 +144,7 @@ def _enclosed(store: VectorStore, front: Front, points: int, most: int) -> Itera
     The engine scans its vectors: an approximate index would miss some.
     """
     probe = _probe(front, points, most)
-    if probe is None:
+    if probe is None or not store.limits().exact:
         return None
     limit = _limit(probe, points, most)
     (answer,) = store.search([probe.query(limit, enclosed=True, exact=True)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -28,23 +28,15 @@ from t2c_search.query.planning.directions import Directions, EmbedImage
 from t2c_search.query.planning.normal_form import branches as branches_of
 from t2c_search.query.planning.planner import Branch, embed, plan
 from t2c_search.query.planning.texts import Texts
+from t2c_search.results import Certificate, Count, Facets, Hit, Mined, SearchResult, StatisticsUsed
 from t2c_search.state.concepts import SavedConcept
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import (
-    CLIP,
-    Certificate,
-    Count,
-    Facets,
-    FloatArray,
-    Hit,
-    Mined,
-    SearchResult,
-    StatisticsUsed,
-)
+from t2c_search.types import CLIP, FloatArray
 
 Expression = str | Mapping[str, Any] | Constraint
 MAX_CANDIDATES = 5000
+NO_EXACT_SEARCH = "the server allows no exact search (search_allow_exact of its strict mode)"
 _BATCH = 1000
 
 
@@ -62,6 +54,42 @@ class Known:
     concepts: Mapping[str, SavedConcept] = field(default_factory=dict)
     fields: Collection[str] | None = None
     recall: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which of the images that match a search returns, and what it may take. Raises UsageError for numbers out of range.
+
+    ``limit`` of them, the best by score: of every vector if ``exact``, else of those that the index finds. ``diverse`` picks
+    unlike ones among the best, ``group_by`` the best image of each value of a field: the best of those that share no value
+    with a hit before it, without the images that lack the field. A search that has examined ``max_candidates``, but at least
+    twice the hits it chooses from, or that has taken ``max_seconds``, but at least one round, ends with what it has,
+    uncertified.
+    """
+
+    limit: int = 10
+    exact: bool = False
+    diverse: bool = False
+    group_by: str | None = None
+    max_candidates: int = MAX_CANDIDATES
+    max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, given in (("limit", self.limit), ("max_candidates", self.max_candidates)):
+            if given < 1:
+                raise UsageError(f"{name} {given} cannot be used; expected at least 1")
+        if self.max_seconds is not None and not self.max_seconds >= 0:
+            raise UsageError(f"max_seconds {self.max_seconds} cannot be used; expected 0 or more, or none for no limit")
+        if self.diverse and self.group_by:
+            raise UsageError("diverse and group_by both choose among the hits: ask for one of them")
+
+    @property
+    def pool(self) -> int:
+        """How many of the best the hits are chosen from."""
+        return self.limit * POOL if self.diverse or self.group_by else self.limit
+
+
+_BEST = Wanted()
 
 
 class Searcher:
@@ -82,47 +110,37 @@ class Searcher:
     def search(
         self,
         expression: Expression,
-        limit: int = 10,
+        wanted: Wanted = _BEST,
         *,
         where: str | Filter | None = None,
-        exact: bool = False,
-        diverse: bool = False,
-        group_by: str | None = None,
-        max_candidates: int = MAX_CANDIDATES,
-        max_seconds: float | None = None,
     ) -> SearchResult:
-        """Find the ``limit`` best images, by score in standard deviations, and say how certain they are.
+        """Find the best images, by score in standard deviations, and say how certain they are.
 
-        Thresholds exclude; bare concepts only rank. ``exact`` scans every vector instead of asking the index.
-        ``diverse`` picks unlike ones among the best, ``group_by`` the best image of each value of a field: the best of
-        those that share no value with a hit before it, without the images that lack the field. A search that has examined
-        ``max_candidates``, but at least twice the hits it chooses from, or that has taken ``max_seconds``, but at least
-        one round, ends with what it has, uncertified. A hit's contributions are those of the alternative (of an OR) that
-        gave its score.
+        Thresholds exclude; bare concepts only rank. A hit's contributions are those of the alternative (of an OR) that gave
+        its score.
         """
-        _check_limits(limit, max_candidates, max_seconds)
-        if diverse and group_by:
-            raise UsageError("diverse and group_by both choose among the hits: ask for one of them")
-        if group_by:  # a name that is not there would leave nothing to group
-            parse_filter(unparse_filter(Exists(field=group_by)), fields=self.known.fields)
+        if wanted.group_by:  # a name that is not there would leave nothing to group
+            parse_filter(unparse_filter(Exists(field=wanted.group_by)), fields=self.known.fields)
         watch = Stopwatch()
+        refused = NO_EXACT_SEARCH if wanted.exact and not self.store.limits().exact else None
+        exact = wanted.exact and refused is None
         branches = self._plan(expression, where, mining=False, watch=watch)
-        pool = limit * POOL if diverse or group_by else limit
-        deadline = np.inf if max_seconds is None else watch.started + max_seconds
-        effort = Effort(self.calibration.count, exact, max(max_candidates, 2 * pool), deadline)
-        if group_by:
-            top = best_of_groups(self.store, branches, group_by, limit, effort)
+        deadline = np.inf if wanted.max_seconds is None else watch.started + wanted.max_seconds
+        candidates = max(wanted.max_candidates, 2 * wanted.pool)
+        effort = Effort(self.calibration.count, exact, candidates, deadline)
+        if wanted.group_by:
+            top = best_of_groups(self.store, branches, wanted.group_by, wanted.limit, effort)
         else:
-            top = find_top(self.store, branches, pool, effort)
+            top = find_top(self.store, branches, wanted.pool, effort)
         watch.lap("search")
-        chosen = self._diverse(top.found, limit) if diverse and top.found else top.found
+        chosen = self._diverse(top.found, wanted.limit) if wanted.diverse and top.found else top.found
         hits = tuple(self._hits(chosen, branches))
         watch.lap("payload")
         return SearchResult(
             hits,
             watch.total,
-            self._certificate(top, exact),
-            describe(top.fronts, watch.laps),
+            replace(self._certificate(top, exact), reason=refused),
+            describe(top.fronts, watch.laps, refused),
             self.known.used,
             self._as_of(branches),
         )
@@ -136,7 +154,8 @@ class Searcher:
         branches = self._plan(expression, where, mining=True, watch=watch)
         fronts = _fronts(branches)
         hits = self._mined(branches, fronts, watch)
-        return Mined(hits, lambda: describe(fronts, watch.laps), self.known.used, self._as_of(branches))
+        reason = self._reason_to_scan()
+        return Mined(hits, lambda: describe(fronts, watch.laps, reason), self.known.used, self._as_of(branches))
 
     def _mined(self, branches: tuple[Branch, ...], fronts: list[Front], watch: Stopwatch) -> Iterator[Hit]:
         found = matches(self.store, fronts, points=self.calibration.count)
@@ -171,7 +190,8 @@ class Searcher:
             if count is None:
                 count = sum(1 for _ in matches(self.store, fronts, points=self.calibration.count))
         watch.lap("search")
-        return Count(count, True, count, count, watch.total, describe(fronts, watch.laps), used, as_of)
+        ran = describe(fronts, watch.laps, self._reason_to_scan())
+        return Count(count, True, count, count, watch.total, ran, used, as_of)
 
     def facets(
         self, expression: Expression, field: str, *, where: str | Filter | None = None, limit: int = 20
@@ -222,6 +242,10 @@ class Searcher:
             return Certificate("exact")
         return Certificate("ann", recall=self.known.recall)
 
+    def _reason_to_scan(self) -> str | None:
+        """Why all that match is read, where a search would be faster."""
+        return None if self.store.limits().exact else NO_EXACT_SEARCH
+
     def _as_of(self, branches: tuple[Branch, ...]) -> int | None:
         """Number of images whose statistics set an answer's thresholds, where they are not current."""
         used = self.known.used
@@ -241,11 +265,3 @@ class Searcher:
 
 def _fronts(branches: tuple[Branch, ...]) -> list[Front]:
     return [Front(number, branch) for number, branch in enumerate(branches)]
-
-
-def _check_limits(limit: int, max_candidates: int, max_seconds: float | None) -> None:
-    for name, given in (("limit", limit), ("max_candidates", max_candidates)):
-        if given < 1:
-            raise UsageError(f"{name} {given} cannot be used; expected at least 1")
-    if max_seconds is not None and not max_seconds >= 0:
-        raise UsageError(f"max_seconds {max_seconds} cannot be used; expected 0 or more, or none for no limit")

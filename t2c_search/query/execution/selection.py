@@ -16,6 +16,7 @@ from t2c_search.query.execution.topk import Effort, TopK, find_top
 from t2c_search.query.planning.calibration import Array
 from t2c_search.query.planning.normal_form import combined
 from t2c_search.query.planning.planner import Branch
+from t2c_search.stores.matching import values_at
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import FloatArray
 
@@ -82,11 +83,10 @@ def best_of_groups(store: VectorStore, branches: Sequence[Branch], field: str, l
 
 def values_of(payload: Mapping[str, Any], field: str) -> list[Scalar]:
     """Read a field, dotted where it is nested: one value, or those of a list."""
-    value: Any = payload
-    for step in field.split("."):
-        value = value.get(step) if isinstance(value, Mapping) else None
-    values = value if isinstance(value, list) else [value]
-    return [each for each in values if isinstance(each, bool | int | float | str)]
+    found = [
+        each for value in values_at(dict(payload), field) for each in (value if isinstance(value, list) else [value])
+    ]
+    return [each for each in found if isinstance(each, bool | int | float | str)]
 
 
 def _first_of_values(store: VectorStore, found: list[Found], field: str, taken: list[Scalar]) -> list[Found]:

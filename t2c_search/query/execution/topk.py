@@ -89,6 +89,7 @@ def find_top(store: VectorStore, branches: Sequence[Branch], k: int, effort: Eff
     for front in top.fronts:
         if not front.branch.axes:
             top.add(_first_matching(store, front, k))
+    asked = {front.number: store.asked(front.branch.where) for front in top.open}
     while (waiting := top.open) and not (top.candidates and time.perf_counter() > effort.deadline):
         left = effort.candidates - top.candidates
         if left <= 0:
@@ -97,7 +98,11 @@ def find_top(store: VectorStore, branches: Sequence[Branch], k: int, effort: Eff
         allowance = left // len(waiting)
         searches = [_next_search(front, top, effort.points, allowance) for front in waiting]
         with_payload = store.capabilities.concurrent or sum(each.limit for each in searches) <= FEW_PAYLOADS
-        answers = store.search([replace(each.query(effort.exact), with_payload=with_payload) for each in searches])
+        queries = [
+            replace(each.query(effort.exact), where=asked[front.number], with_payload=with_payload)
+            for front, each in zip(waiting, searches, strict=True)
+        ]
+        answers = store.search(queries)
         brought = [_take(top, *each, with_payload) for each in zip(waiting, searches, answers, strict=True)]
         if not any(brought):
             break  # rounding has eaten the half-spaces' slack: asking again would answer the same

@@ -17,7 +17,7 @@ from lark import Token
 from pydantic import AfterValidator, Field, GetPydanticSchema, TypeAdapter, model_validator
 from pydantic_core import core_schema
 
-from t2c_search.filters import Node
+from t2c_search.filters import Node, nfc
 from t2c_search.query.language.parsed import Parsed, built, number, operands, tokens, unquoted
 from t2c_search.query.language.writing import ATOM, OR, RELATION, SUM, Written, quoted, written_number
 
@@ -105,7 +105,7 @@ class Phrase(Concept):
     """``"a dog"``: the direction of a text."""
 
     kind: Literal["phrase"] = "phrase"
-    text: Words
+    text: Annotated[Words, AfterValidator(nfc)]
     syntax: ClassVar[Syntax] = Syntax("%extend atom: (STRING | BARE) -> phrase")
 
     @classmethod
@@ -135,6 +135,13 @@ class Image(Concept):
     def write(self, parts: tuple[Written, ...]) -> Written:
         """Write the path in quotes."""
         return Written(f"image({quoted(self.path)})", ATOM)
+
+
+class ShownImage(Image):
+    """An image in memory, by its direction: it can be asked for, and what is written of it names no file."""
+
+    path: Words = "in memory"
+    direction: tuple[float, ...] = Field(repr=False)
 
 
 class Like(Concept):

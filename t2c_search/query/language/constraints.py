@@ -15,7 +15,20 @@ from pydantic_core import ErrorDetails, core_schema
 
 from t2c_search import filters
 from t2c_search.errors import ExpressionError
-from t2c_search.filters import Condition, Equals, Exists, Filter, GeoRadius, Node, OneOf, Range, TextMatch
+from t2c_search.filters import (
+    Condition,
+    Contains,
+    Equals,
+    Exists,
+    Filter,
+    GeoRadius,
+    Glob,
+    Node,
+    OneOf,
+    Range,
+    StartsWith,
+    TextMatch,
+)
 from t2c_search.query.language.concepts import AnyConcept, Concept, read_kind
 from t2c_search.query.language.parsed import explain_refusal
 
@@ -78,7 +91,7 @@ class Not(Node):
 
 
 Constraint = Concept | Threshold | And | Or | Not | Condition
-_KINDS = (Threshold, And, Or, Not, Equals, OneOf, Range, Exists, TextMatch, GeoRadius)
+_KINDS = (Threshold, And, Or, Not, Equals, OneOf, Range, Exists, TextMatch, StartsWith, Contains, Glob, GeoRadius)
 """What a constraint may be beside a concept."""
 AnyConstraint = Annotated[
     Constraint,

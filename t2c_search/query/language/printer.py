@@ -6,7 +6,21 @@ import re
 from datetime import datetime
 from functools import cache
 
-from t2c_search.filters import Condition, Equals, Exists, Filter, GeoRadius, Node, OneOf, Range, Scalar, TextMatch
+from t2c_search.filters import (
+    Condition,
+    Contains,
+    Equals,
+    Exists,
+    Filter,
+    GeoRadius,
+    Glob,
+    Node,
+    OneOf,
+    Range,
+    Scalar,
+    StartsWith,
+    TextMatch,
+)
 from t2c_search.query.language.concepts import Concept, keywords
 from t2c_search.query.language.constraints import And, Constraint, Not, Or, Threshold, as_constraint
 from t2c_search.query.language.writing import AND, GATE, NOT, OR, SUM, Written, quoted, written_number
@@ -75,6 +89,12 @@ def _condition(condition: Condition) -> str:
             return f"{field} EXISTS"
         case TextMatch():
             return f"{field} ~ {quoted(condition.text)}"
+        case StartsWith():
+            return f"{field} STARTS WITH {quoted(condition.text)}"
+        case Contains():
+            return f"{field} CONTAINS {quoted(condition.text)}"
+        case Glob():
+            return f"{field} GLOB {quoted(condition.pattern)}"
         case GeoRadius():
             centre = f"({written_number(condition.lat)}, {written_number(condition.lon)})"
             return f"{field} WITHIN {written_number(condition.metres)} m OF {centre}"

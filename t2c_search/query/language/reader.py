@@ -11,7 +11,20 @@ from difflib import get_close_matches
 
 from lark import Token
 
-from t2c_search.filters import Condition, Equals, Exists, GeoRadius, OneOf, Range, Scalar, TextMatch
+from t2c_search.filters import (
+    Condition,
+    Contains,
+    Equals,
+    Exists,
+    GeoRadius,
+    Glob,
+    OneOf,
+    Range,
+    Scalar,
+    StartsWith,
+    TextMatch,
+    nfc,
+)
 from t2c_search.query.language.concepts import KINDS, Concept
 from t2c_search.query.language.constraints import (
     MAX_DEPTH,
@@ -112,7 +125,7 @@ class TreeReader:
 
     def _field(self, tree: Parsed) -> str:
         token = tokens(tree)[0]
-        field = unescaped(token) if token[0] == "`" else str(token)
+        field = nfc(unescaped(token) if token[0] == "`" else str(token))
         if self.fields is not None and not is_known(field, self.fields):
             hint = f'; a text stands in quotes: "{field}"' if self.meanings else ""
             raise Misread(unknown_field(field, self.fields) + hint, position_of(tree))
@@ -168,6 +181,15 @@ class TreeReader:
 
     def _matches(self, tree: Parsed) -> Constraint:
         return TextMatch(field=self._field(tree), text=unquoted(tokens(tree)[1]))
+
+    def _starts_with(self, tree: Parsed) -> Constraint:
+        return StartsWith(field=self._field(tree), text=unquoted(tokens(tree)[1]))
+
+    def _contains(self, tree: Parsed) -> Constraint:
+        return Contains(field=self._field(tree), text=unquoted(tokens(tree)[1]))
+
+    def _glob(self, tree: Parsed) -> Constraint:
+        return Glob(field=self._field(tree), pattern=unquoted(tokens(tree)[1]))
 
     def _within(self, tree: Parsed) -> Constraint:
         _, distance, lat, lon = tokens(tree)

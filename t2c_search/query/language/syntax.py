@@ -32,7 +32,7 @@ from t2c_search.query.language.parsed import Misread
 from t2c_search.query.language.printer import unparse_field
 from t2c_search.query.language.reader import NO_MEANINGS, TreeReader, is_known, unknown_field
 
-_SIGNS = r"""["“”<>=~*{}] | (?<!\w)['`] | \b(?:AND|OR|NOT|EXISTS)\b
+_SIGNS = r"""["“”<>=~*{}] | (?<!\w)['`] | \b(?:AND|OR|NOT|EXISTS|CONTAINS|GLOB|STARTS\s+WITH)\b
     | \bIN\s*\( | \bBETWEEN\s+-?\d | \bWITHIN\s+[\d.] | \bTOP\s*[\d.]+\s*%
     | \b(?!the\b)[\w)]+\s+top\s*[\d.]+\s*%\s*(?:$|\)|\#)"""
 """What makes an expression more than one text, beside the signs of concepts."""
@@ -52,6 +52,9 @@ _EXPECTED = {
     "COMPARE": ">= or <",
     "EQUAL": "=",
     "_IN": "IN",
+    "_STARTS_WITH": "STARTS WITH",
+    "_CONTAINS": "CONTAINS",
+    "_GLOB": "GLOB",
     "SIGMAS": "standard deviations (2sd)",
     "NUMBER": "a number",
     "PERCENT": "a percentage (5%)",

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import qdrant_edge as edge
 
-from t2c_search.filters import Filter
+from t2c_search.filters import Filter, PointIds
 from t2c_search.stores.columns import OVERSAMPLING, score_threshold
 from t2c_search.stores.conditions import Dialect, engine_filter
 from t2c_search.stores.protocol import CollectionSpec
 from t2c_search.types import VectorQuery
 
 # the engine's MatchValue takes Python's True for the integer 1, which no boolean equals; numpy's is a boolean to it
-_DIALECT = Dialect(edge, edge.RangeFloat, edge.RangeDateTime, np.bool_)
+_DIALECT = Dialect(edge, edge.RangeFloat, edge.RangeDateTime, np.bool_, lambda ids: edge.HasIdCondition(set(ids)))
 
 
-def edge_filter(where: Filter | None, spec: CollectionSpec) -> edge.Filter | None:
+def edge_filter(where: Filter | PointIds | None, spec: CollectionSpec) -> edge.Filter | None:
     """Return the engine's filter, or None for all points."""
     found: edge.Filter | None = engine_filter(where, _DIALECT, spec.indexes)
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import qdrant_edge as edge
 
-from t2c_search.stores.conditions import json_path
+from t2c_search.stores.conditions import json_paths
 from t2c_search.stores.edge.seal import Seal
 from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization, VectorSpec, VectorType
 from t2c_search.types import CLIP
@@ -48,7 +48,7 @@ VECTOR_BYTES = 1 << 20
 
 def index_bytes(indexes: Mapping[str, FieldType]) -> int:
     """Return how much room indexes take at most in an empty segment."""
-    return sum(_INDEX_BYTES[field_type] for field_type in indexes.values())
+    return sum(_INDEX_BYTES[field_type] * len(json_paths(field)) for field, field_type in indexes.items())
 
 
 def empty_bytes(spec: CollectionSpec) -> int:
@@ -83,7 +83,8 @@ def count_points(shard: edge.EdgeShard) -> int:
 def add_indexes(shard: edge.EdgeShard, indexes: Mapping[str, FieldType]) -> None:
     """Index payload fields; those indexed already stay as they are. Raises Exception as the engine does."""
     for field, field_type in indexes.items():
-        shard.update(edge.UpdateOperation.create_field_index(json_path(field), _FIELD_TYPES[field_type]))
+        for path in json_paths(field):
+            shard.update(edge.UpdateOperation.create_field_index(path, _FIELD_TYPES[field_type]))
 
 
 def add_vector(shard: edge.EdgeShard, name: str, vector: VectorSpec) -> None:

@@ -22,7 +22,7 @@ from t2c_search.filters import Filter, Scalar
 from t2c_search.stores.blobs import Aside, Blobs
 from t2c_search.stores.checks import check_added, check_points, check_query, check_vectors, with_vector
 from t2c_search.stores.columns import payload_sizes, to_points, to_scored_points, vector_sizes
-from t2c_search.stores.conditions import check_facet, json_path
+from t2c_search.stores.conditions import json_path
 from t2c_search.stores.edge import writes
 from t2c_search.stores.edge.disk_space import require_room
 from t2c_search.stores.edge.errors import mapped_errors
@@ -39,10 +39,20 @@ from t2c_search.stores.edge.shard import (
     empty_bytes,
     index_bytes,
 )
-from t2c_search.stores.edge.vault import FolderVault, former_generation, furnish, is_former, is_made
+from t2c_search.stores.edge.vault import FolderVault, former_generation, is_former, is_made
 from t2c_search.stores.header import Header
 from t2c_search.stores.payloads import Merge, merges, rewrites
-from t2c_search.stores.protocol import NO_WAIT, Capabilities, CollectionSpec, FieldType, VectorSpec, Wait
+from t2c_search.stores.protocol import (
+    NO_LIMITS,
+    NO_WAIT,
+    Capabilities,
+    CollectionSpec,
+    FieldType,
+    Limits,
+    VectorSpec,
+    Wait,
+)
+from t2c_search.stores.reading import Facet, FilteredReads, Reading
 from t2c_search.types import Payload, Points, ScoredPoints, VectorQuery
 
 FLUSH_BYTES = 8 << 20
@@ -63,7 +73,7 @@ def collection_names(location: str) -> list[str]:
     return sorted(home.name for home in homes if is_made(home))
 
 
-class EdgeStore:
+class EdgeStore(FilteredReads[Opening]):
     """One collection of an embedded store; see ``VectorStore``. Nothing is opened before it is needed."""
 
     capabilities = Capabilities(persistent=True, ann=True, concurrent=False)
@@ -113,39 +123,12 @@ class EdgeStore:
     def create(self, spec: CollectionSpec) -> None:
         """Make the empty collection: aside, then renamed into place, so that it is whole or not there; and open it."""
         self._keeper.check_open()
-        with self._mapped_errors():
-            if self._home.exists():
-                raise self._taken()
-            self._home.parent.mkdir(parents=True, exist_ok=True)
+        with self._vault.creation(spec) as shard:
             self._require_room(empty_bytes(spec))
-            new = Path(tempfile.mkdtemp(prefix=f".{self.collection}.", dir=self._home.parent))
-            try:
-                create_shard(new / "shard", spec)
-                furnish(new, spec)
-                self._move_into_place(new)
-            except BaseException:
-                shutil.rmtree(new, ignore_errors=True)
-                raise
-            sync_folder(self._home.parent)
+            create_shard(shard, spec)
         opening, _ = self._at()
         with opening.using():  # takes the lock: nobody else drops what has no card yet
             pass
-
-    def _move_into_place(self, new: Path) -> None:
-        try:
-            new.rename(self._home)
-        except OSError as exc:
-            if self._home.exists():  # somebody made it since we looked
-                raise self._taken() from exc
-            raise
-
-    def _taken(self) -> StoreError:
-        if self.exists():
-            return StoreError(
-                f"collection {self.collection!r} is in {self.location} already, perhaps made by another process at this "
-                "moment; run the same command again to go on with it, or use another name"
-            )
-        return StoreError(f"{self._home} is there already; use another collection name, or delete it first")
 
     def drop(self) -> None:
         """Delete the collection and its blobs, damaged or not."""
@@ -304,29 +287,24 @@ class EdgeStore:
             records = {str(record.id): record for record in shard.retrieve(list(ids), payload, list(vectors))}
         return to_points([records[point_id] for point_id in ids if point_id in records], vectors, spec)
 
-    def scan(
-        self,
-        *,
-        where: Filter | None = None,
-        vectors: tuple[str, ...] = (),
-        payload: bool | tuple[str, ...] = True,
-        batch_size: int = 1000,
-    ) -> Iterator[Points]:
-        """Yield every matching point once, in ascending order of id, in batches; between them others may have the store."""
-        opening, spec = self._at()
-        offset = None
+    def _limits(self, place: Opening) -> Limits:
+        return NO_LIMITS
+
+    def _read(self, place: Opening, spec: CollectionSpec, reading: Reading) -> Iterator[Points]:
+        """Yield batches; between them others may have the store."""
+        offset, payload = None, reading.payload
         while True:
-            with opening.using() as shard:
+            with place.using() as shard:
                 request = edge.ScrollRequest(
                     offset=offset,
-                    limit=batch_size,
-                    filter=edge_filter(where, spec),
+                    limit=reading.size,
+                    filter=edge_filter(reading.where, spec),
                     with_payload=payload if isinstance(payload, bool) else [json_path(field) for field in payload],
-                    with_vector=list(vectors),
+                    with_vector=list(reading.vectors),
                 )
                 records, offset = shard.scroll(request)
             if records:
-                yield to_points(records, vectors, spec)
+                yield to_points(records, reading.vectors, spec)
             if offset is None:
                 return
 
@@ -336,24 +314,20 @@ class EdgeStore:
         opening.is_searched = True
         for query in queries:
             check_query(query, spec)
+        whole = self._answerable(opening, spec, queries)
         with opening.using() as shard:
-            answers = shard.query_batch(edge.QueryBatchRequest([edge_request(query, spec) for query in queries]))
+            answers = shard.query_batch(edge.QueryBatchRequest([edge_request(query, spec) for query in whole]))
         return [
             to_scored_points(answer, query.with_vectors, spec) for query, answer in zip(queries, answers, strict=True)
         ]
 
-    def count(self, where: Filter | None = None) -> int:
-        """Count the matching points exactly."""
-        opening, spec = self._at()
-        with opening.using() as shard:
+    def _count(self, place: Opening, spec: CollectionSpec, where: Filter | None) -> int:
+        with place.using() as shard:
             return shard.count(edge.CountRequest(exact=True, filter=edge_filter(where, spec)))
 
-    def facet(self, field: str, *, where: Filter | None = None, limit: int = 20) -> list[tuple[Scalar, int]]:
-        """Count the values of an indexed field, most frequent first, ties by value."""
-        opening, spec = self._at()
-        check_facet(field, spec.indexes)
-        with opening.using() as shard:
-            request = edge.FacetRequest(json_path(field), limit, True, edge_filter(where, spec))
+    def _facet(self, place: Opening, spec: CollectionSpec, facet: Facet) -> list[tuple[Scalar, int]]:
+        with place.using() as shard:
+            request = edge.FacetRequest(json_path(facet.field), facet.limit, True, edge_filter(facet.where, spec))
             return [(hit.value, hit.count) for hit in shard.facet(request).hits]
 
     def read_blobs(self, keys: Sequence[str]) -> tuple[Header, dict[str, bytes]]:

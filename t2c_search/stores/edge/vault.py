@@ -14,12 +14,13 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from filelock import FileLock
 
+from t2c_search.errors import StoreError
 from t2c_search.stores.blobs import REFUSED_CARD, refusals
 from t2c_search.stores.edge.errors import damaged, mapped_errors
 from t2c_search.stores.edge.files import read_if_there, sync_folder, write_durably
@@ -86,6 +87,43 @@ class FolderVault:
     def discard_generations(self, generations: Sequence[str]) -> None:
         """Do nothing: only who has the collection open knows that nobody reads them; see ``remove_others``."""
 
+    @contextmanager
+    def creation(self, spec: CollectionSpec) -> Iterator[Path]:
+        """Yield where to make the shard of a new collection, aside; at the end of the block all is renamed into place.
+
+        Raises StoreError when something is there already.
+        """
+        with self._mapped_errors():
+            if self.home.exists():
+                raise self._taken()
+            self.home.parent.mkdir(parents=True, exist_ok=True)
+            new = Path(tempfile.mkdtemp(prefix=f".{self._collection}.", dir=self.home.parent))
+            try:
+                yield new / _SHARD
+                write_durably(new / _HEADER, Header(spec).to_json())
+                _refuse(new, refusals(spec))
+                self._move_into_place(new)
+            except BaseException:
+                shutil.rmtree(new, ignore_errors=True)
+                raise
+            sync_folder(self.home.parent)
+
+    def _move_into_place(self, new: Path) -> None:
+        try:
+            new.rename(self.home)
+        except OSError as exc:
+            if self.home.exists():  # somebody made it since we looked
+                raise self._taken() from exc
+            raise
+
+    def _taken(self) -> StoreError:
+        if is_made(self.home):
+            return StoreError(
+                f"collection {self._collection!r} is in {self._location} already, perhaps made by another process at this "
+                "moment; run the same command again to go on with it, or use another name"
+            )
+        return StoreError(f"{self.home} is there already; use another collection name, or delete it first")
+
     def shard(self, generation: str) -> Path:
         """Return the folder of the engine's files."""
         return self.home / generation / _SHARD
@@ -116,12 +154,6 @@ class FolderVault:
 
     def _mapped_errors(self) -> AbstractContextManager[None]:
         return mapped_errors(self._location, self._collection)
-
-
-def furnish(folder: Path, spec: CollectionSpec) -> None:
-    """Write the header of a new collection into a folder that is not its home yet, and what former versions see."""
-    write_durably(folder / _HEADER, Header(spec).to_json())
-    _refuse(folder, refusals(spec))
 
 
 def is_former(home: Path) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
+import numpy as np
+
+from t2c_search.errors import StoreLimitError
 from t2c_search.stores.columns import payload_sizes, vector_sizes
-from t2c_search.stores.protocol import CollectionSpec
-from t2c_search.types import Points, VectorQuery
+from t2c_search.stores.protocol import CollectionSpec, Limits
+from t2c_search.types import Points, ScoredPoints, VectorQuery
 
 RESPONSE_BYTES = 16 << 20
 """Size of one answer with vectors; larger ones are asked for in parts."""
@@ -32,6 +36,32 @@ def fits_one_answer(queries: Sequence[VectorQuery], spec: CollectionSpec) -> boo
 def answer_points(vectors: Sequence[str], spec: CollectionSpec) -> int:
     """How many points with these vectors go into one answer."""
     return max(1, RESPONSE_BYTES // _point_bytes(vectors, spec))
+
+
+def pages(query: VectorQuery, limits: Limits) -> Iterator[VectorQuery]:
+    """Cut a search into those that a server allows. Raises StoreLimitError for an exact one where it allows none."""
+    stage: VectorQuery | None = query
+    while stage is not None:
+        if stage.exact and not limits.exact:
+            raise StoreLimitError("the server allows no exact search (search_allow_exact of its strict mode)")
+        if stage is not query and limits.answers is not None and stage.limit > limits.answers:
+            raise StoreLimitError(
+                f"the server allows {limits.answers} candidates for a search among them (max_query_limit of its strict "
+                f"mode), not {stage.limit}"
+            )
+        stage = stage.among
+    size = limits.answers or query.limit
+    for start in range(0, query.limit, size):
+        yield replace(query, limit=min(size, query.limit - start), offset=query.offset + start)
+
+
+def joined_pages(answers: Sequence[ScoredPoints]) -> ScoredPoints:
+    """Put the pages of one search together."""
+    if len(answers) == 1:
+        return answers[0]
+    points = Points.joined(answers)
+    scores = np.concatenate([answer.scores for answer in answers])
+    return ScoredPoints(points.ids, points.payloads, points.vectors, scores, multivectors=points.multivectors)
 
 
 def upload_sizes(points: Points) -> list[int]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from qdrant_client import models
 
-from t2c_search.filters import Filter
+from t2c_search.filters import Filter, PointIds
 from t2c_search.stores.columns import OVERSAMPLING, score_threshold
 from t2c_search.stores.conditions import Dialect, engine_filter
-from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization, VectorSpec
+from t2c_search.stores.protocol import CollectionSpec, FieldType, Limits, Quantization, VectorSpec
 from t2c_search.types import CLIP, Payload, VectorQuery
 
 FIELD_TYPES: dict[FieldType, models.PayloadSchemaType] = {
@@ -23,7 +23,9 @@ FIELD_TYPES: dict[FieldType, models.PayloadSchemaType] = {
     "geo": models.PayloadSchemaType.GEO,
 }
 """The payload indexes of a server."""
-_DIALECT = Dialect(models, models.Range, models.DatetimeRange, bool)
+_DIALECT = Dialect(
+    models, models.Range, models.DatetimeRange, bool, lambda ids: models.HasIdCondition(has_id=list(ids))
+)
 _QUANTIZATION: dict[Quantization, models.QuantizationConfig] = {
     "int8": models.ScalarQuantization(
         scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
@@ -77,50 +79,58 @@ def merge_operation(point_id: str, path: str | None, fields: Payload) -> models.
     return models.SetPayloadOperation(set_payload=models.SetPayload(payload=fields, filter=one, key=path))
 
 
-def server_filter(where: Filter | None, spec: CollectionSpec) -> models.Filter | None:
+def server_filter(where: Filter | PointIds | None, spec: CollectionSpec) -> models.Filter | None:
     """Return the server's filter, or None for all points."""
     found: models.Filter | None = engine_filter(where, _DIALECT, spec.indexes)
     return found
 
 
-def server_request(query: VectorQuery, spec: CollectionSpec, *, ann: bool, whole: bool) -> models.QueryRequest:
+def server_request(
+    query: VectorQuery, spec: CollectionSpec, *, limits: Limits | None, whole: bool
+) -> models.QueryRequest:
     """Return the request for a search, of ids and scores alone unless the ``whole`` points are to come with them.
 
-    The in-memory engine, which has no approximate search (``ann``), warns of parameters and does not need them.
+    The in-memory engine (no ``limits``), which has no approximate search, warns of parameters and does not need them.
     """
     return models.QueryRequest(
         query=query.vector.tolist(),
-        prefetch=_prefetch(query, spec, ann),
+        prefetch=_prefetch(query, spec, limits),
         using=query.using,
         limit=query.limit,
         offset=query.offset,
         filter=server_filter(query.where, spec),
         score_threshold=score_threshold(query),
-        params=_params(query, spec) if ann else None,
+        params=_params(query, spec, limits),
         with_payload=query.with_payload and whole,
         with_vector=list(query.with_vectors) if whole else False,
     )
 
 
-def _prefetch(query: VectorQuery, spec: CollectionSpec, ann: bool) -> models.Prefetch | None:
+def _prefetch(query: VectorQuery, spec: CollectionSpec, limits: Limits | None) -> models.Prefetch | None:
     if (among := query.among) is None:
         return None
     return models.Prefetch(
         query=among.vector.tolist(),
-        prefetch=_prefetch(among, spec, ann),
+        prefetch=_prefetch(among, spec, limits),
         using=among.using,
         limit=among.limit,
         filter=server_filter(among.where, spec),
         score_threshold=score_threshold(among),
-        params=_params(among, spec) if ann else None,
+        params=_params(among, spec, limits),
     )
 
 
-def _params(query: VectorQuery, spec: CollectionSpec) -> models.SearchParams:
-    return models.SearchParams(exact=query.exact, hnsw_ef=query.hnsw_ef, quantization=_quantization(query, spec))
+def _params(query: VectorQuery, spec: CollectionSpec, limits: Limits | None) -> models.SearchParams | None:
+    if limits is None:
+        return None
+    hnsw_ef, most = query.hnsw_ef, limits.hnsw_ef
+    if hnsw_ef is not None and most is not None:
+        hnsw_ef = min(hnsw_ef, most)
+    return models.SearchParams(exact=query.exact, hnsw_ef=hnsw_ef, quantization=_quantization(query, spec, limits))
 
 
-def _quantization(query: VectorQuery, spec: CollectionSpec) -> models.QuantizationSearchParams | None:
+def _quantization(query: VectorQuery, spec: CollectionSpec, limits: Limits) -> models.QuantizationSearchParams | None:
     if spec.quantization == "none":
         return None
-    return models.QuantizationSearchParams(ignore=query.exact, rescore=True, oversampling=OVERSAMPLING)
+    oversampling = min(OVERSAMPLING, limits.oversampling or OVERSAMPLING)
+    return models.QuantizationSearchParams(ignore=query.exact, rescore=True, oversampling=oversampling)

@@ -24,6 +24,7 @@ from t2c_search.errors import (
     CollectionNotFoundError,
     CollectionReplacedError,
     StoreError,
+    StoreLimitError,
 )
 from t2c_search.filters import Filter, Scalar
 from t2c_search.stores.blobs import Aside, Blobs
@@ -36,13 +37,23 @@ from t2c_search.stores.columns import (
     uploads,
     vectors_by_point,
 )
-from t2c_search.stores.conditions import check_facet, json_path
+from t2c_search.stores.conditions import json_path, json_paths
 from t2c_search.stores.header import Header
 from t2c_search.stores.payloads import Merge, merges, rewrites
-from t2c_search.stores.protocol import Capabilities, CollectionSpec, FieldType, VectorSpec
-from t2c_search.stores.server.batches import answer_points, fits_one_answer, in_order, in_parts, upload_sizes
+from t2c_search.stores.protocol import NO_LIMITS, Capabilities, CollectionSpec, FieldType, Limits, VectorSpec
+from t2c_search.stores.reading import Facet, FilteredReads, Reading
+from t2c_search.stores.server.batches import (
+    answer_points,
+    fits_one_answer,
+    in_order,
+    in_parts,
+    joined_pages,
+    pages,
+    upload_sizes,
+)
 from t2c_search.stores.server.connection import Connection, connect
 from t2c_search.stores.server.former import Former, is_former, settle, upgrade
+from t2c_search.stores.server.limits import check_layout, limits_of
 from t2c_search.stores.server.requests import (
     FIELD_TYPES,
     added_vector,
@@ -86,7 +97,7 @@ def collection_names(location: str, api_key: str | None, timeout: float) -> list
     return sorted(name for name in homes if _REPLACEMENT not in name)
 
 
-class QdrantStore:
+class QdrantStore(FilteredReads[str]):
     """One collection behind qdrant-client; see ``VectorStore``."""
 
     def __init__(self, connection: Connection, location: str, collection: str, capabilities: Capabilities) -> None:
@@ -135,8 +146,17 @@ class QdrantStore:
         self._vault.create()
         if self.capabilities.ann:  # the in-memory engine has no index of any kind
             self._vault.index_versions()
+        self._check_layout(spec)
         self._make(self.collection, spec)
         settle(self._vault, Former(self._connection, self.collection), Header(spec))
+
+    def _check_layout(self, spec: CollectionSpec) -> None:
+        """See by the companion what the server allows with a collection, before there is one that it does not."""
+        try:
+            check_layout(spec, self._limits(self._vault.companion), self.location)
+        except StoreLimitError:
+            self._connection.call(self._client.delete_collection, self._vault.companion)
+            raise
 
     def drop(self) -> None:
         """Delete the collection and its blobs."""
@@ -184,7 +204,7 @@ class QdrantStore:
         name, spec = self._at()
         check_points(points, spec)
         vectors = vectors_by_point(points)
-        for part in uploads(upload_sizes(points)):
+        for part in uploads(upload_sizes(points), self._limits(name).points):
             batch = [
                 models.PointStruct(id=point_id, vector=vector, payload=payload)
                 for point_id, vector, payload in zip(
@@ -200,7 +220,7 @@ class QdrantStore:
         known = set(self.fetch(points.ids, payload=False).ids)
         rows = [row for row, point_id in enumerate(points.ids) if point_id in known]
         vectors, sizes = vectors_by_point(points), upload_sizes(points)
-        for part in uploads([sizes[row] for row in rows]):
+        for part in uploads([sizes[row] for row in rows], self._limits(name).points):
             some = {points.ids[row]: vectors[row] for row in rows[part]}
             operations = vector_operations(some, [*points.vectors, *points.multivectors])
             self._call(self._client.batch_update_points, name, operations, wait=True, ordering=_POINTS)
@@ -232,62 +252,70 @@ class QdrantStore:
         """Return the points that exist, in the order asked for."""
         name, spec = self._at()
         answers = [to_points([], vectors, spec)]
-        for part in in_parts(ids, answer_points(vectors, spec)):
+        for part in in_parts(ids, self._most(name, answer_points(vectors, spec))):
             records = self._call(self._client.retrieve, name, part, with_payload=payload, with_vectors=list(vectors))
             answers.append(to_points(records, vectors, spec))  # at once: records hold vectors at 15 times their size
         return in_order(ids, answers)
 
-    def scan(
-        self,
-        *,
-        where: Filter | None = None,
-        vectors: tuple[str, ...] = (),
-        payload: bool | tuple[str, ...] = True,
-        batch_size: int = 1000,
-    ) -> Iterator[Points]:
-        """Yield every matching point once, in ascending order of id, in batches of at most ``batch_size``."""
-        name, spec = self._at()
-        offset = None
+    def _limits(self, place: str) -> Limits:
+        """Return what the server allows with a collection, as it was first read over this connection."""
+        if not self.capabilities.ann:
+            return NO_LIMITS
+        known = self._connection.limits
+        if place not in known:
+            known[place] = limits_of(self._call(self._client.get_collection, place))
+        return known[place]
+
+    def _read(self, place: str, spec: CollectionSpec, reading: Reading) -> Iterator[Points]:
+        offset, payload = None, reading.payload
         while True:
             records, offset = self._call(
                 self._client.scroll,
-                name,
-                scroll_filter=server_filter(where, spec),
-                limit=min(batch_size, answer_points(vectors, spec)),
+                place,
+                scroll_filter=server_filter(reading.where, spec),
+                limit=self._most(place, min(reading.size, answer_points(reading.vectors, spec))),
                 offset=offset,
                 with_payload=payload if isinstance(payload, bool) else [json_path(field) for field in payload],
-                with_vectors=list(vectors),
+                with_vectors=list(reading.vectors),
             )
             if records:
-                yield to_points(records, vectors, spec)
+                yield to_points(records, reading.vectors, spec)
             if offset is None:
                 return
 
     def search(self, queries: Sequence[VectorQuery]) -> list[ScoredPoints]:
-        """Answer several searches in one round trip; what is too much for one answer is fetched after it."""
+        """Answer several searches in one round trip, or more where the server allows less; long answers are fetched after it."""
         name, spec = self._at()
-        ann = self.capabilities.ann
         for query in queries:
             check_query(query, spec)
+        limits = self._limits(name)
+        parts = [list(pages(query, limits)) for query in self._answerable(name, spec, queries)]
+        flat = [part for each in parts for part in each]
+        size = limits.searches or max(len(flat), 1)
+        answers = iter([answer for some in in_parts(flat, size) for answer in self._search(name, spec, some)])
+        return [joined_pages([next(answers) for _ in each]) for each in parts]
+
+    def _search(self, name: str, spec: CollectionSpec, queries: Sequence[VectorQuery]) -> list[ScoredPoints]:
+        """Answer searches in one request, and where that is too much for one answer, more."""
         whole = fits_one_answer(queries, spec)
-        requests = [server_request(query, spec, ann=ann, whole=whole) for query in queries]
+        limits = self._limits(name) if self.capabilities.ann else None
+        requests = [server_request(query, spec, limits=limits, whole=whole) for query in queries]
         answers = self._call(self._client.query_batch_points, name, requests)
         pairs = zip(queries, answers, strict=True)
         if whole:
             return [to_scored_points(answer.points, query.with_vectors, spec) for query, answer in pairs]
         return [self._completed(query, answer.points, spec) for query, answer in pairs]
 
-    def count(self, where: Filter | None = None) -> int:
-        """Count the matching points exactly."""
-        name, spec = self._at()
-        return self._call(self._client.count, name, server_filter(where, spec), exact=True).count
+    def _most(self, name: str, wanted: int) -> int:
+        """How many points to ask for at once."""
+        return min(wanted, self._limits(name).answers or wanted)
 
-    def facet(self, field: str, *, where: Filter | None = None, limit: int = 20) -> list[tuple[Scalar, int]]:
-        """Count the values of an indexed field, most frequent first, ties by value."""
-        name, spec = self._at()
-        check_facet(field, spec.indexes)
-        condition = server_filter(where, spec)
-        answer = self._call(self._client.facet, name, json_path(field), condition, limit, exact=True)
+    def _count(self, place: str, spec: CollectionSpec, where: Filter | None) -> int:
+        return self._call(self._client.count, place, server_filter(where, spec), exact=True).count
+
+    def _facet(self, place: str, spec: CollectionSpec, facet: Facet) -> list[tuple[Scalar, int]]:
+        condition, exact = server_filter(facet.where, spec), self._limits(place).exact
+        answer = self._call(self._client.facet, place, json_path(facet.field), condition, facet.limit, exact=exact)
         return [(hit.value, hit.count) for hit in answer.hits]
 
     def read_blobs(self, keys: Sequence[str]) -> tuple[Header, dict[str, bytes]]:
@@ -335,10 +363,8 @@ class QdrantStore:
 
     def _index(self, name: str, indexes: Mapping[str, FieldType]) -> None:
         if self.capabilities.ann:
-            for field, field_type in indexes.items():
-                self._connection.call(
-                    self._client.create_payload_index, name, json_path(field), FIELD_TYPES[field_type]
-                )
+            for path, field_type in ((path, kind) for field, kind in indexes.items() for path in json_paths(field)):
+                self._connection.call(self._client.create_payload_index, name, path, FIELD_TYPES[field_type])
 
     def _names(self) -> list[str]:
         """List what the server holds of this collection, replaced and unfinished ones too, the companion last."""

@@ -8,6 +8,7 @@ from t2c_search.testing.stores.payloads import PayloadContract
 from t2c_search.testing.stores.points import PointsContract
 from t2c_search.testing.stores.replacements import ReplacementContract
 from t2c_search.testing.stores.searches import SearchContract
+from t2c_search.testing.stores.texts import TextContract
 from t2c_search.testing.stores.vectors import VectorContract
 
 __all__ = ["StoreContract"]
@@ -19,6 +20,7 @@ class StoreContract(
     PayloadContract,
     VectorContract,
     SearchContract,
+    TextContract,
     BlobContract,
     ReplacementContract,
 ):
