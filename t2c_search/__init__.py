@@ -82,6 +82,7 @@ _NAMES = {
     "errors": (
         "AlignerMismatchError",
         "AlignmentError",
+        "CollectionDamagedError",
         "CollectionFormatError",
         "CollectionNotFoundError",
         "CollectionReplacedError",
