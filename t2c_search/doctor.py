@@ -135,12 +135,15 @@ def _disk(store: str) -> Iterator[Finding]:
 
 
 def _store(store: str, key: str | None) -> Iterator[Finding]:
+    transport = None
     try:
         names = list_collections(store, api_key=key)
-        for name in names:
+        for name in names or ["images"]:
             opened = open_store(store, name, api_key=key)
+            transport = opened.capabilities.transport
             try:
-                opened.count()
+                if names:
+                    opened.count()
             finally:
                 opened.close()
     except StoreLockedError as exc:
@@ -150,4 +153,5 @@ def _store(store: str, key: str | None) -> Iterator[Finding]:
     except StoreError as exc:
         yield Finding("store", "problem", str(exc))
     else:
-        yield Finding("store", "ok", f"{redact(store)}: {', '.join(names) or 'no collection yet'}")
+        over = f" over {transport}" if transport else ""
+        yield Finding("store", "ok", f"{redact(store)}{over}: {', '.join(names) or 'no collection yet'}")

@@ -15,6 +15,8 @@
         ├── StoreAccessError (PermissionError)        it refused our credentials
         ├── StoreLockedError                          another process has it open
         ├── StoreFullError                            no room left on its disk
+        ├── StoreTooLargeError                        a request is larger than it takes
+        ├── StoreLimitError                           its strict mode allows no such thing
         ├── CollectionNotFoundError (LookupError)     no such collection there
         ├── CollectionReplacedError                   another one took its place while it was asked
         └── CollectionFormatError                     made by a newer version, or not by us
@@ -162,6 +164,10 @@ class StoreLockedError(StoreError):
 
 class StoreFullError(StoreError):
     """No room is left on the store's disk."""
+
+
+class StoreTooLargeError(StoreError):
+    """A request is larger than the server, or a proxy before it, takes."""
 
 
 class StoreLimitError(StoreError):

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
         10.0, ge=0, description="Seconds to wait for a folder's collection that another process has open."
     )
     qdrant_api_key: SecretStr | None = Field(None, description="Key of a Qdrant server.")
+    qdrant_grpc_port: int | None = Field(
+        None, ge=0, le=65535, description="gRPC port of a Qdrant server: 6334 beside 6333 when absent, none when 0."
+    )
 
     _file: SettingsFile | None = PrivateAttr(None)
     _variables: frozenset[str] = PrivateAttr(frozenset())

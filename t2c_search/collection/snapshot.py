@@ -164,6 +164,7 @@ class Snapshot:
         return {
             "collection": self.store.collection,
             "store": redact(self.store.location),
+            "transport": self.store.capabilities.transport,
             "physical_names": self.store.physical_names(),
             "images": self.store.count(),
             "clip": card.clip.id,

@@ -74,20 +74,23 @@ def payload_sizes(ids: Sequence[str], payloads: Sequence[Payload]) -> list[int]:
     return sizes
 
 
-def uploads(sizes: Sequence[int], most: int | None = None) -> Iterator[slice]:
-    """Cut rows of these sizes into slices of at most REQUEST_POINTS and, unless one row is larger, REQUEST_BYTES.
+def uploads(sizes: Sequence[int]) -> Iterator[slice]:
+    """Cut rows of these sizes into slices of at most REQUEST_POINTS and, unless one row is larger, REQUEST_BYTES."""
+    start = 0
+    while start < len(sizes):
+        count = first_upload(sizes[start : start + REQUEST_POINTS], REQUEST_POINTS, REQUEST_BYTES)
+        yield slice(start, start + count)
+        start += count
 
-    A server may allow fewer points, ``most``.
-    """
-    start = total = 0
-    points = min(REQUEST_POINTS, most or REQUEST_POINTS)
-    for row, size in enumerate(sizes):
-        if row > start and (total + size > REQUEST_BYTES or row - start == points):
-            yield slice(start, row)
-            start, total = row, 0
-        total += size
-    if start < len(sizes):
-        yield slice(start, len(sizes))
+
+def first_upload(sizes: Sequence[int], points: int, size: int) -> int:
+    """How many of the first rows, of these sizes, are at most so many and, unless one row is larger, so many bytes."""
+    total = 0
+    for row, each in enumerate(sizes[:points]):
+        total += each
+        if row and total > size:
+            return row
+    return min(len(sizes), points)
 
 
 def score_threshold(query: VectorQuery) -> float | None:

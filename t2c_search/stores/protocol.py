@@ -88,6 +88,8 @@ class Capabilities:
     """It has an approximate index, so ``VectorQuery.exact`` makes a difference."""
     concurrent: bool
     """Several processes may have the collection open at once."""
+    transport: str | None = None
+    """How a server is spoken to: REST or gRPC; None elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -23,10 +25,12 @@ from qdrant_client import QdrantClient, models
 
 from tests.stubs.strict import Strict
 
-Fault = int | bytes | Literal["reset", "silence", "lost answer", "half answer"] | None
+Fault = int | bytes | Literal["reset", "silence", "lost answer", "half answer", "limited"] | None
 """A status instead of an answer; bytes instead of one; a closed connection; no answer at all; carried out but not answered, or
-answered with the first half alone; no fault."""
+answered with the first half alone; refused for 7 seconds by a rate limit; no fault."""
 VERSION = "1.18.3"
+PAGE = b"<html>\r\n<head><title>%s</title></head>\r\n<body><center><h1>nginx</h1></center></body>\r\n</html>\r\n"
+"""How a proxy tells an error."""
 _VECTORS = models.VectorParams | dict[str, models.VectorParams]
 _POINT = {"id", "vector", "payload"}
 
@@ -44,21 +48,34 @@ class QdrantStub:
     """Serves while its ``with`` block lasts, from ``url``. Stands in for a server in tests only: no index, no disk."""
 
     def __init__(
-        self, api_key: str | None = None, version: str = VERSION, strict: models.StrictModeConfig | None = None
+        self,
+        api_key: str | None = None,
+        version: str = VERSION,
+        strict: models.StrictModeConfig | None = None,
+        certificate: Path | None = None,
     ) -> None:
+        self._certificate = certificate
         self.api_key = api_key
         self.version = version
         self.faults: deque[Fault] = deque()
         """What goes wrong with the next requests, in order."""
         self.forbidden = ""
         """Pattern of the collections that the key does not cover; empty: it covers all."""
+        self.prefix = ""
+        """What stands before the paths of the API, as behind a proxy."""
+        self.most_bytes = sys.maxsize
+        """Of a request; a larger one is answered by a page, as a proxy does."""
+        self.pages = False
+        """Whether the faults with a status are told by pages, as those of a proxy are."""
+        self.credentials: str | None = None
+        """What a proxy wants as ``Authorization``."""
         self.requests: list[Request] = []
         self.body_bytes: list[int] = []
         self._engine = Engine(strict)
         self._turn = threading.Lock()
         self._ending = threading.Event()
         self._listen(0)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -108,6 +125,12 @@ class QdrantStub:
 
     def _listen(self, port: int) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(self))
+        if self._certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self._certificate)
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
@@ -150,11 +173,25 @@ def _handler_of(stub: QdrantStub) -> type[BaseHTTPRequestHandler]:
             address = urlsplit(self.path)
             if stub.api_key is not None and self.headers.get("api-key") != stub.api_key and address.path != "/":
                 fault = 401
+            if stub.credentials is not None and self.headers.get("Authorization") != stub.credentials:
+                fault = 401
+            if len(content) > stub.most_bytes:
+                self._send(413, PAGE % b"413 Request Entity Too Large")
+                return
+            if fault == "limited":
+                self._send(429, b'{"status": {"error": "Rate limiting exceeded"}}', {"Retry-After": "7"})
+                return
+            path = address.path.removeprefix(stub.prefix)
+            if not address.path.startswith(stub.prefix):
+                fault = 404
+            if isinstance(fault, int) and stub.pages:
+                self._send(fault, PAGE % f"{fault} Of A Proxy".encode())
+                return
             if isinstance(fault, int):
                 self._reply(fault, {"status": {"error": f"fault {fault} as ordered"}})
                 return
             body = json.loads(content) if content else None
-            status, answer = stub.answer(Request(self.command, address.path, body, dict(parse_qsl(address.query))))
+            status, answer = stub.answer(Request(self.command, path, body, dict(parse_qsl(address.query))))
             if fault == "lost answer":
                 self.connection.close()
                 return
@@ -167,8 +204,10 @@ def _handler_of(stub: QdrantStub) -> type[BaseHTTPRequestHandler]:
         def _reply(self, status: int, answer: Any) -> None:
             self._send(status, json.dumps(answer).encode())
 
-        def _send(self, status: int, content: bytes) -> None:
+        def _send(self, status: int, content: bytes, headers: Mapping[str, str] | None = None) -> None:
             self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

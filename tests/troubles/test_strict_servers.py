@@ -11,7 +11,7 @@ from qdrant_client import models
 
 import t2c_search as t2c
 from t2c_search.demo.world import draw
-from t2c_search.errors import StoreLimitError
+from t2c_search.errors import StoreLimitError, T2CWarning
 from t2c_search.stores import open_store
 from t2c_search.stores.server import connection
 from t2c_search.testing.points import SPEC
@@ -106,6 +106,8 @@ def test_rate_limits_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
         store = open_store(stub.url, "photos")
         store.create(SPEC)
         stub.faults.extend(["limited", "limited"])
-        assert store.count() == 0
+        with pytest.warns(T2CWarning, match="takes no more requests for 7 s, by its rate limit: waiting") as told:
+            assert store.count() == 0
         store.close()
+    assert len(told) == 1
     assert len(waited) == 2 and min(waited) >= 7

@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
-import json
+import os
 import random
 import re
 import socket
+import ssl
 import threading
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import ParamSpec, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import SplitResult, unquote, urlsplit
 
-import grpc
-import httpx
 from qdrant_client import QdrantClient
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
-from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from t2c_search.errors import (
-    CollectionNotFoundError,
-    StoreAccessError,
     StoreError,
-    StoreFullError,
     StoreTimeoutError,
     StoreUnavailableError,
     T2CError,
     T2CWarning,
     UsageError,
 )
+from t2c_search.settings import load_settings
+from t2c_search.stores.columns import REQUEST_BYTES
 from t2c_search.stores.protocol import Limits
+from t2c_search.stores.server.failures import is_cut, is_unreadable, store_error
 
 RETRY_SECONDS = 60.0
 """A request is tried again for so long: a server's restart or a busy spell passes, an outage is reported."""
 FIRST_WAIT_SECONDS = 0.25
 LONGEST_WAIT_SECONDS = 8.0
+TOLD_AFTER_SECONDS = 2.0
 _REST_PORT, _GRPC_PORT = 6333, 6334  # Qdrant's own pair; behind any other port gRPC cannot be guessed
 _PROBE_SECONDS = 1.0
 _UNREADABLE_ANSWERS = 6
@@ -64,6 +64,10 @@ class Connection:
         self._turn: AbstractContextManager[object] = threading.RLock() if one_at_a_time else nullcontext()
         self.limits: dict[str, Limits] = {}
         """What the server allows with each collection, once that was asked for."""
+        self.transport: str | None = None
+        """How a server is spoken to."""
+        self.request_bytes = REQUEST_BYTES
+        """Size of one upload, as far as this server or a proxy before it is known to take it."""
         self._version_known = one_at_a_time
         self._answered = False
         self._is_qdrant = one_at_a_time
@@ -101,8 +105,7 @@ class Connection:
     def _call(
         self, request: Callable[_Arguments, _Answer], *args: _Arguments.args, **kwargs: _Arguments.kwargs
     ) -> _Answer:
-        deadline = time.monotonic() + RETRY_SECONDS
-        wait = FIRST_WAIT_SECONDS
+        patience = Patience(self._location)
         unreadable = 0
         while True:
             if self._closed:
@@ -112,20 +115,20 @@ class Connection:
                     answer = request(*args, **kwargs)
             except T2CError:
                 raise
+            except ResourceExhaustedResponse as exc:
+                patience.obey(exc.retry_after_s)
             except Exception as exc:
-                error, may_pass = _store_error(exc, self._location)
+                error, may_pass = store_error(exc, self._location)
                 if not isinstance(error, StoreUnavailableError | StoreTimeoutError):
                     self._answered = True
-                if _is_cut(exc) or (self._is_qdrant and _is_unreadable(exc)):
+                if is_cut(exc) or (self._is_qdrant and is_unreadable(exc)):
                     unreadable += 1
                     may_pass = unreadable < _UNREADABLE_ANSWERS
-                if not may_pass or not self._answered or time.monotonic() + wait > deadline:
+                if not may_pass or not self._answered or not patience.wait(error):
                     raise error from exc
             else:
                 self._answered = True
                 return answer
-            time.sleep(wait * random.uniform(0.5, 1.0))  # apart from other clients of the same server
-            wait = min(2 * wait, LONGEST_WAIT_SECONDS)
 
     def close(self) -> None:
         """Release the connection; closing again does nothing."""
@@ -134,11 +137,49 @@ class Connection:
             self.client.close()
 
 
+class Patience:
+    """Waits before a request is tried again, and says so, once, when that takes longer than people wait without a word."""
+
+    def __init__(self, location: str) -> None:
+        self._location = location
+        self._began = time.monotonic()
+        self._deadline = self._began + RETRY_SECONDS
+        self._wait = FIRST_WAIT_SECONDS
+        self._told = False
+
+    def wait(self, error: StoreError) -> bool:
+        """Wait, a little longer each time; False when it is time to give up."""
+        now = time.monotonic()
+        if now + self._wait > self._deadline:
+            return False
+        if now - self._began > TOLD_AFTER_SECONDS:
+            self._tell(f"{error}. Trying again for {self._deadline - now:.0f} s")
+        time.sleep(self._wait * random.uniform(0.5, 1.0))  # apart from other clients of the same server
+        self._wait = min(2 * self._wait, LONGEST_WAIT_SECONDS)
+        return True
+
+    def obey(self, seconds: float) -> None:
+        """Wait as long as the server asks for: it limits how many requests it takes, and will take this one."""
+        if seconds > TOLD_AFTER_SECONDS:
+            self._tell(f"{self._location} takes no more requests for {seconds:.0f} s, by its rate limit: waiting")
+        time.sleep(seconds)
+        self._deadline += seconds
+
+    def _tell(self, message: str) -> None:
+        if not self._told:
+            self._told = True
+            warnings.warn(f"{time.strftime('%H:%M:%S')} {message}", T2CWarning, stacklevel=2)
+
+
 def connect(location: str, api_key: str | None, timeout: float) -> Connection:
-    """Connect to a server: gRPC where its port answers, else REST. Raises UsageError for an address without a host."""
+    """Connect to a server: gRPC where its port answers, else REST. Raises UsageError for an address without a host.
+
+    A user and password in the address go to a proxy that asks for them (Basic). The authorities of SSL_CERT_FILE are those
+    that sign certificates, on this machine too.
+    """
     try:
         address = urlsplit(location)
-        host, port = address.hostname, address.port
+        host, _ = address.hostname, address.port
     except ValueError as exc:  # its text may tell half a password
         raise UsageError(f"store {location!r} cannot be used; expected http(s)://host:port") from exc
     if not host:
@@ -146,20 +187,52 @@ def connect(location: str, api_key: str | None, timeout: float) -> Connection:
     local = _is_local(host)
     if api_key and address.scheme == "http" and not local:
         _warn_of_plain_key(host)
+    authorities = os.environ.get("SSL_CERT_FILE")
+    if authorities and address.scheme == "https":
+        os.environ.setdefault("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", authorities)
+    verify: dict[str, Any] = {"verify": _context(authorities, location)} if authorities and local else {}
+    grpc_port = _grpc_port(address)
+    over_grpc = grpc_port is not None and _listens(host, grpc_port)
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Api key is used with an insecure connection"
         )  # said by us, or no matter
         client = QdrantClient(
-            url=location,
+            url=address._replace(netloc=address.netloc.rpartition("@")[2]).geturl(),
             api_key=api_key,
             timeout=max(1, round(timeout)),
-            grpc_port=_GRPC_PORT,
-            prefer_grpc=port in (None, _REST_PORT) and not address.path.strip("/") and _listens(host, _GRPC_PORT),
+            grpc_port=grpc_port or _GRPC_PORT,
+            prefer_grpc=over_grpc,
             check_compatibility=False,  # its thread would warn on standard error at any time
             trust_env=not local,  # no proxy between this machine and itself
+            headers=_credentials(address),
+            **verify,
         )
-    return Connection(client, location)
+    connection = Connection(client, location)
+    connection.transport = f"gRPC at port {grpc_port}" if over_grpc else "REST"
+    return connection
+
+
+def _grpc_port(address: SplitResult) -> int | None:
+    """Return the port where gRPC may be found: the one that is set (0: nowhere), else Qdrant's own beside its own for REST."""
+    given = load_settings().qdrant_grpc_port
+    if given is not None:
+        return given or None
+    return _GRPC_PORT if address.port in (None, _REST_PORT) and not address.path.strip("/") else None
+
+
+def _credentials(address: SplitResult) -> dict[str, str] | None:
+    if address.username is None:
+        return None
+    told = f"{unquote(address.username)}:{unquote(address.password or '')}"
+    return {"Authorization": f"Basic {base64.b64encode(told.encode()).decode()}"}
+
+
+def _context(authorities: str, location: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=authorities)
+    except OSError as exc:
+        raise UsageError(f"SSL_CERT_FILE={authorities} cannot be read for {location}: {exc}") from exc
 
 
 def _is_local(host: str) -> bool:
@@ -186,110 +259,3 @@ def _listens(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _store_error(exc: Exception, location: str) -> tuple[StoreError, bool]:
-    """Map a client's exception; the flag says whether the same request may succeed later."""
-    match exc:
-        case ResponseHandlingException():
-            return _transport_error(exc.source, location)
-        case UnexpectedResponse():
-            return _status_error(exc.status_code or 0, _reason(exc.content), location)
-        case ResourceExhaustedResponse():
-            return StoreUnavailableError(f"{location} refuses more requests for now: {exc.message}"), True
-        case grpc.Call():
-            return _grpc_error(exc.code(), exc.details() or "", location)
-        case json.JSONDecodeError() if _is_cut(exc):
-            return StoreError(
-                f"{location} broke off its answers, or gave empty ones; see its log, or the proxy's"
-            ), False
-        case json.JSONDecodeError():
-            return _not_qdrant(location, exc), False
-        case AssertionError():  # how the client says that an answer lacks its result
-            return _not_qdrant(location, exc), False
-        case _ if "not found" in str(exc) and "ollection" in str(exc):  # the in-memory engine raises plain ValueError
-            return CollectionNotFoundError(f"{location}: {exc}"), False
-    return StoreError(f"{location}: {type(exc).__name__}: {exc}"), False
-
-
-def _is_cut(exc: Exception) -> bool:
-    """Tell whether an answer was empty, or the beginning of one."""
-    return isinstance(exc, json.JSONDecodeError) and (not exc.doc.strip() or exc.doc.lstrip()[0] == "{")
-
-
-def _is_unreadable(exc: Exception) -> bool:
-    """Tell whether an answer has not the form that the client expects."""
-    if isinstance(exc, ResponseHandlingException):
-        return not isinstance(exc.source, httpx.HTTPError)
-    return isinstance(exc, json.JSONDecodeError | AssertionError)
-
-
-def _transport_error(source: Exception, location: str) -> tuple[StoreError, bool]:
-    match source:
-        case httpx.TimeoutException():
-            return _timeout(location), True
-        case httpx.TransportError():
-            return _unavailable(location, str(source)), True
-    return _not_qdrant(location, source), False
-
-
-def _status_error(status: int, reason: str, location: str) -> tuple[StoreError, bool]:
-    if status in (401, 403):
-        return _refused(location, reason), False
-    if status == 404:
-        return _not_found(location, reason), False
-    if status in (408, 504):
-        return _timeout(location), True
-    if status == 429 or status >= 500:
-        return _failed(location, reason, f"status {status}")
-    return StoreError(f"{location} refused the request with status {status}: {reason}"), False
-
-
-def _grpc_error(code: grpc.StatusCode, reason: str, location: str) -> tuple[StoreError, bool]:
-    match code:
-        case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
-            return _refused(location, reason), False
-        case grpc.StatusCode.NOT_FOUND:
-            return _not_found(location, reason), False
-        case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return _timeout(location), True
-        case grpc.StatusCode.UNAVAILABLE:
-            return _unavailable(location, reason), True
-        case grpc.StatusCode.INTERNAL | grpc.StatusCode.RESOURCE_EXHAUSTED | grpc.StatusCode.UNKNOWN:
-            return _failed(location, reason, code.name)
-    return StoreError(f"{location} refused the request with {code.name}: {reason}"), False
-
-
-def _timeout(location: str) -> StoreError:
-    return StoreTimeoutError(f"{location} did not answer in time; it may be overloaded: try again, or smaller batches")
-
-
-def _unavailable(location: str, reason: str) -> StoreError:
-    return StoreUnavailableError(f"nothing answers at {location} ({reason}); is the Qdrant server running there?")
-
-
-def _not_qdrant(location: str, source: Exception) -> StoreError:
-    return StoreError(f"{location} does not answer like a Qdrant server; is the address right? ({source})")
-
-
-def _refused(location: str, reason: str) -> StoreError:
-    return StoreAccessError(f"{location} refused our key ({reason}); set T2C_QDRANT_API_KEY to one that may do this")
-
-
-def _not_found(location: str, reason: str) -> StoreError:
-    if "ollection" in reason:
-        return CollectionNotFoundError(f"{location}: {reason}. Index images to make it")
-    return StoreError(f"{location} answered 'not found': {reason}")
-
-
-def _failed(location: str, reason: str, status: str) -> tuple[StoreError, bool]:
-    if "no space" in reason.lower() or "disk space" in reason.lower():
-        return StoreFullError(f"the disk of {location} is full: {reason}. Make room there and run again"), False
-    return StoreError(f"{location} failed with {status}: {reason}"), True
-
-
-def _reason(content: bytes) -> str:
-    try:
-        return str(json.loads(content)["status"]["error"])
-    except (ValueError, KeyError, TypeError):
-        return content[:200].decode(errors="replace")

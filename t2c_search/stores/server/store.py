@@ -25,16 +25,17 @@ from t2c_search.errors import (
     CollectionReplacedError,
     StoreError,
     StoreLimitError,
+    StoreTooLargeError,
 )
 from t2c_search.filters import Filter, Scalar
 from t2c_search.stores.blobs import Aside, Blobs
 from t2c_search.stores.checks import check_added, check_points, check_query, check_vectors, with_vector
 from t2c_search.stores.columns import (
     REQUEST_POINTS,
+    first_upload,
     payload_sizes,
     to_points,
     to_scored_points,
-    uploads,
     vectors_by_point,
 )
 from t2c_search.stores.conditions import json_path, json_paths
@@ -82,8 +83,9 @@ def open_memory(collection: str) -> QdrantStore:
 
 def open_server(location: str, collection: str, api_key: str | None, timeout: float) -> QdrantStore:
     """Return a collection on a server."""
-    capabilities = Capabilities(persistent=True, ann=True, concurrent=True)
-    return QdrantStore(connect(location, api_key, timeout), location, collection, capabilities)
+    connection = connect(location, api_key, timeout)
+    capabilities = Capabilities(persistent=True, ann=True, concurrent=True, transport=connection.transport)
+    return QdrantStore(connection, location, collection, capabilities)
 
 
 def collection_names(location: str, api_key: str | None, timeout: float) -> list[str]:
@@ -204,7 +206,8 @@ class QdrantStore(FilteredReads[str]):
         name, spec = self._at()
         check_points(points, spec)
         vectors = vectors_by_point(points)
-        for part in uploads(upload_sizes(points), self._limits(name).points):
+
+        def send(part: slice) -> None:
             batch = [
                 models.PointStruct(id=point_id, vector=vector, payload=payload)
                 for point_id, vector, payload in zip(
@@ -213,6 +216,8 @@ class QdrantStore(FilteredReads[str]):
             ]
             self._call(self._client.upsert, name, batch, wait=True, ordering=_POINTS)
 
+        self._upload(name, upload_sizes(points), send)
+
     def update_vectors(self, points: Points) -> None:
         """Replace vectors of those points that exist, in requests of a bounded size."""
         name, spec = self._at()
@@ -220,10 +225,13 @@ class QdrantStore(FilteredReads[str]):
         known = set(self.fetch(points.ids, payload=False).ids)
         rows = [row for row, point_id in enumerate(points.ids) if point_id in known]
         vectors, sizes = vectors_by_point(points), upload_sizes(points)
-        for part in uploads([sizes[row] for row in rows], self._limits(name).points):
+
+        def send(part: slice) -> None:
             some = {points.ids[row]: vectors[row] for row in rows[part]}
             operations = vector_operations(some, [*points.vectors, *points.multivectors])
             self._call(self._client.batch_update_points, name, operations, wait=True, ordering=_POINTS)
+
+        self._upload(name, [sizes[row] for row in rows], send)
 
     def set_payload(self, ids: Sequence[str], payloads: Sequence[Payload]) -> None:
         """Replace the payloads of those points that exist, but for what is derived, leaving their vectors."""
@@ -238,9 +246,29 @@ class QdrantStore(FilteredReads[str]):
     def _merge(self, parts: Sequence[Merge]) -> None:
         """Merge fields into what the points have; the server does so field by field."""
         name, _ = self._at()
-        for part in uploads(payload_sizes([point for point, _, _ in parts], [fields for _, _, fields in parts])):
+
+        def send(part: slice) -> None:
             operations = [merge_operation(*each) for each in parts[part]]
             self._call(self._client.batch_update_points, name, operations, wait=True, ordering=_POINTS)
+
+        self._upload(name, payload_sizes([point for point, _, _ in parts], [fields for _, _, fields in parts]), send)
+
+    def _upload(self, name: str, sizes: Sequence[int], send: Callable[[slice], None]) -> None:
+        """Send rows of these sizes in as many requests as the server takes, and keep in mind which it does not take.
+
+        Raises StoreTooLargeError where one row alone is too large.
+        """
+        most, start = min(REQUEST_POINTS, self._limits(name).points or REQUEST_POINTS), 0
+        while start < len(sizes):
+            count = first_upload(sizes[start : start + most], most, self._connection.request_bytes)
+            try:
+                send(slice(start, start + count))
+            except StoreTooLargeError:
+                if count == 1:
+                    raise
+                self._connection.request_bytes = sum(sizes[start : start + count]) // 2
+            else:
+                start += count
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove points; unknown ids are passed over."""

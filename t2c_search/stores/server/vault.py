@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 from qdrant_client import QdrantClient, models
 
-from t2c_search.errors import CollectionNotFoundError, StoreTimeoutError
+from t2c_search.errors import CollectionNotFoundError, StoreTimeoutError, StoreTooLargeError
 from t2c_search.stores.blobs import pause
 from t2c_search.stores.header import Content, Header
 from t2c_search.stores.server.connection import Connection
@@ -26,6 +26,7 @@ from t2c_search.types import Payload
 COMPANION_SUFFIX = ".t2c"
 _CHUNK_BYTES = 1 << 20  # a third more in base64: far below what a server takes in one request
 _CHUNKS_AT_ONCE = 12  # read in one answer, of 16 MiB
+_LEAST_PIECE = 1 << 10  # who takes less takes no request of ours
 _SEEN_SECONDS = 30.0  # in which a write that was acknowledged must be seen
 _NAMESPACE = uuid.UUID("6f0e4c1e-6d6f-5f0b-9d0e-2f6a6f1b7c55")
 _VERSION = "version"
@@ -38,6 +39,7 @@ class PointVault:
 
     def __init__(self, connection: Connection, collection: str) -> None:
         self.companion = collection + COMPANION_SUFFIX
+        self._connection = connection
         self._client = connection.client
         self._call = connection.call
         self._collection = collection
@@ -98,13 +100,28 @@ class PointVault:
     def put(self, content: Content, content_bytes: bytes) -> None:
         """Write points, a request for each piece."""
         for chunk_id, start in zip(_chunk_ids(content), range(0, content.size, _CHUNK_BYTES), strict=True):
-            piece = base64.b64encode(content_bytes[start : start + _CHUNK_BYTES]).decode()
-            self.upsert(chunk_id, {"content": piece})
+            self._put_piece(chunk_id, base64.b64encode(content_bytes[start : start + _CHUNK_BYTES]).decode())
+
+    def _put_piece(self, point_id: str, piece: str) -> None:
+        """Write a piece, or where the server takes no request of that size, its halves, and that it has halves."""
+        if len(piece) <= self._connection.request_bytes:
+            try:
+                self.upsert(point_id, {"content": piece})
+            except StoreTooLargeError:
+                if len(piece) < _LEAST_PIECE:
+                    raise
+                self._connection.request_bytes = len(piece) // 2
+            else:
+                return
+        middle = len(piece) // 2
+        for half, part in zip(_halves(point_id), (piece[:middle], piece[middle:]), strict=True):
+            self._put_piece(half, part)
+        self.upsert(point_id, {"halved": True})
 
     def get(self, contents: Sequence[Content]) -> dict[str, bytes]:
         """Read points, several pieces in one answer."""
         wanted = [chunk_id for content in contents for chunk_id in _chunk_ids(content)]
-        pieces = {chunk_id: payload["content"] for chunk_id, payload in self.payloads(wanted)}
+        pieces = self._pieces(wanted)
         found = {}
         for content in contents:
             chunks = [pieces.get(chunk_id) for chunk_id in _chunk_ids(content)]
@@ -112,20 +129,39 @@ class PointVault:
                 found[content.id] = b"".join(base64.b64decode(chunk or "") for chunk in chunks)
         return found
 
+    def _pieces(self, point_ids: Sequence[str]) -> dict[str, str]:
+        """Read pieces, and put together those that were written as halves."""
+        payloads = dict(self.payloads(point_ids))
+        pieces = {point_id: payload["content"] for point_id, payload in payloads.items() if "content" in payload}
+        halved = [point_id for point_id, payload in payloads.items() if "halved" in payload]
+        if halved:
+            parts = self._pieces([half for point_id in halved for half in _halves(point_id)])
+            for point_id in halved:
+                first, second = _halves(point_id)
+                if first in parts and second in parts:
+                    pieces[point_id] = parts[first] + parts[second]
+        return pieces
+
     def discard(self, contents: Sequence[Content]) -> None:
-        """Remove points."""
-        self.delete([chunk_id for content in contents for chunk_id in _chunk_ids(content)])
+        """Remove points, halves first: what is left of a removal that was killed is found again."""
+        self._discard([chunk_id for content in contents for chunk_id in _chunk_ids(content)])
+
+    def _discard(self, point_ids: list[str]) -> None:
+        halved = [point_id for point_id, payload in self.payloads(point_ids, ["halved"]) if "halved" in payload]
+        if halved:
+            self._discard([half for point_id in halved for half in _halves(point_id)])
+        self.delete(point_ids)
 
     def discard_generations(self, generations: Sequence[str]) -> None:
         """Remove the collections of these generations."""
         for generation in generations:
             self._call(self._client.delete_collection, self._collection + generation)
 
-    def payloads(self, point_ids: Sequence[str]) -> Iterator[tuple[str, Payload]]:
-        """Yield those of the companion's points that there are, with their payloads."""
+    def payloads(self, point_ids: Sequence[str], fields: Sequence[str] = ()) -> Iterator[tuple[str, Payload]]:
+        """Yield those of the companion's points that there are, with their payloads, or these fields of them."""
         for start in range(0, len(point_ids), _CHUNKS_AT_ONCE):
             some = list(point_ids[start : start + _CHUNKS_AT_ONCE])
-            for record in self._call(self._client.retrieve, self.companion, some, with_payload=True):
+            for record in self._call(self._client.retrieve, self.companion, some, with_payload=list(fields) or True):
                 yield str(record.id), record.payload or {}
 
     def payload(self, point_id: str) -> Payload | None:
@@ -159,6 +195,10 @@ def pieces_of(content_id: str, count: int) -> list[str]:
 def key_point(key: str) -> str:
     """Return the id of the point that named a blob's content in the first layout."""
     return _point_id(key)
+
+
+def _halves(point_id: str) -> tuple[str, str]:
+    return _point_id(f"{point_id}/a"), _point_id(f"{point_id}/b")
 
 
 def _chunk_ids(content: Content) -> list[str]:
