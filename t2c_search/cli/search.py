@@ -14,6 +14,7 @@ from rich.table import Table
 
 from t2c_search.cli import options
 from t2c_search.cli.app import SEARCHING, app
+from t2c_search.cli.look import show_sheet
 from t2c_search.cli.render import err, out, print_json, waiting
 from t2c_search.errors import UsageError
 
@@ -54,7 +55,10 @@ def search(
     format: options.FormatName = None,
     columns: options.Columns = None,
     output: options.Output = None,
-    sheet: Annotated[Path | None, typer.Option("--sheet", help="Draw the hits into this picture.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", help="Draw the hits into this picture, or .html page.")
+    ] = None,
+    open: options.Open = False,
     json: options.Json = False,
     clip: options.ClipId = None,
     backbone: options.BackboneId = None,
@@ -71,6 +75,7 @@ def search(
     \b
     Examples:
       t2c search "a dog running through the snow" -n 8 --sheet dogs.png
+      t2c search "a dog running through the snow" -n 100 --open
       t2c search '"a dog" AND "on grass" AND NOT "a person" AND width >= 1024'
       t2c search '("sunset" >= 2sd OR "night sky" top 1%) AND camera ~ "X100V"'
       t2c search '"sunny" OVER "cloudy" AND taken >= 2023-01-01' --explain-plan
@@ -79,6 +84,7 @@ def search(
       t2c search --image cat.jpg --where 'camera ~ "X100V"' --paths | xargs open
     """
     from t2c_search.collection import open_collection
+    from t2c_search.export.sheet import write_sheet
 
     form = _chosen_format(format, output, json=json, paths=paths)
     chosen = _chosen_columns(columns, form)
@@ -97,10 +103,10 @@ def search(
             max_seconds=max_seconds,
         )
         expression = images.expression(query, image=image, where=where)
-    if sheet is not None:
-        from t2c_search.export.sheet import write_sheet
-
-        write_sheet(result.hits, query or str(image), sheet)
+    told = f"{len(result)} hits in {result.seconds:.2f} s, {_certainty(result.certificate)}{_as_of(result)}"
+    show_sheet(
+        lambda path: write_sheet(result.hits, query or str(image), path, notes=(expression, told)), sheet, open=open
+    )
     if json:
         print_json({"expression": expression, **result.to_json()})
         return
@@ -110,11 +116,7 @@ def search(
         _show_hits(result)
     _show_plan(result.plan if explain_plan else None, err if form else out)
     if form is None:
-        out.print(
-            f"[dim]{len(result)} hits in {result.seconds:.2f} s, {_certainty(result.certificate)}{_as_of(result)}[/]"
-        )
-    if sheet is not None:
-        err.print(f"[dim]contact sheet: {escape(str(sheet))}[/]")
+        out.print(f"[dim]{told}[/]")
 
 
 @app.command(rich_help_panel=SEARCHING)
