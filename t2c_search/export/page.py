@@ -143,11 +143,11 @@ h1 { font-size: 22px; font-weight: 600; margin: 0 0 6px }
 h2 { font-size: 16px; font-weight: 600; margin: 28px 0 10px }
 p { margin: 2px 0 }
 header p, .path, .captions p + p { color: var(--grey) }
-ol { display: grid; gap: 24px 18px; grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); list-style: none;
+ol { display: grid; gap: 24px 18px; grid-template-columns: repeat(auto-fill, minmax(min(220px, 100%), 1fr)); list-style: none;
   margin: 0; padding: 0 }
 .frame { align-items: center; aspect-ratio: 1; background: var(--frame); border-radius: 6px; display: flex;
-  justify-content: center; overflow: hidden }
-.frame img { height: 100%; object-fit: contain; width: 100% }
+  justify-content: center; overflow: hidden; position: relative }
+.frame img { height: 100%; inset: 0; object-fit: contain; position: absolute; width: 100% }
 .frame span { color: var(--grey); max-height: 100%; padding: 16px; text-align: center }
 .figures { font-variant-numeric: tabular-nums; margin-top: 6px }
 .captions p { unicode-bidi: plaintext }

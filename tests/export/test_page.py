@@ -198,12 +198,17 @@ def show(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, env=kept | environment, capture_output=True, text=True, check=True, timeout=60)
 
 
+def recorder(browser: Path) -> None:
+    """Make a browser that notes the address it is given beside itself, and writes to standard output."""
+    browser.write_text(f'#!/bin/sh\necho "stray output"\necho "$1" > "{browser.parent}/opened"\n')
+    browser.chmod(0o755)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a script of the shell")
 @pytest.mark.parametrize("named", [True, False])
 def test_open_gives_the_browser_the_file(tmp_path: Path, named: bool) -> None:
     browser = tmp_path / "browser"
-    browser.write_text(f'#!/bin/sh\necho "stray output"\necho "$1" > "{tmp_path}/opened"\n')
-    browser.chmod(0o755)
+    recorder(browser)
     sheet = [str(tmp_path / "a sheet.html")] if named else []
     shown = show(*sheet, BROWSER=str(browser), TMPDIR=str(tmp_path))
     assert shown.stdout == "the results\n", "a browser does not write among the results"
@@ -216,6 +221,8 @@ def test_open_gives_the_browser_the_file(tmp_path: Path, named: bool) -> None:
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="there is always a display")
 def test_without_a_display_one_sentence_says_where_the_file_is(tmp_path: Path) -> None:
-    shown = show(TMPDIR=str(tmp_path))
+    recorder(tmp_path / "lynx")  # which would take the terminal
+    shown = show(TMPDIR=str(tmp_path), PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert not (tmp_path / "opened").exists()
     [written] = tmp_path.glob("t2c-*/sheet.html")
     assert shown.stderr == f"no browser or viewer could be opened here; the sheet is {written}\n"
