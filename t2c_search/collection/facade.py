@@ -34,9 +34,7 @@ from t2c_search.profile import LIST
 from t2c_search.progress import Monitor, NoProgress, Progress
 from t2c_search.query.execution.duplicates import NEAR, Duplicates, find_duplicates
 from t2c_search.query.execution.searcher import MAX_CANDIDATES, Expression, Searcher
-from t2c_search.query.language.constraints import as_constraint
 from t2c_search.query.language.printer import unparse
-from t2c_search.query.language.syntax import joined, parse_filter
 from t2c_search.settings import Device, Dtype, load_settings
 from t2c_search.sources import EVERY, list_images, require_images
 from t2c_search.sources.arguments import as_list, check_choice, check_counts, check_seconds
@@ -314,36 +312,56 @@ class Collection:
     ) -> SearchResult:
         """Find the ``limit`` images that match best: a text, an expression, its JSON tree, an ``image``, or both.
 
+        A filter alone (``where``) has nothing to rank by: the hits come by id, without a score, and ``total`` says how many
+        match.
+
         ``exact`` scans every vector instead of asking the index, as small collections always do; ``diverse`` prefers
         hits unlike each other; ``group_by`` keeps the best of each value of a field. A search that reaches
-        ``max_candidates`` (5000 when left out) or ``max_seconds`` returns what it has, uncertified. Raises ExpressionError
-        for an expression that cannot be read.
+        ``max_candidates`` (5000 when left out) or ``max_seconds`` returns what it has, uncertified. The seconds count from
+        the loaded models, and may be overshot by one call of the store. Raises ExpressionError for an expression that cannot
+        be read.
         """
-        return self._snapshots.ask(
-            lambda now: now.searcher().search(
-                now.with_image(query, image),
+
+        def answer(now: Snapshot) -> SearchResult:
+            tree = now.asked_and_loaded(query, where, image)
+            searcher = now.searcher()
+            return searcher.search(
+                tree,
                 limit,
-                where=where,
-                exact=exact or is_scanned(now.searcher().calibration.count),
+                exact=exact or is_scanned(searcher.calibration.count),
                 diverse=diverse,
                 group_by=group_by,
                 max_candidates=MAX_CANDIDATES if max_candidates is None else max_candidates,
                 max_seconds=max_seconds,
             )
-        )
 
-    def mine(self, query: Expression, *, where: str | Filter | None = None) -> Mined:
+        return self._snapshots.ask(answer)
+
+    def mine(self, query: Expression | None = None, *, where: str | Filter | None = None) -> Mined:
         """Find every image that satisfies the constraints, in ascending order of id, in memory that stays constant.
 
         An iterator of hits, with the ``plan`` that finds them. A bare text holds for what lies above the default threshold.
         Raises ExpressionError as ``search`` does; CollectionReplacedError when another collection takes this one's place
         after the first hit, so that the others would not belong to it.
         """
-        return self._snapshots.ask(lambda now: _begun(now.searcher().mine(query, where=where)))
+        return self._snapshots.ask(lambda now: _begun(now.searcher().mine(now.asked_and_loaded(query, where))))
 
-    def count(self, query: Expression, *, where: str | Filter | None = None, approx: bool = False) -> Count:
+    def count(
+        self, query: Expression | None = None, *, where: str | Filter | None = None, approx: bool = False
+    ) -> Count:
         """Count the images that satisfy the constraints: exactly, or from the sample with a 95 % interval."""
-        return self._snapshots.ask(lambda now: now.searcher().count(query, where=where, approximate=approx))
+        return self._snapshots.ask(
+            lambda now: now.searcher().count(now.asked_and_loaded(query, where), approximate=approx)
+        )
+
+    def load_models(
+        self, query: Expression | None = None, *, image: str | Path | None = None, where: str | Filter | None = None
+    ) -> None:
+        """Load the models that a question needs, which its first asking does otherwise; the store is not opened for it.
+
+        Raises ExpressionError as ``search`` does.
+        """
+        self._snapshots.ask(lambda now: now.load_models(now.asked(query, image, where)))
 
     def remove(
         self,
@@ -362,10 +380,7 @@ class Collection:
         named = as_list("ids", ids)
         if bool(named) == (query is not None or where is not None):
             raise UsageError("say which images to remove: by constraints, or by ids")
-        if query is None and where is not None:
-            condition = parse_filter(where, fields=snapshot.fields) if isinstance(where, str) else where
-            query, where = as_constraint(condition), None
-        found = present(snapshot.store, named) if query is None else [hit.id for hit in self.mine(query, where=where)]
+        found = present(snapshot.store, named) if named else [hit.id for hit in self.mine(query, where=where)]
         if found and not dry_run:
             self._snapshots.ask(lambda now: remove_images(now.store, found))
         return found
@@ -391,11 +406,9 @@ class Collection:
 
         Raises ExpressionError as ``search`` does.
         """
-        now = self._snapshots.made()
-        asked = now.with_image(query, image)
-        if isinstance(asked, str) and where is None:
-            return asked
-        return unparse(joined(asked, where, fields=now.fields))
+        if isinstance(query, str) and image is None and where is None:
+            return query
+        return unparse(self._snapshots.made().asked(query, image, where))
 
     @property
     def concepts(self) -> dict[str, SavedConcept]:

@@ -23,10 +23,10 @@ from t2c_search.errors import (
 )
 from t2c_search.filters import Exists, Filter
 from t2c_search.query.execution.searcher import Expression, Known, Searcher
-from t2c_search.query.language.concepts import Image
-from t2c_search.query.language.constraints import And
+from t2c_search.query.language.concepts import Image, Phrase
+from t2c_search.query.language.constraints import And, Constraint, as_constraint
 from t2c_search.query.language.reader import is_known, unknown_field
-from t2c_search.query.language.syntax import parse, parse_filter
+from t2c_search.query.language.syntax import joined, parse, parse_filter
 from t2c_search.query.planning.texts import Texts
 from t2c_search.state.aligner import ALIGNER, read_aligner
 from t2c_search.state.card import CARD, CollectionCard
@@ -107,17 +107,37 @@ class Snapshot:
         """Map an image to its unit vector (d_clip,) float32. Raises ImageError that names it: it is one among several."""
         return _embed_image(self.models, path)
 
-    def with_image(self, query: Expression | None, image: str | Path | None) -> Expression:
-        """Return a query that asks for an image, too. Raises UsageError when there is neither."""
-        if image is None:
-            if query is None:
-                raise UsageError("nothing to search for: give a text, constraints, or an image")
-            return query
-        wanted = Image(path=str(image))
-        if query is None:
-            return wanted
-        tree = parse(query, fields=self.fields) if isinstance(query, str | Mapping) else query
-        return And(parts=(tree, wanted))
+    def asked(self, query: Expression | None, image: str | Path | None, where: str | Filter | None) -> Constraint:
+        """Return all that is asked for as one tree: a query, an image, and a filter, any of which may be missing.
+
+        Raises UsageError where all are, ExpressionError for what cannot be read.
+        """
+        wanted: Constraint | None = None
+        if query is not None:
+            wanted = parse(query, fields=self.fields) if isinstance(query, str | Mapping) else query
+        if image is not None:
+            shown = Image(path=str(image))
+            wanted = shown if wanted is None else And(parts=(wanted, shown))
+        if wanted is not None:
+            return joined(wanted, where, fields=self.fields)
+        if where is None:
+            raise UsageError("nothing to search for: give a text, constraints, an image, or a filter")
+        return as_constraint(parse_filter(where, fields=self.fields) if isinstance(where, str) else where)
+
+    def asked_and_loaded(
+        self, query: Expression | None, where: str | Filter | None, image: str | Path | None = None
+    ) -> Constraint:
+        """Return all that is asked for, once the models are loaded that it needs."""
+        tree = self.asked(query, image, where)
+        self.load_models(tree)
+        return tree
+
+    def load_models(self, tree: Constraint) -> None:
+        """Load what a tree's texts and images go through, before its store is opened and its clock runs."""
+        if any(tree.find(Phrase)):
+            _ = self.models.text
+        if any(tree.find(Image)):
+            self.models.load_image_side()
 
     def facets(self, field: str, query: Expression | None, where: str | Filter | None, limit: int) -> Facets:
         """Count a field's values; without constraints the store's index does, where the field has one."""
@@ -126,7 +146,7 @@ class Snapshot:
         if query is None and self.header.spec.indexes.get(field) not in _COUNTED_BY_INDEX:
             query = Exists(field=field)
         if query is not None:
-            return self.searcher().facets(query, field, where=where, limit=limit)
+            return self.searcher().facets(self.asked_and_loaded(query, where), field, limit=limit)
         condition = parse_filter(where, fields=self.fields) if isinstance(where, str) else where
         return Facets(field, self.store.facet(field, where=condition, limit=limit))
 

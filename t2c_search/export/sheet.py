@@ -64,7 +64,9 @@ def _draw_hit(sheet: Image.Image, draw: ImageDraw.ImageDraw, hit: Hit, corner: t
         _draw_line(draw, (left + 8, top + _TILE // 2), str(exc), _TILE - 16, ImageFont.load_default(13), _GREY)
     label = top + _TILE + 4
     small = ImageFont.load_default(13)
-    draw.text((left, label), f"{hit.rank}   {hit.score:.3f}", fill=_INK, font=small)
+    draw.text(
+        (left, label), f"{hit.rank}" if hit.score is None else f"{hit.rank}   {hit.score:.3f}", fill=_INK, font=small
+    )
     _draw_line(draw, (left, label + 16), Path(hit.path).name, _TILE, small, _GREY)
 
 

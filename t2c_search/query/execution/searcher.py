@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -45,6 +46,8 @@ from t2c_search.types import (
 
 Expression = str | Mapping[str, Any] | Constraint
 MAX_CANDIDATES = 5000
+MAX_LIMIT = 1_000_000
+"""Hits that a search ranks, and candidates that it examines: all that match, however many, are for ``mine``."""
 _BATCH = 1000
 
 
@@ -97,8 +100,9 @@ class Searcher:
         ``diverse`` picks unlike ones among the best, ``group_by`` the best image of each value of a field: the best of
         those that share no value with a hit before it, without the images that lack the field. A search that has examined
         ``max_candidates``, but at least twice the hits it chooses from, or that has taken ``max_seconds``, but at least
-        one round, ends with what it has, uncertified. A hit's contributions are those of the alternative (of an OR) that
-        gave its score.
+        one call of the store, ends with what it has, uncertified. A hit's contributions are those of the alternative (of an
+        OR) that gave its score. Where no meaning is asked for, there is nothing to rank by: the hits come by id, without a
+        score, and ``total`` says how many match.
         """
         _check_limits(limit, max_candidates, max_seconds)
         if diverse and group_by:
@@ -118,6 +122,10 @@ class Searcher:
         chosen = self._diverse(top.found, limit) if diverse and top.found else top.found
         hits = tuple(self._hits(chosen, branches))
         watch.lap("payload")
+        total = None
+        if _only_filter(branches):
+            total = self._total(branches[0], hits, limit, deadline)
+            watch.lap("count")
         return SearchResult(
             hits,
             watch.total,
@@ -125,6 +133,7 @@ class Searcher:
             describe(top.fronts, watch.laps),
             self.known.used,
             self._as_of(branches),
+            total,
         )
 
     def mine(self, expression: Expression, *, where: str | Filter | None = None) -> Mined:
@@ -163,7 +172,7 @@ class Searcher:
             return Count(estimate, low == high, low, high, watch.total, None, used, as_of)
         fronts = _fronts(branches)
         count: int | None
-        if len(branches) == 1 and not branches[0].axes:
+        if _only_filter(branches):
             count = fronts[0].candidates = self.store.count(branches[0].where)
             fronts[0].path = "scan"
         else:
@@ -201,6 +210,12 @@ class Searcher:
         watch.lap("plan")
         return branches
 
+    def _total(self, branch: Branch, hits: tuple[Hit, ...], limit: int, deadline: float) -> int | None:
+        """Count what matches conditions alone; None when time is up."""
+        if len(hits) < limit:
+            return len(hits)
+        return self.store.count(branch.where) if time.perf_counter() <= deadline else None
+
     def _diverse(self, found: list[Found], limit: int) -> list[Found]:
         points = self.store.fetch([each.id for each in found], vectors=(CLIP,), payload=False)
         stored = set(points.ids)
@@ -211,9 +226,10 @@ class Searcher:
     def _hits(self, found: list[Found], branches: tuple[Branch, ...], rank: int = 1) -> Iterator[Hit]:
         for at, (each, payload) in enumerate(with_payloads(self.store, found), rank):
             branch = branches[each.branch]
-            cosine = float(each.cosines[branch.ranking.terms[0].axis]) if len(each.cosines) else 0.0
+            cosine = float(each.cosines[branch.ranking.terms[0].axis]) if len(each.cosines) else None
+            score = None if _only_filter(branches) else each.score
             path = str(payload.get("path", ""))
-            yield Hit(at, each.id, path, each.score, cosine, payload, contributions(branch, each.cosines))
+            yield Hit(at, each.id, path, score, cosine, payload, contributions(branch, each.cosines))
 
     def _certificate(self, top: TopK, exact: bool) -> Certificate:
         if top.open:
@@ -243,9 +259,14 @@ def _fronts(branches: tuple[Branch, ...]) -> list[Front]:
     return [Front(number, branch) for number, branch in enumerate(branches)]
 
 
+def _only_filter(branches: tuple[Branch, ...]) -> bool:
+    """Tell whether no meaning is asked for, so that nothing ranks: a filter stays whole, in one branch."""
+    return len(branches) == 1 and not branches[0].axes
+
+
 def _check_limits(limit: int, max_candidates: int, max_seconds: float | None) -> None:
     for name, given in (("limit", limit), ("max_candidates", max_candidates)):
-        if given < 1:
-            raise UsageError(f"{name} {given} cannot be used; expected at least 1")
+        if not 1 <= given <= MAX_LIMIT:
+            raise UsageError(f"{name} {given:.4g} cannot be used; expected 1 to {MAX_LIMIT}")
     if max_seconds is not None and not max_seconds >= 0:
         raise UsageError(f"max_seconds {max_seconds} cannot be used; expected 0 or more, or none for no limit")

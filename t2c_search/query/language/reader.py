@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from lark import Token
 
 from t2c_search.filters import Condition, Equals, Exists, GeoRadius, OneOf, Range, Scalar, TextMatch
+from t2c_search.query.language.bounds import brief
 from t2c_search.query.language.concepts import KINDS, Concept
 from t2c_search.query.language.constraints import (
     MAX_DEPTH,
@@ -78,7 +79,9 @@ class TreeReader:
     def text(self, token: Token) -> str:
         """Read the token of a text. Raises Misread for a payload field without quotes."""
         if token.type == "BARE" and self.fields is not None and token in self.fields:
-            message = f"{token} is a payload field: compare it, as in {unparse_field(token)} = ..., or quote the text"
+            message = (
+                f"{brief(token)} is a payload field: compare it, as in {unparse_field(token)} = ..., or quote the text"
+            )
             raise Misread(message, position_of(token))
         return unquoted(token)
 
@@ -183,6 +186,7 @@ def is_known(field: str, fields: Collection[str]) -> bool:
 
 def unknown_field(field: str, fields: Collection[str]) -> str:
     """Say that there is no such field, and which come near."""
+    field = brief(field)
     near = [unparse_field(name) for name in get_close_matches(field, fields, n=3, cutoff=0.5)]
     known = ", ".join(unparse_field(name) for name in sorted(fields))
     hint = f"did you mean {' or '.join(near)}?" if near else f"known fields: {known}"
