@@ -151,3 +151,8 @@ class CollectionReplacedError(StoreError):
 
 class CollectionFormatError(StoreError):
     """The collection was made by a newer version, or not by t2c_search."""
+
+
+def brief(text: str, most: int = 60) -> str:
+    """Return a text as a message repeats it: what is in the middle of a long one is left out."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-(most // 2) :]}"

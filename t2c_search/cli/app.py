@@ -10,6 +10,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from t2c_search.cli.render import err, harmless
+from t2c_search.errors import brief
+from t2c_search.settings import unknown_variables
+
 INDEXING, SEARCHING, COLLECTIONS, MACHINE = "Indexing", "Searching", "Collections", "This machine"
 """Under which heading help lists a command."""
 HEADINGS = (INDEXING, SEARCHING, COLLECTIONS, MACHINE)
@@ -34,9 +38,19 @@ class _Commands(TyperGroup):
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the interpreter's last flush goes
             raise SystemExit(_READER_GONE) from None
+        except Exception as exc:
+            if isinstance(message := getattr(exc, "message", None), str):  # typer's own mistakes repeat what was typed
+                exc.message = harmless(brief(message, 500))  # type: ignore[attr-defined]
+            raise
 
 
-app = typer.Typer(cls=_Commands, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def _show_version(wanted: bool) -> None:
@@ -62,3 +76,5 @@ def root(
     Where help says "setting store", the default can stand in the variable T2C_STORE or as store = "..." in ./t2c.toml;
     t2c settings lists them all.
     """
+    for remark in unknown_variables():
+        err.print(f"[yellow]note[/] {err.shown(remark)}", soft_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from t2c_search.errors import ExpressionError
+from t2c_search.errors import ExpressionError, brief
 from t2c_search.filters import Condition, Node, OneOf
 from t2c_search.query.language.concepts import Concept, Phrase
 
@@ -17,12 +17,6 @@ MAX_CONCEPTS = 100
 MAX_CONDITIONS = 1_000
 MAX_VALUES = 10_000
 """Of all IN together."""
-_SHOWN = 60
-
-
-def brief(text: str, most: int = _SHOWN) -> str:
-    """Return a text, what is in the middle of a long one left out, as messages repeat it."""
-    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-(most // 2) :]}"
 
 
 def check_length(expression: str) -> None:

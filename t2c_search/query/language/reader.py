@@ -11,8 +11,8 @@ from difflib import get_close_matches
 
 from lark import Token
 
+from t2c_search.errors import brief
 from t2c_search.filters import Condition, Equals, Exists, GeoRadius, OneOf, Range, Scalar, TextMatch
-from t2c_search.query.language.bounds import brief
 from t2c_search.query.language.concepts import KINDS, Concept
 from t2c_search.query.language.constraints import (
     MAX_DEPTH,

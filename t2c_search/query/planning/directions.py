@@ -8,8 +8,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from t2c_search.errors import UsageError
-from t2c_search.query.language.bounds import brief
+from t2c_search.errors import UsageError, brief
 from t2c_search.query.language.concepts import Concept, Contrast, Difference, Image, Like, Phrase, Saved, Sum
 from t2c_search.query.planning.calibration import Array, Axis, Calibration
 from t2c_search.query.planning.remembered import Remembered
