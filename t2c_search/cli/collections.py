@@ -46,8 +46,11 @@ def delete(
     """
     from t2c_search.collection import open_collection
     from t2c_search.collection.managing import delete_collection
+    from t2c_search.collection.nearby import not_found
 
     with open_collection(name, store) as images:
+        if not images.store.exists():
+            raise not_found(images.store)
         count, location = images.store.count(), images.store.location
     confirm(f"Delete collection {name!r} of {count} images from {location}?", yes=yes)
     delete_collection(name, store)

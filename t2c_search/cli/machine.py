@@ -36,7 +36,7 @@ def info(
     from t2c_search.collection import open_collection
 
     with open_collection(collection, store, wait=waiting(wait)) as images:
-        summary = images.summary()
+        summary, fit = images.summary(), images.fit_report
     if json:
         print_json(summary)
         return
@@ -44,8 +44,8 @@ def info(
     aligner = summary.pop("aligner")
     summary["physical_names"] = ", ".join(summary["physical_names"])
     out.print(key_value_table(summary))
-    if aligner:
-        out.print("\n[bold]alignment[/], on held-out images")
+    if fit is not None:
+        out.print(f"\n[bold]alignment[/], on held-out images: {fit.verdict}", soft_wrap=True)
         out.print(key_value_table({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in aligner.items()}))
     for failure in failures:
         out.print(f"[red]failed[/] {out.shown(failure['path'])}: {out.shown(failure['reason'])}", soft_wrap=True)

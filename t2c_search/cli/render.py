@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _UNBOUNDED = 1_000_000  # columns of what is no terminal: nothing is folded or cut there
 _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What moves a terminal's cursor, gives it commands or turns text round: C0 but for tab and line feed, C1, bidi controls."""
-_MOST = 2_000  # characters of a line that a message repeats
+_MOST = 600  # characters of a line that a message repeats
 _CUT = "…"
 _LEAST = 20  # columns of a path, where there is room
 
@@ -105,6 +105,7 @@ class ShownPath:
             yield Segment(_cut(_in_one_line(self.name), options.max_width), Style(link=_link(self.path)))
         else:
             yield Segment(self.name)
+        yield Segment.line()
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         width = cell_len(_in_one_line(self.name) if console.is_terminal else self.name)

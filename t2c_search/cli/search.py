@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[QUERY]",
+        metavar="QUERY",
         help='A text, or constraints between single quotes: \'"a dog" AND NOT "a person" AND width >= 1024\'; left out, '
         "--where alone asks.",
     ),

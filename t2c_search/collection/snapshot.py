@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from t2c_search.collection.models import Models, ModelSelection
+from t2c_search.collection.nearby import not_found
 from t2c_search.errors import (
     CollectionFormatError,
     CollectionNotFoundError,
@@ -22,7 +23,7 @@ from t2c_search.errors import (
     UsageError,
 )
 from t2c_search.filters import Exists, Filter
-from t2c_search.query.execution.searcher import Expression, Known, Searcher
+from t2c_search.query.execution.searcher import Expression, Known, Searcher, check_limit
 from t2c_search.query.language.concepts import Image, Phrase
 from t2c_search.query.language.constraints import And, Constraint, as_constraint
 from t2c_search.query.language.reader import is_known, unknown_field
@@ -141,6 +142,7 @@ class Snapshot:
 
     def facets(self, field: str, query: Expression | None, where: str | Filter | None, limit: int) -> Facets:
         """Count a field's values; without constraints the store's index does, where the field has one."""
+        check_limit("limit", limit)
         if not is_known(field, self.fields):
             raise UsageError(unknown_field(field, self.fields))
         if query is None and self.header.spec.indexes.get(field) not in _COUNTED_BY_INDEX:
@@ -205,11 +207,7 @@ class Snapshots:
         """Return the collection as it is now. Raises CollectionNotFoundError, saying how to make it, when it is not there."""
         snapshot = self.current()
         if snapshot is None:
-            name, location = self._store.collection, self._store.location
-            raise CollectionNotFoundError(
-                f"there is no collection {name!r} in {location}; "
-                f"make it with: t2c index FOLDER -c {name} --store {location}"
-            )
+            raise not_found(self._store)
         return snapshot
 
     def refresh(self) -> None:

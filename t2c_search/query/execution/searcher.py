@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from t2c_search.errors import UsageError
+from t2c_search.errors import UsageError, brief
 from t2c_search.filters import Exists, Filter, Scalar
 from t2c_search.query.execution.account import Stopwatch, contributions, describe
 from t2c_search.query.execution.estimate import estimate_count
@@ -264,9 +264,14 @@ def _only_filter(branches: tuple[Branch, ...]) -> bool:
     return len(branches) == 1 and not branches[0].axes
 
 
+def check_limit(name: str, given: int) -> None:
+    """Raise UsageError for a number of hits or candidates that cannot be."""
+    if not 1 <= given <= MAX_LIMIT:
+        raise UsageError(f"{name} {brief(str(given))} cannot be used; expected 1 to {MAX_LIMIT}")
+
+
 def _check_limits(limit: int, max_candidates: int, max_seconds: float | None) -> None:
-    for name, given in (("limit", limit), ("max_candidates", max_candidates)):
-        if not 1 <= given <= MAX_LIMIT:
-            raise UsageError(f"{name} {given:.4g} cannot be used; expected 1 to {MAX_LIMIT}")
+    check_limit("limit", limit)
+    check_limit("max_candidates", max_candidates)
     if max_seconds is not None and not max_seconds >= 0:
         raise UsageError(f"max_seconds {max_seconds} cannot be used; expected 0 or more, or none for no limit")

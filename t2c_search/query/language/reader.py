@@ -199,8 +199,10 @@ def _scalar(token: Token) -> Scalar:
             return token.lower() == "true"
         case "NUMBER":
             value = number(token)
-            whole = token.lstrip("+-").isdigit() and abs(value) <= 2**63
-            return int(Decimal(token)) if whole else value  # int alone refuses thousands of leading zeros
+            whole = (
+                int(Decimal(token)) if token.lstrip("+-").isdigit() else None
+            )  # int alone refuses thousands of zeros
+            return value if whole is None or not -(2**63) <= whole < 2**63 else whole
         case _:
             return unquoted(token)
 
