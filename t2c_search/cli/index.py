@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 10  # warnings, and failures
 _EXIT_ALL_FAILED = 3
-_EXIT_INTERRUPTED = 130
+_EXIT_BY_SIGNAL = 128  # and the signal's number
+_EXIT_INTERRUPTED = _EXIT_BY_SIGNAL + signal.SIGINT
 
 
 @app.command(rich_help_panel=INDEXING)
@@ -159,11 +160,12 @@ def index(
         _show(report, fit, images, profile=profile, json=json)
         if reports is not None:
             err.print("watching; Ctrl-C ends it", style="dim")
-            with _setting_on_signals(stop):
+            with _setting_on_signals(stop) as asked:
                 for report_of_batch in reports:
                     _show(report_of_batch, None, images, profile=profile, json=json)
             err.print("watch ended; everything seen is indexed", style="dim")
-        elif report.all_failed:
+            raise typer.Exit(_EXIT_BY_SIGNAL + asked[0] if asked else 0)
+        if report.all_failed:
             raise typer.Exit(_EXIT_ALL_FAILED)
 
 
@@ -268,10 +270,15 @@ def _saying_what_is_kept() -> Iterator[None]:
 
 
 @contextmanager
-def _setting_on_signals(stop: Event) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM set an event, so that what has begun is finished; the second one interrupts."""
+def _setting_on_signals(stop: Event) -> Iterator[list[int]]:
+    """Let the first Ctrl-C or SIGTERM set an event, so that what has begun is finished; the second one interrupts.
+
+    Yields a list that has the signal's number in it then.
+    """
+    asked: list[int] = []
 
     def ask_to_stop(number: int, frame: object) -> None:
+        asked.append(number)
         stop.set()
         signal.signal(number, former[number])
 
@@ -279,7 +286,7 @@ def _setting_on_signals(stop: Event) -> Iterator[None]:
     for number in former:
         signal.signal(number, ask_to_stop)
     try:
-        yield
+        yield asked
     finally:
         for number, action in former.items():
             signal.signal(number, action)
