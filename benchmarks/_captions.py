@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from t2c_search.alignment.fit import fit_aligner
+from t2c_search.alignment.fit import FitRecipe, fit_aligner
 from t2c_search.alignment.vocabulary import concept_vocabulary
 from t2c_search.decoding.decode import decode_file
 from t2c_search.encoders import registry
@@ -88,7 +88,7 @@ def load_photos(*, quick: bool = False) -> Photos:
         ),
         backbone=encoder_ref(backbone),
         clip=encoder_ref(clip),
-        concepts=clip.encode_texts(concept_vocabulary(clip.id)),
+        recipe=FitRecipe(concepts=clip.encode_texts(concept_vocabulary(clip.id))),
     )
     rows = torch.cat([aligner(_embed(backbone, names)) for names in _batches(test)])
     return Photos(test, rows.numpy(), dict(captions), clip)

@@ -34,7 +34,7 @@ from benchmarks._captions import REAL, average_precision
 from benchmarks._common import Bar, finish, options, table
 from benchmarks._paper import PUBLISHED_EPOCHS, descend
 from t2c_search.alignment.evaluation import centred, r2_per_dimension, recall
-from t2c_search.alignment.fit import fit_aligner
+from t2c_search.alignment.fit import FitRecipe, fit_aligner
 from t2c_search.alignment.vocabulary import concept_vocabulary
 from t2c_search.decoding.decode import decode_file
 from t2c_search.encoders import registry
@@ -70,7 +70,7 @@ class Pairing:
     def closed_form(self, ids: Sequence[str], x: Tensor, y: Tensor, **choice: str) -> tuple[Map, float]:
         """Fit on the rows of some photos; returns the map and the seconds it took."""
         aligner, report = fit_aligner(
-            [(ids, x, y)], backbone=self.backbone, clip=self.clip, concepts=self.concepts, **choice
+            [(ids, x, y)], backbone=self.backbone, clip=self.clip, recipe=FitRecipe(concepts=self.concepts, **choice)
         )
         return Map(aligner.affine, aligner), report.seconds
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from benchmarks._captions import average_precision, load_photos, phrase
 from benchmarks._common import Bar, finish, options, table
 from t2c_search.concepts.saved import fit_concept
-from t2c_search.query.execution.searcher import Known, Searcher
+from t2c_search.query.execution.searcher import Known, Searcher, Wanted
 from t2c_search.query.planning.texts import EmbedTexts, Texts
 from t2c_search.state.concepts import SavedConcept
 from t2c_search.statistics import VectorStatistics
@@ -86,7 +86,7 @@ class Bench:
         """Rank by the engine, scanning every vector."""
         wanted, unwanted = ([f'"{text}"' for text in texts] for texts in question)
         expression = " AND ".join([*wanted, *(f"NOT {text}" for text in unwanted)])
-        found = self.engine.search(expression, len(self.ids), exact=True)
+        found = self.engine.search(expression, Wanted(len(self.ids), exact=True))
         return np.array([self.places[hit.id] for hit in found])
 
     def vector_sum(self, weight: float) -> Callable[[Question], Order]:

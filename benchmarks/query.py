@@ -30,13 +30,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._common import Bar, finish, table
-from t2c_search.query.execution.searcher import Known, Searcher
+from t2c_search.query.execution.searcher import Known, Searcher, Wanted
 from t2c_search.query.language.concepts import Phrase
 from t2c_search.query.planning.texts import Texts
+from t2c_search.results import SearchResult
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import build_index, open_store
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
-from t2c_search.types import CLIP, FloatArray, Points, ScoredPoints, SearchResult, VectorQuery
+from t2c_search.types import CLIP, FloatArray, Points, ScoredPoints, VectorQuery
 
 DIM = 512
 CONCEPTS = 400
@@ -153,7 +154,7 @@ class Bench:
         engine = self.engine()
         asked = {kind: self.expressions(form) for kind, form in KINDS.items()}
         asks = {
-            kind: lambda at, asked=expressions: engine.search(asked[at], TOP, exact=exact)
+            kind: lambda at, asked=expressions: engine.search(asked[at], Wanted(TOP, exact=exact))
             for kind, expressions in asked.items()
         }
         peers = self.peers(exact)
@@ -162,7 +163,7 @@ class Bench:
         shares = [_shared(peers["plain search"](at), true(at)) for at in range(len(self.words))]
         rows["plain search"]["recall"] = float(np.mean(shares))
         for kind, expressions in asked.items():
-            found = [engine.search(expression, TOP, exact=exact) for expression in expressions]
+            found = [engine.search(expression, Wanted(TOP, exact=exact)) for expression in expressions]
             candidates = [result.plan.candidates for result in found if result.plan]
             rows[kind] |= {
                 "candidates": int(np.median(candidates)),
@@ -176,7 +177,7 @@ class Bench:
 
     def _recall(self, engine: Searcher, expression: str, found: SearchResult) -> float:
         """Share of the true top 20 that was found; the tests compare exact answers with brute force."""
-        true = {hit.id for hit in engine.search(expression, TOP, exact=True, max_candidates=len(self.ids))}
+        true = {hit.id for hit in engine.search(expression, Wanted(TOP, exact=True, max_candidates=len(self.ids)))}
         return len(true & {hit.id for hit in found}) / TOP
 
     def flat_scan(self) -> dict[str, float]:

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from benchmarks._common import Bar, finish, options, table
-from t2c_search.alignment.fit import fit_aligner
+from t2c_search.alignment.fit import FitRecipe, fit_aligner
 from t2c_search.alignment.vocabulary import concept_vocabulary
 from t2c_search.concepts.decoder import Describer
 from t2c_search.demo import words
@@ -109,7 +109,7 @@ def measure(pool_size: int, pairs: int) -> dict[str, dict[str, float]]:
             [(ids, known_rows, known)],
             backbone=encoder_ref(backbone),
             clip=encoder_ref(clip),
-            concepts=clip.encode_texts(concept_vocabulary(clip.id)),
+            recipe=FitRecipe(concepts=clip.encode_texts(concept_vocabulary(clip.id))),
         )
         rankings[f"{backbone.id} aligned"] = aligner(rows)
     return {

@@ -11,11 +11,11 @@
 package imports no model library: the names below load when first used.
 """
 
-from __future__ import annotations
+from importlib import (
+    import_module,  # no other import: `python -m t2c_search` has the working folder first on its path so far
+)
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from t2c_search import constraints as constraints
     from t2c_search import errors as errors
@@ -55,20 +55,20 @@ if TYPE_CHECKING:
     from t2c_search.query.execution.duplicates import Duplicates as Duplicates
     from t2c_search.query.language.printer import unparse as unparse
     from t2c_search.query.language.syntax import parse as parse
+    from t2c_search.results import Certificate as Certificate
+    from t2c_search.results import Contribution as Contribution
+    from t2c_search.results import Count as Count
+    from t2c_search.results import Facets as Facets
+    from t2c_search.results import Hit as Hit
+    from t2c_search.results import Mined as Mined
+    from t2c_search.results import Plan as Plan
+    from t2c_search.results import PlannedBranch as PlannedBranch
+    from t2c_search.results import PlannedConstraint as PlannedConstraint
+    from t2c_search.results import SearchResult as SearchResult
+    from t2c_search.results import StatisticsUsed as StatisticsUsed
     from t2c_search.state.concepts import SavedConcept as SavedConcept
     from t2c_search.stores.protocol import Wait as Wait
-    from t2c_search.types import Certificate as Certificate
-    from t2c_search.types import Contribution as Contribution
-    from t2c_search.types import Count as Count
-    from t2c_search.types import Facets as Facets
     from t2c_search.types import Failure as Failure
-    from t2c_search.types import Hit as Hit
-    from t2c_search.types import Mined as Mined
-    from t2c_search.types import Plan as Plan
-    from t2c_search.types import PlannedBranch as PlannedBranch
-    from t2c_search.types import PlannedConstraint as PlannedConstraint
-    from t2c_search.types import SearchResult as SearchResult
-    from t2c_search.types import StatisticsUsed as StatisticsUsed
 
 _NAMES = {
     "alignment.aligner": ("Aligner",),
@@ -103,14 +103,11 @@ _NAMES = {
     "query.execution.duplicates": ("Duplicate", "Duplicates"),
     "query.language.printer": ("unparse",),
     "query.language.syntax": ("parse",),
-    "state.concepts": ("SavedConcept",),
-    "stores.protocol": ("Wait",),
-    "types": (
+    "results": (
         "Certificate",
         "Contribution",
         "Count",
         "Facets",
-        "Failure",
         "Hit",
         "Mined",
         "Plan",
@@ -119,6 +116,9 @@ _NAMES = {
         "SearchResult",
         "StatisticsUsed",
     ),
+    "state.concepts": ("SavedConcept",),
+    "stores.protocol": ("Wait",),
+    "types": ("Failure",),
 }
 """The public names by the module that each comes from."""
 _HOMES = {name: f"t2c_search.{module}" for module, names in _NAMES.items() for name in names}
@@ -129,7 +129,7 @@ __all__ = sorted([*_HOMES, *_MODULES])
 
 if not TYPE_CHECKING:  # to a type checker, a name that is not above is a mistake
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
         if name in _MODULES:
             return import_module(f"t2c_search.{name}")
         if name not in _HOMES:

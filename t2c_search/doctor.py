@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from t2c_search.errors import StoreError, StoreLockedError, UsageError
+from t2c_search.errors import StoreError, StoreLockedError, UsageError, redact
 from t2c_search.settings import effective_settings, load_settings
 from t2c_search.stores import MEMORY, list_collections, open_store
 
@@ -31,15 +31,16 @@ def examine(store: str | None = None) -> Iterator[Finding]:
 
     Opens no network address but the store's own when it is a server.
     """
+    key = None
     try:
         settings = load_settings()
     except UsageError as exc:
         yield Finding("settings", "problem", str(exc), "mend that, or remove it; t2c settings then lists what counts")
-        key = None
     else:
         used = sorted({setting.origin for setting in effective_settings()} - {"default"})
         yield Finding("settings", "ok", ", ".join(used) or "the defaults")
-        store, key = store or settings.store, settings.api_key
+        store = store or settings.store
+        key = settings.key_for(store)
     yield from _libraries()
     yield from _processors()
     yield from _hub()
@@ -149,4 +150,4 @@ def _store(store: str, key: str | None) -> Iterator[Finding]:
     except StoreError as exc:
         yield Finding("store", "problem", str(exc))
     else:
-        yield Finding("store", "ok", f"{store}: {', '.join(names) or 'no collection yet'}")
+        yield Finding("store", "ok", f"{redact(store)}: {', '.join(names) or 'no collection yet'}")

@@ -18,17 +18,40 @@
         ├── CollectionNotFoundError (LookupError)     no such collection there
         ├── CollectionReplacedError                   another one took its place while it was asked
         └── CollectionFormatError                     made by a newer version, or not by us
+            └── CollectionDamagedError                part of it is lost or altered
 
 Each message says what came, what was expected and what to do; what an error knows beside is in its attributes, None where
 the one who raised it did not know. Errors of dependencies are mapped here with ``raise ... from exc``; whatever else escapes
-is a bug. Errors cross between processes: each can be pickled.
+is a bug. Errors cross between processes: each can be pickled. Passwords in addresses are left out of every message.
 """
 
 from __future__ import annotations
 
+import re
+
+_ADDRESS = re.compile(r"(?i)(?P<scheme>\b[a-z][a-z0-9+.-]{0,30}://)(?P<rest>(?:(?!\W[a-z][a-z0-9+.-]{0,30}://)\S)+)")
+_CREDENTIALS = re.compile(r"^(?:[^/?#]*@|[^/?#:@\[]+:(?!\d+[/?#])\S*@)")  # also where a password has a bare slash in it
+_SECRET = re.compile(r"(?i)([?&;][\w.-]*(?:password|passwd|secret|signature|sig|token|key|credential)=)[^&;#\s'\"]+")
+
+
+def redact(text: str) -> str:
+    """Return a text in which the addresses tell no user, password, key or signature: ``http://***@host/?token=***``."""
+    return _ADDRESS.sub(_redact_address, text)
+
+
+def _redact_address(found: re.Match[str]) -> str:
+    return found["scheme"] + _SECRET.sub(r"\1***", _CREDENTIALS.sub("***@", found["rest"]))
+
 
 class T2CError(Exception):
     """Root of the tree: catch this to catch everything that t2c_search raises on purpose."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redact(message))
+
+
+class T2CWarning(UserWarning):
+    """What the user should know and decide on, though nothing failed."""
 
 
 class UsageError(T2CError, ValueError):
@@ -151,6 +174,10 @@ class CollectionReplacedError(StoreError):
 
 class CollectionFormatError(StoreError):
     """The collection was made by a newer version, or not by t2c_search."""
+
+
+class CollectionDamagedError(CollectionFormatError):
+    """Part of what the collection is made of is lost or altered."""
 
 
 def brief(text: str, most: int = 60) -> str:

@@ -6,24 +6,17 @@ import os
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from t2c_search.errors import UsageError
+from t2c_search.errors import UsageError, redact
+from t2c_search.settings_file import SettingsFile, read_settings_file
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
-SETTINGS_FILE = "t2c.toml"
-"""Read from the working directory."""
 _OF_TESTS = ("T2C_REAL_DATA", "T2C_TEST_QDRANT_URL", "T2C_ORACLE_FULL")
 """Variables of this project's tests and benchmarks."""
 
@@ -31,7 +24,7 @@ _OF_TESTS = ("T2C_REAL_DATA", "T2C_TEST_QDRANT_URL", "T2C_ORACLE_FULL")
 class Settings(BaseSettings):
     """Defaults of every command and of ``open_collection``; each field is also a variable ``T2C_<FIELD>``."""
 
-    model_config = SettingsConfigDict(env_prefix="T2C_", toml_file=SETTINGS_FILE, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="T2C_", extra="forbid", frozen=True)
 
     collection: str = Field("images", description="Collection to work on.")
     store: str = Field(
@@ -54,10 +47,38 @@ class Settings(BaseSettings):
     )
     qdrant_api_key: SecretStr | None = Field(None, description="Key of a Qdrant server.")
 
-    @property
-    def api_key(self) -> str | None:
-        """The key of a Qdrant server in plain text."""
-        return self.qdrant_api_key.get_secret_value() if self.qdrant_api_key else None
+    _file: SettingsFile | None = PrivateAttr(None)
+    _variables: frozenset[str] = PrivateAttr(frozenset())
+
+    @classmethod
+    def of(cls, file: SettingsFile | None) -> Self:
+        """Read the variables, and for the rest take what a file sets. Raises UsageError for what cannot be used."""
+        values = file.values if file else {}
+        for name in values.keys() - cls.model_fields:  # some would be arguments of the base class
+            raise UsageError(f"t2c.toml sets {name!r}, which is no setting; there are: {', '.join(cls.model_fields)}")
+        try:
+            settings = cls(**values)
+        except ValidationError as exc:
+            raise _unusable(exc) from exc
+        settings._file = file
+        settings._variables = frozenset(EnvSettingsSource(cls)())
+        return settings
+
+    def key_for(self, location: str) -> str | None:
+        """Return the key of a Qdrant server in plain text; a file's own key is for that file's own server only."""
+        key = self.qdrant_api_key
+        if key is None or ("qdrant_api_key" not in self._variables and not self._of_file(location)):
+            return None
+        return key.get_secret_value()
+
+    def _of_file(self, location: str) -> bool:
+        return self._file is not None and self._file.is_server_of(location)
+
+    def origin(self, name: str) -> str:
+        """Say where a setting comes from."""
+        if name in self._variables:
+            return f"variable T2C_{name.upper()}"
+        return f"key {name} of {self._file.path}" if self._file and name in self._file.values else "default"
 
     @classmethod
     def settings_customise_sources(
@@ -68,8 +89,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources: arguments, environment, ``t2c.toml`` of the working directory."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        """Order the sources: the environment, then what is given, which is the file's."""
+        return env_settings, init_settings
 
 
 def _store_here() -> str:
@@ -85,28 +106,30 @@ def unknown_variables() -> list[str]:
     for name in sorted(os.environ):
         if name.startswith("T2C_") and name not in known and name not in _OF_TESTS:
             near = get_close_matches(name, known, n=1)
-            remarks.append(
-                f"variable {name} is no setting: " + (f"did you mean {near[0]}?" if near else "t2c settings lists them")
-            )
+            hint = f"did you mean {near[0]}?" if near else "t2c settings lists them"
+            remarks.append(f"variable {name} is no setting: {hint}")
     return remarks
 
 
 def load_settings() -> Settings:
-    """Read the settings of this process. Raises UsageError naming the variable or key that cannot be used."""
-    try:
-        return Settings()
-    except ValidationError as exc:
-        first = exc.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(Settings.model_fields)
-            raise UsageError(f"t2c.toml sets {name!r}, which is no setting; there are: {known}") from exc
-        raise UsageError(
-            f"setting {name!r} (variable T2C_{name.upper()} or key {name} of t2c.toml) cannot be used: {first['msg']}, "
-            f"got {first.get('input')!r}"
-        ) from exc
-    except ValueError as exc:  # tomllib's error is a ValueError
-        raise UsageError(f"t2c.toml cannot be read: {exc}") from exc
+    """Read the settings of this process.
+
+    Raises UsageError naming the variable or key that cannot be used, or a file that is not trusted and may do harm.
+    """
+    file = read_settings_file()
+    settings = Settings.of(file)
+    if file is not None:
+        file.require_harmless(key_elsewhere="qdrant_api_key" in settings._variables)
+    return settings
+
+
+def _unusable(exc: ValidationError) -> UsageError:
+    first = exc.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    got = "" if name == "qdrant_api_key" else f", got {first.get('input')!r}"
+    return UsageError(
+        f"setting {name!r} (variable T2C_{name.upper()} or key {name} of t2c.toml) cannot be used: {first['msg']}{got}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +142,14 @@ class EffectiveSetting:
 
 
 def effective_settings() -> list[EffectiveSetting]:
-    """Tell every setting's value and where it comes from. Raises UsageError as ``load_settings`` does."""
-    settings = load_settings()
-    variables, file = EnvSettingsSource(Settings)(), TomlConfigSettingsSource(Settings)()
+    """Tell every setting's value and where it comes from, also of a file that is not trusted.
+
+    Raises UsageError for what cannot be used.
+    """
+    settings = Settings.of(read_settings_file())
     found = []
     for name in Settings.model_fields:
         value = getattr(settings, name)
-        origin = "default"
-        if name in variables:
-            origin = f"variable T2C_{name.upper()}"
-        elif name in file:
-            origin = f"key {name} of {Path(SETTINGS_FILE).absolute()}"
-        found.append(EffectiveSetting(name, str(value) if isinstance(value, SecretStr) else value, origin))
+        shown = redact(str(value)) if isinstance(value, str | SecretStr) else value
+        found.append(EffectiveSetting(name, shown, settings.origin(name)))
     return found

@@ -32,6 +32,12 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_trusted_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what the user trusts out of the tests, and what they trust out of the user's folder."""
+    monkeypatch.setenv("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME", str(tmp_path / ".configuration"))
+
+
 @pytest.fixture(scope="session")
 def present() -> set[Path]:
     """What lies at the root of the disk and in the checkout, but for what tools keep there, whose names have a dot."""

@@ -81,9 +81,7 @@ def test_a_single_path_is_a_list_of_one(
         fit(kind(folder), backbone="mini", clip="mini")
     asked: list[object] = []
     monkeypatch.setattr("t2c_search.collection.facade.check_native", lambda *_: None)
-    monkeypatch.setattr(
-        "t2c_search.collection.facade.choose_aligner", lambda _, images, *__, **___: asked.append(images)
-    )
+    monkeypatch.setattr("t2c_search.collection.facade.choose_aligner", lambda source, *_: asked.append(source.images))
     monkeypatch.setattr("t2c_search.collection.facade.realign", no_model)
     with pytest.raises(AssertionError):
         photos.realign(fit_images=kind(folder))

@@ -58,6 +58,7 @@ def test_what_cannot_be_used_is_named(folder: Path, content: str, said: str) -> 
 def test_the_key_of_a_server_in_the_file_serves_every_command(folder: Path) -> None:
     with QdrantStub(api_key="sesame") as stub:
         (folder / "t2c.toml").write_text(f'qdrant_api_key = "sesame"\nstore = "{stub.url}"\n')
+        run("settings", "trust", ".")
         listed = subprocess.run(
             [sys.executable, "-m", "t2c_search", "collections", "--json"], capture_output=True, text=True, check=True
         )

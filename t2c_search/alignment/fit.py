@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from torch import Tensor, zeros_like
@@ -22,6 +22,7 @@ __all__ = [
     "CRITERIA",
     "DEFAULT_METHOD",
     "METHODS",
+    "FitRecipe",
     "FitReport",
     "Method",
     "Trial",
@@ -56,6 +57,34 @@ METHODS: dict[str, Method] = {
     "spherical-ridge": Method("unit", (0.0, 0.5, 1.0), keeps_mean_component=True),
 }
 DEFAULT_METHOD = "spherical-ridge"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FitRecipe:
+    """Which maps a fit tries, and by what it chooses among them.
+
+    ``criterion`` is ``concept-fidelity``, ``retrieval`` (mean-centred recall@1), ``r2``, or ``auto``: the first where
+    ``concepts``, unit text vectors (v, d_clip), are given, else the second. ``method`` is one of ``METHODS``:
+    ``spherical-ridge`` is ridge regression on L2-normalised features; then each principal direction of the CLIP rows is
+    scaled to restore the variance that shrinkage took (not, half or fully); then ``place_on_sphere``. ``ridge`` is the
+    affine map of the features as they come (Text-to-Concept, arXiv 2305.06386), in closed form, then normalised.
+    """
+
+    criterion: str = "auto"
+    concepts: Tensor | None = None
+    method: str = DEFAULT_METHOD
+
+
+_DEFAULT = FitRecipe()
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldOut:
+    """The pairs (h, d) that maps are compared on, and the concepts that may be asked of them."""
+
+    x: Tensor
+    y: Tensor
+    concepts: Tensor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,34 +125,23 @@ def fit_aligner(
     *,
     backbone: EncoderRef,
     clip: EncoderRef,
-    criterion: str = "auto",
-    concepts: Tensor | None = None,
-    method: str = DEFAULT_METHOD,
+    recipe: FitRecipe = _DEFAULT,
 ) -> tuple[Aligner, FitReport]:
     """Fit the map (n, d_backbone) -> unit rows (n, d_clip) on batches of ids, backbone rows and CLIP rows.
 
     One pass, in memory that does not depend on n. A fifth of the pairs, at most 2,048, chosen by a hash of their ids,
-    is held out; strength and restoration are those that serve ``criterion`` best there, and the map is then fitted
-    again on all pairs. ``criterion`` is ``concept-fidelity``, ``retrieval`` (mean-centred recall@1), ``r2``, or
-    ``auto``: the first where ``concepts``, unit text vectors (v, d_clip), are given, else the second. CLIP rows need
-    not be unit.
-
-    The method ``spherical-ridge`` is ridge regression on L2-normalised features; then each principal direction of the
-    CLIP rows is scaled to restore the variance that shrinkage took (not, half or fully); then ``place_on_sphere``.
-    ``ridge`` is the affine map of the features as they come (Text-to-Concept, arXiv 2305.06386), in closed form, then
-    normalised.
+    is held out; strength and restoration are those that serve the recipe's criterion best there, and the map is then
+    fitted again on all pairs. CLIP rows need not be unit.
 
     Raises AlignmentError on fewer than 20 pairs and on rows that do not fit the models or are not finite; UsageError on
     an unknown method or criterion.
     """
     started = time.perf_counter()
-    _choose(METHODS, method, "method")
-    choose_criterion(criterion, has_texts=concepts is not None, clip=clip)  # before what takes long
+    _choose(METHODS, recipe.method, "method")
+    choose_criterion(recipe.criterion, has_texts=recipe.concepts is not None, clip=clip)  # before what takes long
     split = PairSplit()
-    add_pairs(split, pairs, backbone=backbone, clip=clip, method=method)
-    return fit_split(
-        split, backbone=backbone, clip=clip, criterion=criterion, concepts=concepts, method=method, started=started
-    )
+    add_pairs(split, pairs, backbone=backbone, clip=clip, method=recipe.method)
+    return fit_split(split, backbone=backbone, clip=clip, recipe=recipe, started=started)
 
 
 def add_pairs(
@@ -134,8 +152,8 @@ def add_pairs(
     Splits that were filled in several places are merged before the fit. Raises AlignmentError on rows that do not fit
     the models or are not finite, UsageError on an unknown method.
     """
-    recipe = _choose(METHODS, method, "method")
-    for ids, x, y in _features(pairs, recipe.transform, backbone, clip):
+    transform = _choose(METHODS, method, "method").transform
+    for ids, x, y in _features(pairs, transform, backbone, clip):
         split.add(ids, x, y)
 
 
@@ -144,9 +162,7 @@ def fit_split(
     *,
     backbone: EncoderRef,
     clip: EncoderRef,
-    criterion: str = "auto",
-    concepts: Tensor | None = None,
-    method: str = DEFAULT_METHOD,
+    recipe: FitRecipe = _DEFAULT,
     started: float,
 ) -> tuple[Aligner, FitReport]:
     """Fit as ``fit_aligner`` does, on pairs that ``add_pairs`` took in; nothing can be added to them afterwards.
@@ -154,8 +170,8 @@ def fit_split(
     ``started``, by ``time.perf_counter``, is when the fit began, for its report. Raises AlignmentError on fewer than 20
     pairs, UsageError on an unknown method or criterion.
     """
-    recipe = _choose(METHODS, method, "method")
-    criterion = choose_criterion(criterion, has_texts=concepts is not None, clip=clip)
+    method = _choose(METHODS, recipe.method, "method")
+    criterion = choose_criterion(recipe.criterion, has_texts=recipe.concepts is not None, clip=clip)
     if split.count < MIN_PAIRS:
         raise AlignmentError(
             f"{split.count} images went through both models, a fit takes at least {MIN_PAIRS}: give it more"
@@ -163,15 +179,17 @@ def fit_split(
     moments, x, y = split.finish()
     assert moments is not None
     spectrum = RidgeSpectrum(moments)
-    trials = _trials(spectrum, _axis(moments.mean_y, recipe), recipe, x, y, concepts)
+    texts = None if recipe.concepts is None else recipe.concepts.to(y)
+    trials = _trials(spectrum, method, _axis(moments.mean_y, method), _HeldOut(x, y, texts))
     best = max(trials, key=CRITERIA[criterion])
     training_r2 = spectrum.pooled_r2(best.strength, best.restoration)
 
     moments.add(x, y)
     weight, bias = RidgeSpectrum(moments).affine(best.strength, best.restoration)
-    report = _report(best, method, criterion, moments.count, training_r2, time.perf_counter() - started)
-    weight, bias, axis = (part.float().cpu() for part in (weight, bias, _axis(moments.mean_y, recipe)))
-    return Aligner(backbone, clip, recipe.transform, weight, bias, axis, report), report
+    used = replace(recipe, criterion=criterion)
+    report = _report(used, best, moments.count, training_r2, time.perf_counter() - started)
+    weight, bias, axis = (part.float().cpu() for part in (weight, bias, _axis(moments.mean_y, method)))
+    return Aligner(backbone, clip, method.transform, weight, bias, axis, report), report
 
 
 def choose_criterion(name: str, *, has_texts: bool, clip: EncoderRef) -> str:
@@ -215,26 +233,24 @@ def _features(
         yield ids, TRANSFORMS[transform](x.to(place).float()), normalize(y.to(place).float())
 
 
-def _axis(mean: Tensor, recipe: Method) -> Tensor:
-    return normalize(mean, dim=0) if recipe.keeps_mean_component else zeros_like(mean)
+def _axis(mean: Tensor, method: Method) -> Tensor:
+    return normalize(mean, dim=0) if method.keeps_mean_component else zeros_like(mean)
 
 
-def _trials(
-    spectrum: RidgeSpectrum, axis: Tensor, recipe: Method, x: Tensor, y: Tensor, concepts: Tensor | None
-) -> Iterator[Trial]:
-    """Yield the outcome on the held-out pairs of every map of the recipe."""
-    texts = None if concepts is None else concepts.to(y)
-    projected = spectrum.project(x)
+def _trials(spectrum: RidgeSpectrum, method: Method, axis: Tensor, pairs: _HeldOut) -> Iterator[Trial]:
+    """Yield the outcome on the held-out pairs of every map of the method."""
+    projected = spectrum.project(pairs.x)
     for strength in STRENGTHS:
-        for restoration in recipe.restorations:
+        for restoration in method.restorations:
             predicted = spectrum.predict(projected, strength, restoration).float()
-            yield Trial(strength, restoration, predicted, place_on_sphere(predicted, axis.float()), y, texts)
+            rows = place_on_sphere(predicted, axis.float())
+            yield Trial(strength, restoration, predicted, rows, pairs.y, pairs.concepts)
 
 
-def _report(trial: Trial, method: str, criterion: str, pairs: int, training_r2: float, seconds: float) -> FitReport:
+def _report(recipe: FitRecipe, trial: Trial, pairs: int, training_r2: float, seconds: float) -> FitReport:
     return FitReport(
-        method=method,
-        criterion=criterion,
+        method=recipe.method,
+        criterion=recipe.criterion,
         strength=trial.strength,
         restoration=trial.restoration,
         pairs=pairs,

@@ -2,46 +2,51 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from t2c_search.cli.render import err, harmless
+from t2c_search.ending import in_order
 from t2c_search.errors import brief
 from t2c_search.settings import unknown_variables
 
 INDEXING, SEARCHING, COLLECTIONS, MACHINE = "Indexing", "Searching", "Collections", "This machine"
 """Under which heading help lists a command."""
 HEADINGS = (INDEXING, SEARCHING, COLLECTIONS, MACHINE)
-_READER_GONE = 141  # what a shell reports of a program that a closed pipe ended
 
 
 class _Commands(TyperGroup):
-    """Commands, heading by heading; their output may lose its reader, as in ``t2c search ... | head``."""
+    """Commands, heading by heading, which end in order whatever ends them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """List the commands as help shows them."""
         commands: Mapping[str, Any] = self.commands
         return sorted(commands, key=lambda name: HEADINGS.index(commands[name].rich_help_panel))
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the command line, where help is printed."""
+        with in_order(), _harmless_mistakes():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: Any) -> Any:
-        """Run the command and write all that it printed, before typer ends with an exit code of its own."""
-        try:
-            try:
-                return super().invoke(ctx)
-            finally:
-                sys.stdout.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the interpreter's last flush goes
-            raise SystemExit(_READER_GONE) from None
-        except Exception as exc:
-            if isinstance(message := getattr(exc, "message", None), str):  # typer's own mistakes repeat what was typed
-                exc.message = harmless(brief(message, 500))  # type: ignore[attr-defined]
-            raise
+        """Run the command."""
+        with in_order(), _harmless_mistakes():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _harmless_mistakes() -> Iterator[None]:
+    """Let typer's own complaints repeat what was typed harmlessly, and no more of it than is read."""
+    try:
+        yield
+    except Exception as exc:  # their class is typer's secret
+        if isinstance(message := getattr(exc, "message", None), str):
+            exc.message = harmless(brief(message, 500))  # type: ignore[attr-defined]
+        raise
 
 
 app = typer.Typer(

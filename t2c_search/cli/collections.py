@@ -9,6 +9,7 @@ import typer
 from t2c_search.cli import options
 from t2c_search.cli.app import COLLECTIONS, app
 from t2c_search.cli.render import confirm, err, out, print_json, progress_bar
+from t2c_search.errors import redact
 from t2c_search.settings import load_settings
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The collection's name.")]
@@ -25,13 +26,13 @@ def collections(store: options.StoreLocation = None, json: options.Json = False)
     from t2c_search.collection.managing import list_collections
 
     store = store or load_settings().store
-    names = list_collections(store)
+    names, shown = list_collections(store), redact(store)
     if json:
-        print_json({"store": store, "collections": names})
+        print_json({"store": shown, "collections": names})
     elif names:
         out.print("\n".join(names), markup=False)
     else:
-        err.print(f"no collection in {store} yet; make one with: t2c index FOLDER", style="dim", markup=False)
+        err.print(f"no collection in {shown} yet; make one with: t2c index FOLDER", style="dim", markup=False)
 
 
 @app.command(rich_help_panel=COLLECTIONS)
@@ -44,20 +45,16 @@ def delete(
     Example:
       t2c delete photos --store ./photos.t2c
     """
-    from t2c_search.collection import open_collection
-    from t2c_search.collection.managing import delete_collection
-    from t2c_search.collection.nearby import not_found
+    from t2c_search.collection.managing import count_images, delete_collection
 
-    with open_collection(name, store) as images:
-        if not images.store.exists():
-            raise not_found(images.store)
-        count, location = images.store.count(), images.store.location
-    confirm(f"Delete collection {name!r} of {count} images from {location}?", yes=yes)
+    count = count_images(name, store)
+    what = ", which is damaged," if count is None else f" of {count} images"
+    confirm(f"Delete collection {name!r}{what} from {redact(store or load_settings().store)}?", yes=yes)
     delete_collection(name, store)
     if json:
         print_json({"collection": name, "images": count})
     else:
-        out.print(f"deleted [bold]{out.shown(name)}[/] and its {count} images")
+        out.print(f"deleted [bold]{out.shown(name)}[/] and its {'' if count is None else f'{count} '}images")
 
 
 @app.command(rich_help_panel=COLLECTIONS)
@@ -114,7 +111,7 @@ def copy(
         print_json(report.to_json())
     else:
         out.print(
-            f"copied [bold]{report.images}[/] images to {out.shown(report.collection)} in {out.shown(report.store)} in "
+            f"copied [bold]{report.images}[/] images to {out.shown(report.collection)} in {out.shown(redact(report.store))} in "
             f"{report.seconds:.1f} s" + (f", {report.written} of them now" if report.written < report.images else "")
         )
 

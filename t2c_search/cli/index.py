@@ -18,7 +18,8 @@ from rich.table import Table
 from t2c_search.cli import options
 from t2c_search.cli.app import INDEXING, app
 from t2c_search.cli.render import err, key_value_table, out, print_json, progress_bar
-from t2c_search.errors import UsageError
+from t2c_search.ending import exit_code
+from t2c_search.errors import UsageError, redact
 
 if TYPE_CHECKING:
     from t2c_search.alignment.report import FitReport
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 10  # warnings, and failures
 _EXIT_ALL_FAILED = 3
-_EXIT_BY_SIGNAL = 128  # and the signal's number
-_EXIT_INTERRUPTED = _EXIT_BY_SIGNAL + signal.SIGINT
 
 
 @app.command(rich_help_panel=INDEXING)
@@ -58,6 +57,12 @@ def index(
     every: Annotated[
         float, typer.Option("--every", min=0.001, help="Seconds between the frames of a video that are indexed.")
     ] = 5.0,
+    image_column: Annotated[
+        str | None,
+        typer.Option(
+            "--image-column", help="Column of tables that holds or names their images; left out, it is found."
+        ),
+    ] = None,
     native: Annotated[
         bool, typer.Option("--native", help="Keep the backbone's own vectors too, to align them anew later.")
     ] = False,
@@ -134,7 +139,15 @@ def index(
         fits = images.card is None and aligner is None
         stop = Event()
         reports = (
-            images.watch(sources, captions=captions, sync=sync, batch_size=batch_size, workers=workers, stop=stop)
+            images.watch(
+                sources,
+                captions=captions,
+                sync=sync,
+                batch_size=batch_size,
+                workers=workers,
+                stop=stop,
+                tell=lambda text: err.print(text, style="dim", markup=False),
+            )
             if watch
             else None
         )
@@ -144,6 +157,7 @@ def index(
                 captions=captions,
                 fields=parse_types(fields or ()),
                 every=every,
+                image_column=image_column,
                 aligner=aligner,
                 fit_pairs=fit_pairs,
                 keep_native=native or None,
@@ -160,11 +174,11 @@ def index(
         _show(report, fit, images, profile=profile, json=json)
         if reports is not None:
             err.print("watching; Ctrl-C ends it", style="dim")
-            with _setting_on_signals(stop) as asked:
+            with _setting_on_signals(stop) as received:
                 for report_of_batch in reports:
                     _show(report_of_batch, None, images, profile=profile, json=json)
-            err.print("watch ended; everything seen is indexed", style="dim")
-            raise typer.Exit(_EXIT_BY_SIGNAL + asked[0] if asked else 0)
+            err.print("watch ended", style="dim")
+            raise typer.Exit(128 + received[0])  # as a shell reports of a program that the signal ended
         if report.all_failed:
             raise typer.Exit(_EXIT_ALL_FAILED)
 
@@ -254,31 +268,30 @@ def fit(
         print_json(report)
     else:
         out.print(key_value_table(_rounded(report)))
-        out.print(
-            f"aligner written to [bold]{out.shown(output)}[/]; use it with: t2c index --aligner {out.shown(output)} ..."
-        )
+        shown = out.shown(output)
+        out.print(f"aligner written to [bold]{shown}[/]; use it with: t2c index --aligner {shown} ...", soft_wrap=True)
 
 
 @contextmanager
 def _saying_what_is_kept() -> Iterator[None]:
-    """End a run that Ctrl-C interrupts with what became of it; nothing of what was written is lost."""
+    """End a run that a signal interrupts with what became of it; nothing of what was written is lost."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as exc:
         err.print("interrupted; what is indexed is kept, and the same command goes on from there", soft_wrap=True)
-        raise typer.Exit(_EXIT_INTERRUPTED) from None
+        raise typer.Exit(exit_code(exc)) from None
 
 
 @contextmanager
 def _setting_on_signals(stop: Event) -> Iterator[list[int]]:
     """Let the first Ctrl-C or SIGTERM set an event, so that what has begun is finished; the second one interrupts.
 
-    Yields a list that has the signal's number in it then.
+    Yields the numbers of the signals that came.
     """
-    asked: list[int] = []
+    received: list[int] = []
 
     def ask_to_stop(number: int, frame: object) -> None:
-        asked.append(number)
+        received.append(number)
         stop.set()
         signal.signal(number, former[number])
 
@@ -286,7 +299,7 @@ def _setting_on_signals(stop: Event) -> Iterator[list[int]]:
     for number in former:
         signal.signal(number, ask_to_stop)
     try:
-        yield asked
+        yield received
     finally:
         for number, action in former.items():
             signal.signal(number, action)
@@ -333,7 +346,7 @@ def _show_report(report: IndexReport, fit: FitReport | None, images: Collection)
     _show_notes(report)
     if not report.all_failed:
         out.print(
-            f"search it: t2c search -c {images.name} --store {shlex.quote(images.store.location)} a dog on a beach",
+            f"search it: t2c search -c {images.name} --store {shlex.quote(redact(images.store.location))} a dog on a beach",
             style="dim",
             markup=False,
             soft_wrap=True,
@@ -341,11 +354,11 @@ def _show_report(report: IndexReport, fit: FitReport | None, images: Collection)
 
 
 def _show_notes(report: IndexReport) -> None:
-    for warning in report.warnings[:_SHOWN]:
+    for warning in map(redact, report.warnings[:_SHOWN]):
         err.print(f"[yellow]note[/] {err.shown(warning)}", soft_wrap=True)
     if len(report.warnings) > _SHOWN:
         err.print(f"... and {len(report.warnings) - _SHOWN} more notes; all are in --json")
-    for failure in report.failures[:_SHOWN]:
+    for failure in [failure.redacted() for failure in report.failures[:_SHOWN]]:
         err.print(f"[red]failed[/] {err.shown(failure.path)}: {err.shown(failure.reason)}", soft_wrap=True)
     if len(report.failures) > _SHOWN:
         reasons = Counter(failure.reason for failure in report.failures[_SHOWN:])

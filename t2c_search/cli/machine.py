@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from rich.table import Table
 
 from t2c_search.cli import options
 from t2c_search.cli.app import COLLECTIONS, MACHINE, app
-from t2c_search.cli.render import key_value_table, out, print_json, waiting
+from t2c_search.cli.render import err, key_value_table, out, print_json, waiting
 from t2c_search.errors import UsageError
 from t2c_search.settings import EffectiveSetting
 
@@ -76,7 +77,8 @@ def models(json: options.Json = False) -> None:
 def list_settings(ctx: typer.Context, json: options.Json = False) -> None:
     """List the defaults of options as they are here, and where each comes from.
 
-    A variable T2C_NAME goes before a key of ./t2c.toml, and an option before both. Secrets are not shown.
+    A variable T2C_NAME goes before a key of ./t2c.toml, and an option before both. Secrets are not shown. A file that is not
+    trusted (t2c settings trust) may set what does no harm only.
 
     \b
     Example:
@@ -84,12 +86,14 @@ def list_settings(ctx: typer.Context, json: options.Json = False) -> None:
       T2C_STORE=http://localhost:6333 t2c settings get store
     """
     from t2c_search.settings import effective_settings
+    from t2c_search.settings_file import read_settings_file
 
     if ctx.invoked_subcommand is not None:
         return
-    found = effective_settings()
+    found, file = effective_settings(), read_settings_file()
     if json:
-        print_json({"settings": [asdict(setting) for setting in found]})
+        used = file and {"path": str(file.path), "trusted": file.is_trusted}
+        print_json({"file": used, "settings": [asdict(setting) for setting in found]})
         return
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
@@ -98,6 +102,9 @@ def list_settings(ctx: typer.Context, json: options.Json = False) -> None:
     for setting in found:
         table.add_row(setting.name, out.shown(_value(setting)), out.shown(setting.origin))
     out.print(table)
+    if file is not None:
+        state = "trusted" if file.is_trusted else "not trusted; if you want what it sets: t2c settings trust ."
+        out.print(f"[dim]{out.shown(file.path)} is {state}[/]", soft_wrap=True)
 
 
 @settings.command()
@@ -114,6 +121,26 @@ def get(name: Annotated[str, typer.Argument(help="A setting's name, as t2c setti
     if name not in found:
         raise UsageError(f"{name!r} is no setting; there are: {', '.join(found)}")
     out.print(_value(found[name]), markup=False, soft_wrap=True)
+
+
+@settings.command()
+def trust(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder whose t2c.toml you have looked at.")],
+) -> None:
+    """Trust the t2c.toml of a folder, as it is now: it may name servers, and models whose code is run.
+
+    A file that is changed, or moved, must be trusted anew.
+
+    \b
+    Example:
+      t2c settings trust .
+    """
+    from t2c_search.settings_file import NAME, read_settings_file
+
+    if (file := read_settings_file(folder)) is None:
+        raise UsageError(f"there is no {NAME} in {folder}")
+    file.trust()
+    err.print(f"trusted as it is now: {err.shown(file.path)}", style="dim", soft_wrap=True)
 
 
 def _value(setting: EffectiveSetting) -> str:

@@ -78,10 +78,10 @@ class _Console(Console):
         text = str(value)
         return escape(_in_one_line(text) if self.is_terminal else text)
 
-    def complain(self, message: object) -> None:
-        """Print an error that ends a command; the middle of a line that is too long to read is left out."""
-        lines = (brief(line, _MOST) for line in str(message).split("\n"))
-        self.print("\n".join(lines), markup=False, soft_wrap=True)
+    def complaint(self, message: object) -> str:
+        """Return a message that ends a command: harmless, and without the middle of a line that is too long to read."""
+        text = "\n".join(brief(line, _MOST) for line in str(message).split("\n"))
+        return harmless(text) if self.is_terminal else text
 
     def on_broken_pipe(self) -> None:
         """Go on raising the BrokenPipeError that rich is just treating."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from t2c_search.collection import Collection
-    from t2c_search.types import Certificate, Count, Hit, Mined, Plan, SearchResult
+    from t2c_search.results import Certificate, Count, Hit, Mined, Plan, SearchResult
 
 Words = Annotated[
     list[str] | None,
@@ -309,7 +309,7 @@ def _write(hits: Iterable[Hit], expression: str, format: str, output: Path | Non
     if output is None:
         return FORMATS[format](begun(hits), expression, standard_output())
     written = export_hits(hits, output, expression=expression, format=format)
-    for failure in written.failures:
+    for failure in [failure.redacted() for failure in written.failures]:
         err.print(f"[yellow]not written[/] {err.shown(failure.path)}: {err.shown(failure.reason)}", soft_wrap=True)
     err.print(f"[dim]{written.count} images written to {err.shown(output)}[/]")
     return written.count

@@ -10,7 +10,7 @@ from math import isclose
 from typing import Any
 
 from t2c_search.collection.search_index import build_search_index, forget_build
-from t2c_search.errors import CollectionNotFoundError, StoreError, UsageError
+from t2c_search.errors import CollectionNotFoundError, StoreError, UsageError, redact
 from t2c_search.progress import NoProgress, Progress
 from t2c_search.state.card import CARD
 from t2c_search.state.recall import RECALL
@@ -38,7 +38,7 @@ class CopyReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as ``t2c copy --json`` prints it."""
-        return asdict(self)
+        return {**asdict(self), "store": redact(self.store)}
 
 
 def copy(source: VectorStore, target: VectorStore, progress: Progress | None = None) -> CopyReport:
@@ -75,7 +75,7 @@ def copy(source: VectorStore, target: VectorStore, progress: Progress | None = N
 
 def _begin(source: VectorStore, target: VectorStore, header: Header) -> bool:
     """Make the target, or see that it is a copy of this source; tell whether it has to be filled: it has no card yet."""
-    origin = json.dumps({"store": source.location, "collection": source.collection}).encode()
+    origin = json.dumps({"store": redact(source.location), "collection": source.collection}).encode()
     if not target.exists():
         target.create(header.spec)
     own, blobs = target.read_blobs((CARD.key, _ORIGIN))

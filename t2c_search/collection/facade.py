@@ -2,58 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from numbers import Integral, Real
 from pathlib import Path
 from threading import Event
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
-import numpy as np
-
-from t2c_search.collection.making import Asked, agree, make
+from t2c_search.collection.making import Asked
 from t2c_search.collection.models import Models, ModelSelection
-from t2c_search.collection.realigning import RealignReport, check_native, check_replaceable, choose_aligner, realign
+from t2c_search.collection.realigning import (
+    AlignerSource,
+    RealignReport,
+    check_native,
+    check_replaceable,
+    choose_aligner,
+    realign,
+)
 from t2c_search.collection.removing import present, remove_images
 from t2c_search.collection.search_index import build_search_index, is_scanned
-from t2c_search.collection.snapshot import Snapshot, Snapshots
-from t2c_search.collection.updating import bring_in_line
-from t2c_search.concepts.saved import fit_concept
+from t2c_search.collection.snapshot import Snapshot, Snapshots, of_one_collection
+from t2c_search.collection.updating import IndexEngine, Sources, begin_run, choose_embedder, index_known, index_sources
+from t2c_search.decoding.given import GivenImage, as_image, as_images
 from t2c_search.encoders.pool import ModelPool, default_pool
-from t2c_search.errors import CollectionReplacedError, UsageError
-from t2c_search.filters import Filter
+from t2c_search.errors import UsageError, redact
+from t2c_search.filters import Filter, Node
 from t2c_search.indexing.batching import Batching
-from t2c_search.indexing.embedder import Embedder, LocalEmbedder
-from t2c_search.indexing.pipeline import Run
-from t2c_search.indexing.ray.cluster import Cluster, import_ray
-from t2c_search.indexing.ray.embedder import RayEmbedder
-from t2c_search.indexing.removal import absolute_roots, refuse_emptied
+from t2c_search.indexing.ray.cluster import Cluster
 from t2c_search.indexing.report import IndexReport
-from t2c_search.profile import LIST
 from t2c_search.progress import Monitor, NoProgress, Progress
 from t2c_search.query.execution.duplicates import NEAR, Duplicates, find_duplicates
-from t2c_search.query.execution.searcher import MAX_CANDIDATES, Expression, Searcher
+from t2c_search.query.execution.searcher import MAX_CANDIDATES, Expression, Searcher, Wanted
 from t2c_search.query.language.printer import unparse
+from t2c_search.results import Count, Facets, Mined, SearchResult
 from t2c_search.settings import Device, Dtype, load_settings
-from t2c_search.sources import EVERY, list_images, require_images
-from t2c_search.sources.arguments import as_list, check_choice, check_counts, check_seconds
-from t2c_search.sources.listing import list_known
+from t2c_search.sources import EVERY
+from t2c_search.sources.arguments import as_list, check_choice, check_counts, check_kind, check_seconds
 from t2c_search.sources.tables.field_types import check_types
 from t2c_search.state.card import CollectionCard
 from t2c_search.state.concepts import SavedConcept, forget_concept, save_concept
 from t2c_search.state.failures import forget_gone
-from t2c_search.state.fields import field_types
 from t2c_search.state.statistics import repair_statistics
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import NO_WAIT, FieldType, Quantization, VectorStore, Wait
-from t2c_search.types import Count, Facets, Hit, Mined, SearchResult
 
 if TYPE_CHECKING:
     from t2c_search.alignment.report import FitReport
-    from t2c_search.indexing.embedding import EmbeddedBatch
-
-IndexEngine = Literal["local", "ray"]
 
 
 def open_collection(
@@ -86,7 +81,8 @@ def open_collection(
         settings.compile if compile is None else compile,
         pool or default_pool(),
     )
-    opened = open_store(store or settings.store, name or settings.collection, api_key=settings.api_key, wait=wait)
+    location = store or settings.store
+    opened = open_store(location, name or settings.collection, api_key=settings.key_for(location), wait=wait)
     try:
         return Collection(opened, choice)
     except BaseException:
@@ -131,6 +127,7 @@ class Collection:
         captions: str | Path | None = None,
         fields: Mapping[str, FieldType] | None = None,
         every: float = EVERY,
+        image_column: str | None = None,
         aligner: str | Path | None = None,
         fit_pairs: int | None = None,
         keep_native: bool | None = None,
@@ -147,7 +144,8 @@ class Collection:
 
         ``sources`` are paths, ``s3://`` and other addresses, or patterns of either (docs/sources.md). ``fields`` says which
         payload fields are more than text, and to be indexed, from now on. Of videos, a frame ``every`` so many seconds is an
-        image. ``captions`` is a table with the columns ``image`` and ``caption``.
+        image. ``captions`` is a table with the columns ``image`` and ``caption``. The ``image_column`` of tables holds or names
+        their images; left out, it is found by its name, or else by what is in it.
 
         The first call makes the collection: it fits an aligner on ``fit_pairs`` of the images, unless a fitted one is given
         or the backbone is the CLIP model. ``keep_native`` also stores the backbone's own vectors, so that a later aligner can
@@ -174,42 +172,12 @@ class Collection:
         check_seconds(every=every)
         check_choice("engine", engine, get_args(IndexEngine))
         check_choice("quantization", quantization, get_args(Quantization))
-        monitor = Monitor(progress or NoProgress())
-        embedder = self._embedder(engine, ray_address, Batching.chosen(batch_size, workers))
-        asked = Asked(self._choice, check_types(fields or {}), keep_native, quantization, aligner, fit_pairs)
-        types, snapshot = asked.fields, self._snapshots.current()
-        if snapshot is not None:
-            agree(self.store, snapshot.models, asked)
-            snapshot = self._snapshots.made()  # with the fields that are indexed from now on
-            types = field_types(snapshot.header.spec)
-        with monitor.clock.measure(LIST):
-            list_them = list_images if allow_empty else require_images
-            inputs = list_them(named, captions=captions, every=every, types=types, progress=progress)
-            roots = absolute_roots(named) if sync else []
-        if snapshot is not None:
-            refuse_emptied(snapshot.store, roots, inputs)
-        elif not inputs:
-            raise UsageError(
-                f"no image in {', '.join(named)}: collection {self.name!r} is made with a first set of images, on which an "
-                "aligner is fitted unless the backbone is the CLIP model; index some, and watch an empty folder then"
-            )
-        embedded: Sequence[EmbeddedBatch] = ()
-        if snapshot is None:
-            made = make(self.store, asked, inputs, embedder, monitor)
-            if not made.is_there:
-                report = IndexReport.of_failures(made.fitted.failures)
-                return replace(report, seconds=monitor.clock.elapsed, warnings=inputs.warnings)
-            snapshot, embedded = self._snapshots.made(), made.fitted.embedded
-        run = Run(snapshot.store, snapshot.models.load_image_side, monitor)
-        report = bring_in_line(inputs, run, embedder, sync=roots, embedded=embedded)
-        return replace(report, seconds=monitor.clock.elapsed, warnings=(*inputs.warnings, *report.warnings))
-
-    def _embedder(self, engine: IndexEngine, ray_address: str | None, batching: Batching) -> Embedder:
-        if engine == "local":
-            return LocalEmbedder(batching)
-        import_ray()  # before anything else is done for nothing
+        batching = Batching.chosen(batch_size, workers)
         cluster = Cluster(ray_address, use_gpus=self._choice.device in ("auto", "cuda"))
-        return RayEmbedder(cluster, batching, load_settings().api_key)
+        embedder = choose_embedder(engine, batching, cluster, self.store.location)
+        asked = Asked(self._choice, check_types(fields or {}), keep_native, quantization, aligner, fit_pairs)
+        listed = Sources(named, captions, every, image_column or "", sync, allow_empty)
+        return index_sources(self._snapshots, listed, asked, embedder, Monitor(progress or NoProgress()))
 
     def retry(
         self, *, batch_size: int | None = None, workers: int | None = None, progress: Progress | None = None
@@ -226,8 +194,8 @@ class Collection:
         if not failed:
             repair_statistics(snapshot.store)
             return IndexReport.of_failures(())
-        batching = Batching.chosen(batch_size, workers)
-        return self._index_known(failed, batching, monitor=Monitor(progress or NoProgress()))
+        run = begin_run(snapshot, Monitor(progress or NoProgress()))
+        return index_known(run, failed, Batching.chosen(batch_size, workers))
 
     def watch(
         self,
@@ -238,11 +206,13 @@ class Collection:
         batch_size: int | None = None,
         workers: int | None = None,
         stop: Event | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> Iterator[IndexReport]:
         """Watch folders from this call on; the iterator indexes what changes, a report for each batch, until ``stop`` is set.
 
         Call it before ``index`` and iterate after, so that nothing is missed in between. With ``sync``, images that go away
-        are deleted. Between batches other processes may use an embedded store, and a batch waits for them.
+        are deleted. Between batches other processes may use an embedded store, and a batch waits for them. A server that
+        goes away is waited for, however long: ``tell`` is told since when.
         Raises UsageError for what cannot be watched.
         """
         from t2c_search.collection.watching import index_changes
@@ -251,26 +221,12 @@ class Collection:
         batching, ended = Batching.chosen(batch_size, workers), stop or Event()
 
         def index(touched: Sequence[str], gone: Sequence[str]) -> IndexReport:
-            return self._index_known(touched, batching, captions=captions, gone=gone if sync else ())
+            run = begin_run(self._snapshots.made(), Monitor())
+            return index_known(run, touched, batching, captions=captions, gone=gone if sync else ())
 
-        return index_changes(as_list("folders", folders), index, store=self.store, stop=ended)
-
-    def _index_known(
-        self,
-        paths: Sequence[str],
-        batching: Batching,
-        *,
-        captions: str | Path | None = None,
-        gone: Sequence[str] = (),
-        monitor: Monitor | None = None,
-    ) -> IndexReport:
-        """Index again images that a listing gave these paths, and delete those that are gone."""
-        snapshot, monitor = self._snapshots.made(), monitor or Monitor()
-        with monitor.clock.measure(LIST):
-            inputs = list_known(paths, captions=captions, types=field_types(snapshot.header.spec))
-        run = Run(snapshot.store, snapshot.models.load_image_side, monitor)
-        report = bring_in_line(inputs, run, LocalEmbedder(batching), sync=gone)
-        return replace(report, seconds=monitor.clock.elapsed, warnings=(*inputs.warnings, *report.warnings))
+        return index_changes(
+            as_list("folders", folders), index, store=self.store, stop=ended, tell=tell or _tell_nobody
+        )
 
     def realign(
         self,
@@ -287,12 +243,12 @@ class Collection:
 
         Raises UsageError for a collection without native vectors, AlignerMismatchError for an aligner that does not fit.
         """
-        images = as_list("fit_images", fit_images)
+        source = AlignerSource(aligner, as_list("fit_images", fit_images), fit_pairs)
         check_counts(fit_pairs=fit_pairs)
         card = self._snapshots.made().card
         check_native(card, self.name)
         check_replaceable(self.store)
-        chosen = choose_aligner(aligner, images, card, self._choice, pairs=fit_pairs, progress=progress)
+        chosen = choose_aligner(source, card, self._choice, progress)
         report = realign(self.store, chosen, choice=self._choice, progress=progress)
         build_search_index(self.store, report.images, progress)
         return report
@@ -301,7 +257,7 @@ class Collection:
         self,
         query: Expression | None = None,
         *,
-        image: str | Path | None = None,
+        image: GivenImage | None = None,
         limit: int = 10,
         where: str | Filter | None = None,
         exact: bool = False,
@@ -312,8 +268,8 @@ class Collection:
     ) -> SearchResult:
         """Find the ``limit`` images that match best: a text, an expression, its JSON tree, an ``image``, or both.
 
-        A filter alone (``where``) has nothing to rank by: the hits come by id, without a score, and ``total`` says how many
-        match.
+        The ``image`` is a path, an image file's bytes, an image of Pillow, or an array (h, w, 3) of uint8. A filter alone
+        (``where``) has nothing to rank by: the hits come by id, without a score, and ``total`` says how many match.
 
         ``exact`` scans every vector instead of asking the index, as small collections always do; ``diverse`` prefers
         hits unlike each other; ``group_by`` keeps the best of each value of a field. A search that reaches
@@ -321,19 +277,18 @@ class Collection:
         the loaded models, and may be overshot by one call of the store. Raises ExpressionError for an expression that cannot
         be read.
         """
+        shown = None if image is None else as_image("image", image)
+        _check_question(query, where, group_by)
+        for name, number in (("limit", limit), ("max_candidates", max_candidates)):
+            check_kind(name, number, Integral, "a whole number")
+        check_kind("max_seconds", max_seconds, Real, "a number of seconds")
+        most = MAX_CANDIDATES if max_candidates is None else max_candidates
+        wanted = Wanted(limit, exact, diverse, group_by, most, max_seconds)
 
         def answer(now: Snapshot) -> SearchResult:
-            tree = now.asked_and_loaded(query, where, image)
-            searcher = now.searcher()
-            return searcher.search(
-                tree,
-                limit,
-                exact=exact or is_scanned(searcher.calibration.count),
-                diverse=diverse,
-                group_by=group_by,
-                max_candidates=MAX_CANDIDATES if max_candidates is None else max_candidates,
-                max_seconds=max_seconds,
-            )
+            tree, searcher = now.asked_and_loaded(query, where, shown), now.searcher()
+            scanned = replace(wanted, exact=exact or is_scanned(searcher.calibration.count))
+            return searcher.search(tree, scanned)
 
         return self._snapshots.ask(answer)
 
@@ -344,24 +299,34 @@ class Collection:
         Raises ExpressionError as ``search`` does; CollectionReplacedError when another collection takes this one's place
         after the first hit, so that the others would not belong to it.
         """
-        return self._snapshots.ask(lambda now: _begun(now.searcher().mine(now.asked_and_loaded(query, where))))
+        _check_question(query, where)
+        return self._snapshots.ask(
+            lambda now: of_one_collection(now.searcher().mine(now.asked_and_loaded(query, where)))
+        )
 
     def count(
         self, query: Expression | None = None, *, where: str | Filter | None = None, approx: bool = False
     ) -> Count:
         """Count the images that satisfy the constraints: exactly, or from the sample with a 95 % interval."""
+        _check_question(query, where)
         return self._snapshots.ask(
             lambda now: now.searcher().count(now.asked_and_loaded(query, where), approximate=approx)
         )
 
     def load_models(
-        self, query: Expression | None = None, *, image: str | Path | None = None, where: str | Filter | None = None
+        self,
+        query: Expression | None = None,
+        *,
+        image: GivenImage | None = None,
+        where: str | Filter | None = None,
     ) -> None:
         """Load the models that a question needs, which its first asking does otherwise; the store is not opened for it.
 
         Raises ExpressionError as ``search`` does.
         """
-        self._snapshots.ask(lambda now: now.load_models(now.asked(query, image, where)))
+        shown = None if image is None else as_image("image", image)
+        _check_question(query, where)
+        self._snapshots.ask(lambda now: now.load_models(now.asked(query, shown, where)))
 
     def remove(
         self,
@@ -393,19 +358,23 @@ class Collection:
         Without constraints the store's index counts where the field has one. Raises UsageError, naming the nearest ones,
         for a field that no image has.
         """
+        _check_question(query, where, field)
         return self._snapshots.ask(lambda now: now.facets(field, query, where, limit))
 
     def expression(
         self,
         query: Expression | None = None,
         *,
-        image: str | Path | None = None,
+        image: GivenImage | None = None,
         where: str | Filter | None = None,
     ) -> str:
         """Write what is asked for as one expression, which finds the same again; it is kept with exported hits.
 
-        Raises ExpressionError as ``search`` does.
+        Raises ExpressionError as ``search`` does, UsageError for an image in memory, which no expression can name.
         """
+        if image is not None and not isinstance(as_image("image", image), str | Path):
+            raise UsageError("an image in memory cannot be written into an expression: save it, and give its path")
+        _check_question(query, where)
         if isinstance(query, str) and image is None and where is None:
             return query
         return unparse(self._snapshots.made().asked(query, image, where))
@@ -425,26 +394,22 @@ class Collection:
     def add_concept(
         self,
         name: str,
-        yes: str | Path | Iterable[str | Path] = (),
-        no: str | Path | Iterable[str | Path] = (),
+        yes: GivenImage | Iterable[GivenImage] = (),
+        no: GivenImage | Iterable[GivenImage] = (),
         *,
         texts: str | Iterable[str] = (),
     ) -> SavedConcept:
-        """Save a concept learnt from image files that show it and files that do not, and from the ``texts`` that name it.
+        """Save a concept learnt from images that show it and images that do not, and from the ``texts`` that name it.
 
+        Images are paths, image files' bytes, images of Pillow, or arrays (h, w, 3) of uint8: one, or several in a list.
         Several texts for one thing find it more reliably than any of them (``benchmarks.paraphrase``). Replaces a concept
-        of that name. Raises ImageError for a file that cannot be read, UsageError without an example and without a text.
+        of that name. Raises ImageError for an image that cannot be read, UsageError without an example and without a text.
         """
-        named = as_list("yes", yes), as_list("no", no)
-        worded = as_list("texts", texts)
+        check_kind("name", name, str, "a text")
+        shown, others, worded = as_images("yes", yes), as_images("no", no), as_list("texts", texts)
 
         def learn(now: Snapshot) -> SavedConcept:
-            searcher, dim = now.searcher(), now.card.clip.dim
-            shown, others = (
-                np.array([now.embed_image(path) for path in paths], np.float32).reshape(-1, dim) for paths in named
-            )
-            direction = now.texts.worded(worded) if worded else None
-            concept = fit_concept(name, shown, others, searcher.calibration, direction)
+            concept = now.learn_concept(name, shown, others, worded)
             save_concept(now.store, concept)  # refused when the collection is in another space meanwhile
             return concept
 
@@ -487,20 +452,15 @@ class Collection:
     def __repr__(self) -> str:
         snapshot = self._snapshots.last
         made = "nothing indexed yet" if snapshot is None else f"{snapshot.card.backbone.id} for {snapshot.card.clip.id}"
-        return f"<Collection {self.name!r} in {self.store.location}: {made}>"
+        return f"<Collection {self.name!r} in {redact(self.store.location)}: {made}>"
 
 
-def _begun(mined: Mined) -> Mined:
-    """Return what is mined with the first hit found: until then, another collection that takes its place is asked instead."""
-    return Mined(
-        chain(list(islice(mined, 1)), _of_one_collection(mined)), lambda: mined.plan, mined.statistics, mined.as_of
-    )
+def _check_question(query: Expression | None, where: str | Filter | None, field: str | None = None) -> None:
+    """Raise UsageError for what is no question by its type."""
+    check_kind("query", query, (str, Mapping, Node), "a text, an expression, its JSON tree, or a constraint")
+    check_kind("where", where, (str, Node), "conditions on fields as text, or a filter")
+    check_kind("field", field, str, "the name of a payload field")
 
 
-def _of_one_collection(hits: Iterator[Hit]) -> Iterator[Hit]:
-    try:
-        yield from hits
-    except CollectionReplacedError as exc:
-        raise CollectionReplacedError(
-            "the collection was replaced while it was mined: the hits so far are of the former one; mine it again"
-        ) from exc
+def _tell_nobody(text: str) -> None:
+    """Pass over what is told."""

@@ -137,7 +137,7 @@ def fit_on_images(
 
     The aligner does not depend on the ``embedder``. Raises AlignmentError when some, but too few, of the images can be read.
     """
-    from t2c_search.alignment.fit import choose_criterion, fit_split
+    from t2c_search.alignment.fit import FitRecipe, choose_criterion, fit_split
 
     started, monitor = time.perf_counter(), monitor or Monitor()
     backbone, clip = encoder_ref(models.backbone), encoder_ref(models.clip)
@@ -149,8 +149,7 @@ def fit_on_images(
         summed.split,
         backbone=backbone,
         clip=clip,
-        criterion=criterion,
-        concepts=_concept_vectors(models.clip),
+        recipe=FitRecipe(criterion, _concept_vectors(models.clip)),
         started=started,
     )
     return Fitted(aligner, tuple(summed.failures), summed.kept)

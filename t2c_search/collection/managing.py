@@ -8,20 +8,33 @@ from contextlib import contextmanager
 from t2c_search import stores
 from t2c_search.collection.copying import CopyReport, copy
 from t2c_search.collection.nearby import not_found
-from t2c_search.errors import UsageError
+from t2c_search.errors import CollectionDamagedError, UsageError
 from t2c_search.progress import Progress
 from t2c_search.settings import Settings, load_settings
+from t2c_search.state.card import CARD
 from t2c_search.stores.protocol import VectorStore
 
 
 def list_collections(store: str | None = None) -> list[str]:
     """List the names of a store's collections, sorted; the settings' store when None. Raises StoreError."""
     settings = load_settings()
-    return stores.list_collections(store or settings.store, api_key=settings.api_key)
+    location = store or settings.store
+    return stores.list_collections(location, api_key=settings.key_for(location))
+
+
+def count_images(name: str, store: str | None = None) -> int | None:
+    """Count a collection's images; None when it is damaged. Raises CollectionNotFoundError."""
+    settings = load_settings()
+    with _opened(store or settings.store, name, settings) as opened:
+        try:
+            CARD.read(opened)
+            return opened.count()
+        except CollectionDamagedError:
+            return None
 
 
 def delete_collection(name: str, store: str | None = None) -> None:
-    """Delete a collection, with all that it keeps; image files are left alone. Raises CollectionNotFoundError."""
+    """Delete a collection, damaged or not, with all that it keeps; image files are left alone. Raises CollectionNotFoundError."""
     settings = load_settings()
     with _opened(store or settings.store, name, settings) as opened:
         _require(opened)
@@ -78,7 +91,7 @@ def _require(store: VectorStore) -> None:
 
 @contextmanager
 def _opened(location: str, name: str, settings: Settings) -> Iterator[VectorStore]:
-    opened = stores.open_store(location, name, api_key=settings.api_key)
+    opened = stores.open_store(location, name, api_key=settings.key_for(location))
     try:
         yield opened
     finally:

@@ -8,9 +8,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from t2c_search.decoding.given import GivenImage, pixels_of
 from t2c_search.encoders import registry
 from t2c_search.encoders.fingerprint import encoder_ref
 from t2c_search.encoders.pool import ModelPool, default_pool
+from t2c_search.encoders.protocols import model_input, needs_pixels
 from t2c_search.errors import UsageError
 from t2c_search.settings import Device, Dtype, Settings
 from t2c_search.state.card import CollectionCard, check_model
@@ -135,16 +137,26 @@ class Models:
         """Map n texts to unit rows (n, d_clip) float32."""
         return self.text.encode_texts(texts).cpu().numpy()
 
-    def embed_image(self, path: str | Path) -> FloatArray:
+    def embed_image(self, image: GivenImage) -> FloatArray:
         """Map an image to its unit vector (d_clip,) float32, by the way that the collection's own images went.
 
-        ``path`` is a file, or any path of a hit. Raises ImageError when it cannot be read or decoded.
+        A path is that of a file, or any path of a hit. Raises ImageError when it cannot be read or decoded.
         """
+        (tensor,) = self._look_at(image)
+        return self.project(self.backbone.encode_images(tensor.unsqueeze(0)))[0].cpu().numpy()
+
+    def _look_at(self, image: GivenImage) -> tuple[torch.Tensor, ...]:
+        """Return what the backbone takes of an image, without the batch axis."""
         from t2c_search.indexing.embedding import look_at
         from t2c_search.sources import read_image
 
-        _, (tensor,) = look_at(read_image(str(path)), str(path), (self.backbone,))
-        return self.project(self.backbone.encode_images(tensor.unsqueeze(0)))[0].cpu().numpy()
+        if isinstance(image, str | Path):
+            return look_at(read_image(str(image)), str(image), (self.backbone,))[1]
+        if not needs_pixels(self.backbone):
+            raise UsageError(f"{self.backbone.id!r} knows images by their paths alone: give the image's path")
+        if isinstance(image, bytes):
+            return look_at(image, "", (self.backbone,))[1]
+        return (model_input(self.backbone, pixels_of(image, self.backbone.decode_size), ""),)
 
 
 def trusted(encoder_id: str, option: str) -> str:

@@ -77,29 +77,32 @@ def check_replaceable(store: VectorStore) -> None:
         ) from exc
 
 
+@dataclass(frozen=True, slots=True)
+class AlignerSource:
+    """Where a new aligner comes from: its file, or images to fit one on, of which ``pairs`` are used."""
+
+    file: str | Path | None
+    images: Sequence[str | Path]
+    pairs: int | None
+
+
 def choose_aligner(
-    file: str | Path | None,
-    images: Sequence[str | Path],
-    card: CollectionCard,
-    choice: ModelSelection,
-    *,
-    pairs: int | None,
-    progress: Progress | None,
+    source: AlignerSource, card: CollectionCard, choice: ModelSelection, progress: Progress | None
 ) -> Aligner:
     """Load an aligner from its file, or fit one on images. Raises UsageError unless one of the two is given."""
     from t2c_search.alignment.aligner import Aligner
 
-    if (file is None) == (not images):
+    if (source.file is None) == (not source.images):
         raise UsageError(
             "give one of the two: an aligner's file, made by t2c fit (--aligner), or images to fit one on (--fit-images)"
         )
-    if file is not None:
-        return Aligner.load(file)
+    if source.file is not None:
+        return Aligner.load(source.file)
     return fit(
-        images,
+        source.images,
         backbone=choice.backbone or trusted(card.backbone.id, "--backbone"),
         clip=choice.clip or trusted(card.clip.id, "--clip"),
-        pairs=pairs,
+        pairs=source.pairs,
         device=choice.device,
         dtype=choice.dtype,
         compile=choice.compile,

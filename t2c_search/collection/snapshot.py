@@ -7,28 +7,35 @@ between its first and its last step changes no version: questions go on with the
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import numpy as np
+
 from t2c_search.collection.models import Models, ModelSelection
 from t2c_search.collection.nearby import not_found
+from t2c_search.concepts.saved import fit_concept
+from t2c_search.decoding.given import GivenImage
 from t2c_search.errors import (
     CollectionFormatError,
     CollectionNotFoundError,
     CollectionReplacedError,
     ImageError,
     UsageError,
+    redact,
 )
 from t2c_search.filters import Exists, Filter
 from t2c_search.query.execution.searcher import Expression, Known, Searcher, check_limit
-from t2c_search.query.language.concepts import Image, Phrase
+from t2c_search.query.language.concepts import Image, Phrase, ShownImage
 from t2c_search.query.language.constraints import And, Constraint, as_constraint
 from t2c_search.query.language.reader import is_known, unknown_field
 from t2c_search.query.language.syntax import joined, parse, parse_filter
 from t2c_search.query.planning.texts import Texts
+from t2c_search.results import Facets, Hit, Mined, StatisticsUsed
 from t2c_search.state.aligner import ALIGNER, read_aligner
 from t2c_search.state.card import CARD, CollectionCard
 from t2c_search.state.concepts import CONCEPTS, SavedConcept
@@ -39,7 +46,7 @@ from t2c_search.state.statistics import CLAIMS, STATISTICS, Claims, count_statis
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.header import Header
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import Facets, FloatArray, StatisticsUsed
+from t2c_search.types import FloatArray
 
 if TYPE_CHECKING:
     from t2c_search.alignment.report import FitReport
@@ -104,11 +111,17 @@ class Snapshot:
     blobs: Mapping[str, bytes]
     """Small ones, that the next snapshot is made from where they are the same."""
 
-    def embed_image(self, path: str | Path) -> FloatArray:
+    def embed_image(self, image: GivenImage) -> FloatArray:
         """Map an image to its unit vector (d_clip,) float32. Raises ImageError that names it: it is one among several."""
-        return _embed_image(self.models, path)
+        return _embed_image(self.models, image)
 
-    def asked(self, query: Expression | None, image: str | Path | None, where: str | Filter | None) -> Constraint:
+    def as_concept(self, image: GivenImage) -> Image:
+        """Return what asks for an image; one in memory is embedded at once."""
+        if isinstance(image, str | Path):
+            return Image(path=str(image))
+        return ShownImage(direction=tuple(self.embed_image(image).tolist()))
+
+    def asked(self, query: Expression | None, image: GivenImage | None, where: str | Filter | None) -> Constraint:
         """Return all that is asked for as one tree: a query, an image, and a filter, any of which may be missing.
 
         Raises UsageError where all are, ExpressionError for what cannot be read.
@@ -117,7 +130,7 @@ class Snapshot:
         if query is not None:
             wanted = parse(query, fields=self.fields) if isinstance(query, str | Mapping) else query
         if image is not None:
-            shown = Image(path=str(image))
+            shown = self.as_concept(image)
             wanted = shown if wanted is None else And(parts=(wanted, shown))
         if wanted is not None:
             return joined(wanted, where, fields=self.fields)
@@ -126,7 +139,7 @@ class Snapshot:
         return as_constraint(parse_filter(where, fields=self.fields) if isinstance(where, str) else where)
 
     def asked_and_loaded(
-        self, query: Expression | None, where: str | Filter | None, image: str | Path | None = None
+        self, query: Expression | None, where: str | Filter | None, image: GivenImage | None = None
     ) -> Constraint:
         """Return all that is asked for, once the models are loaded that it needs."""
         tree = self.asked(query, image, where)
@@ -139,6 +152,17 @@ class Snapshot:
             _ = self.models.text
         if any(tree.find(Image)):
             self.models.load_image_side()
+
+    def learn_concept(
+        self, name: str, yes: Sequence[GivenImage], no: Sequence[GivenImage], texts: Sequence[str]
+    ) -> SavedConcept:
+        """Learn a concept from images that show it, images that do not, and texts; ``fit_concept`` tells how."""
+        shown, others = (
+            np.array([self.embed_image(image) for image in images], np.float32).reshape(-1, self.card.clip.dim)
+            for images in (yes, no)
+        )
+        direction = self.texts.worded(texts) if texts else None
+        return fit_concept(name, shown, others, self.searcher().calibration, direction)
 
     def facets(self, field: str, query: Expression | None, where: str | Filter | None, limit: int) -> Facets:
         """Count a field's values; without constraints the store's index does, where the field has one."""
@@ -161,7 +185,7 @@ class Snapshot:
         card, report = self.card, self.fit_report()
         return {
             "collection": self.store.collection,
-            "store": self.store.location,
+            "store": redact(self.store.location),
             "physical_names": self.store.physical_names(),
             "images": self.store.count(),
             "clip": card.clip.id,
@@ -172,7 +196,7 @@ class Snapshot:
             "format_version": card.format_version,
             "made_by": card.made_by,
             "aligner": report.to_json() if report else None,
-            "failures": [asdict(failure) for failure in read_failures(self.store)],
+            "failures": [asdict(failure.redacted()) for failure in read_failures(self.store)],
         }
 
 
@@ -180,7 +204,7 @@ class Snapshots:
     """The current snapshot of one collection, for all threads that ask; each call looks at the header, one small read."""
 
     def __init__(self, store: VectorStore, choice: ModelSelection) -> None:
-        self._store = store
+        self.store = store
         self._choice = choice
         self._turn = threading.Lock()
         self._now: Snapshot | None = None
@@ -194,7 +218,7 @@ class Snapshots:
         """Return the collection as it is now; None when it is not there, or its making was not finished."""
         seen = None
         if self._now is not None:
-            seen = self._if_there(self._store.header)
+            seen = self._if_there(self.store.header)
             if seen is None:
                 self._now = None
                 return None
@@ -207,7 +231,7 @@ class Snapshots:
         """Return the collection as it is now. Raises CollectionNotFoundError, saying how to make it, when it is not there."""
         snapshot = self.current()
         if snapshot is None:
-            raise not_found(self._store)
+            raise not_found(self.store)
         return snapshot
 
     def refresh(self) -> None:
@@ -227,7 +251,7 @@ class Snapshots:
 
     def _take(self, former: Snapshot | None, seen: Header | None) -> Snapshot | None:
         """Read the collection; what has not changed since a former snapshot, seen by the header, is not read again."""
-        read = self._if_there(lambda: _read(self._store, former, seen))
+        read = self._if_there(lambda: _read(self.store, former, seen))
         if read is None:
             return None
         header, blobs = read
@@ -241,14 +265,14 @@ class Snapshots:
         except CollectionNotFoundError:
             return None
         except CollectionFormatError:
-            if self._store.exists():
+            if self.store.exists():
                 raise
             return None
 
     def _assemble(
         self, header: Header, blobs: Mapping[str, bytes], card: CollectionCard, former: Snapshot | None
     ) -> Snapshot:
-        store = self._store.pinned(header)
+        store = self.store.pinned(header)
         if former is not None and _unchanged(header, former, CARD.key, ALIGNER):
             models, texts = former.models, former.texts
         else:
@@ -268,6 +292,20 @@ class Snapshots:
             return Searcher(store, known, texts, partial(_embed_image, models))
 
         return Snapshot(header, store, card, fields, models, texts, concepts, statistics, Once(make_searcher), small)
+
+
+def of_one_collection(mined: Mined) -> Mined:
+    """Return what is mined with the first hit found: until then, another collection that takes its place is asked instead."""
+    return Mined(chain(list(islice(mined, 1)), _rest(mined)), lambda: mined.plan, mined.statistics, mined.as_of)
+
+
+def _rest(hits: Iterator[Hit]) -> Iterator[Hit]:
+    try:
+        yield from hits
+    except CollectionReplacedError as exc:
+        raise CollectionReplacedError(
+            "the collection was replaced while it was mined: the hits so far are of the former one; mine it again"
+        ) from exc
 
 
 def _read(store: VectorStore, former: Snapshot | None, seen: Header | None) -> tuple[Header, Mapping[str, bytes]]:
@@ -310,8 +348,8 @@ def _count_unless_stored(
     return statistics, used
 
 
-def _embed_image(models: Models, path: str | Path) -> FloatArray:
+def _embed_image(models: Models, image: GivenImage) -> FloatArray:
     try:
-        return models.embed_image(path)
+        return models.embed_image(image)
     except ImageError as exc:
-        raise ImageError(f"{path}: {exc}") from exc
+        raise ImageError(f"{image if isinstance(image, str | Path) else 'an image in memory'}: {exc}") from exc

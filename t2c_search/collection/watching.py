@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from threading import Event
+from typing import TypeVar
 
-from t2c_search.errors import StoreLockedError
+from t2c_search.errors import StoreLockedError, StoreTimeoutError, StoreUnavailableError
 from t2c_search.indexing.report import IndexReport
 from t2c_search.indexing.watch import watch
 from t2c_search.sources.presence import is_gone
 from t2c_search.stores.protocol import VectorStore
 
+T = TypeVar("T")
 _LOCKED_SECONDS = 1.0  # between two tries while another process has the store open
+_AWAY_SECONDS = 5.0  # between two tries while a server does not answer; each of them goes on for a minute by itself
 
 
 def index_changes(
@@ -21,25 +26,58 @@ def index_changes(
     *,
     store: VectorStore,
     stop: Event,
+    tell: Callable[[str], None],
 ) -> Iterator[IndexReport]:
     """Watch folders from this call on; the iterator calls ``index`` with the paths to index and those that are gone.
 
-    It yields a report for each batch of changes, until ``stop`` is set. Raises UsageError for what cannot be watched.
+    It yields a report for each batch of changes, until ``stop`` is set; ``tell`` is told how long the store is away.
+    Raises UsageError for what cannot be watched.
     """
     batches = watch(folders, stop)
 
     def reports() -> Iterator[IndexReport]:
-        store.release()
+        outlast(store.release, stop, tell)
         for changes in batches:
-            while not stop.is_set():
-                try:
-                    report = index([path for path in changes.touched if not is_gone(path)], changes.gone)
-                except StoreLockedError:  # a search in another process, as a rule
-                    stop.wait(_LOCKED_SECONDS)
-                else:
-                    store.release()
-                    if report.seen or report.deleted:
-                        yield report
-                    break
+
+            def take_up(touched: Sequence[str] = changes.touched, gone: Sequence[str] = changes.gone) -> IndexReport:
+                report = index([path for path in touched if not is_gone(path)], gone)
+                store.release()
+                return report
+
+            report = outlast(take_up, stop, tell)
+            if report is not None and (report.seen or report.deleted):
+                yield report
 
     return reports()
+
+
+def outlast(work: Callable[[], T], stop: Event, tell: Callable[[str], None]) -> T | None:
+    """Return what comes of the work, begun again for as long as its store is away or locked; None once ``stop`` is set.
+
+    ``tell`` is told, once each, since when the store is away, that it is back, and that the work was given up.
+    """
+    failed = False
+    away: float | None = None  # since when, on the clock that never jumps
+    while not stop.is_set():
+        began, by_the_clock = time.monotonic(), datetime.now()
+        try:
+            done = work()
+        except StoreLockedError:  # a search in another process, as a rule
+            failed = True
+            stop.wait(_LOCKED_SECONDS)
+        except (StoreUnavailableError, StoreTimeoutError) as exc:
+            failed = True
+            if away is None:
+                away = began
+                tell(
+                    f"the store is away since {by_the_clock:%Y-%m-%d %H:%M:%S}: {exc} What changes meanwhile is indexed "
+                    "when it answers"
+                )
+            stop.wait(_AWAY_SECONDS)
+        else:
+            if away is not None:
+                tell(f"the store answers again, after {time.monotonic() - away:.0f} s")
+            return done
+    if failed:
+        tell("the last changes are not indexed, as the store could not be used: t2c index takes them up")
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +11,10 @@ from typing import BinaryIO
 
 from t2c_search.errors import T2CError, UsageError
 
-_ASIDE = ".partial"
+
+def _fresh(folder: Path) -> Path:
+    """Return a path in the folder that nobody could foresee: no link waits there, and no other export writes to it."""
+    return folder / f".{secrets.token_hex(8)}.partial"
 
 
 @contextmanager
@@ -27,9 +31,9 @@ def file_aside(path: Path) -> Iterator[BinaryIO]:
                 yield target
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}{_ASIDE}")
+        partial = _fresh(path.parent)
         try:
-            with partial.open("wb") as target:
+            with partial.open("xb") as target:
                 yield target
             partial.replace(path)
         finally:
@@ -45,18 +49,13 @@ def folder_aside(folder: Path) -> Iterator[Path]:
     with _refusals(folder):
         made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / _ASIDE).exists():
-            raise UsageError(
-                f"folder {str(folder)!r} holds {_ASIDE}, of an export that is under way or was interrupted: remove it, or "
-                "name another folder"
-            )
-        if any(folder.iterdir()):
-            raise UsageError(
-                f"folder {str(folder)!r} is not empty: name a new one, so that two results are never mixed"
-            )
-        aside = folder / _ASIDE  # inside, as the folder may be the current one, or a disk's own
+        aside = _fresh(folder)  # inside, as the folder may be the current one, or a disk's own
         try:
             aside.mkdir()
+            if any(each != aside for each in folder.iterdir()):  # another export's too, which began at the same time
+                raise UsageError(
+                    f"folder {str(folder)!r} is not empty: name a new one, so that two results are never mixed"
+                )
             yield aside
             for each in aside.iterdir():
                 each.rename(folder / each.name)

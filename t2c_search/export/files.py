@@ -20,8 +20,9 @@ from typing import Any, BinaryIO
 from t2c_search.decoding.metadata import MEMBER
 from t2c_search.errors import ImageError, UsageError
 from t2c_search.export.aside import file_aside, folder_aside
+from t2c_search.results import Hit
 from t2c_search.sources import SUFFIXES, is_file, read_image
-from t2c_search.types import Failure, Hit
+from t2c_search.types import Failure
 
 _NAME_BYTES = 240  # of 255
 _PARQUET_ROWS = 4096  # rows a row group: a few MB with their payloads

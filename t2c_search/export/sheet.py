@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -10,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from t2c_search.decoding.decode import decode
 from t2c_search.errors import T2CError, UsageError
 from t2c_search.export.aside import file_aside
+from t2c_search.results import Hit
 from t2c_search.sources import read_image
-from t2c_search.types import Hit
 
 _TILE = 240  # pixels, side of a thumbnail's square
 _GAP = 16
@@ -19,6 +20,21 @@ _LABEL = 40
 _TITLE = 56
 _MOST_PIXELS = {"WEBP": 16_383, "JPEG": 65_500, "GIF": 65_535}
 _PAPER, _INK, _GREY, _FRAME = "#ffffff", "#16181d", "#6a7080", "#eceef2"
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """How a line of text looks: its height in pixels and its colour."""
+
+    size: int
+    colour: str
+
+    @property
+    def font(self) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+        return ImageFont.load_default(self.size)
+
+
+_HEADING, _RANK, _NOTE, _REMARK = _Style(22, _INK), _Style(13, _INK), _Style(13, _GREY), _Style(14, _GREY)
 
 
 def write_sheet(hits: Sequence[Hit], title: str, path: Path, *, columns: int = 4) -> None:
@@ -35,9 +51,9 @@ def write_sheet(hits: Sequence[Hit], title: str, path: Path, *, columns: int = 4
     width = max(_GAP + columns * (_TILE + _GAP), 2 * (_TILE + _GAP))
     sheet = Image.new("RGB", (width, _TITLE + rows * (_TILE + _LABEL + _GAP) + _GAP), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    _draw_line(draw, (_GAP, _GAP), title, width - 2 * _GAP, ImageFont.load_default(22), _INK)
+    _draw_line(draw, (_GAP, _GAP), title, width - 2 * _GAP, _HEADING)
     if not hits:
-        draw.text((_GAP, _TITLE - 8), "no image matches", fill=_GREY, font=ImageFont.load_default(14))
+        _draw_line(draw, (_GAP, _TITLE - 8), "no image matches", width - 2 * _GAP, _REMARK)
     for place, hit in enumerate(hits):
         corner = (
             _GAP + place % columns * (_TILE + _GAP),
@@ -61,27 +77,22 @@ def _draw_hit(sheet: Image.Image, draw: ImageDraw.ImageDraw, hit: Hit, corner: t
         thumbnail = ImageOps.contain(decode(read_image(hit.path), _TILE).pixels, (_TILE, _TILE))
         sheet.paste(thumbnail, (left + (_TILE - thumbnail.width) // 2, top + (_TILE - thumbnail.height) // 2))
     except T2CError as exc:  # it cannot be read, or a package for reading it is missing
-        _draw_line(draw, (left + 8, top + _TILE // 2), str(exc), _TILE - 16, ImageFont.load_default(13), _GREY)
+        _draw_line(draw, (left + 8, top + _TILE // 2), str(exc), _TILE - 16, _NOTE)
     label = top + _TILE + 4
-    small = ImageFont.load_default(13)
     draw.text(
-        (left, label), f"{hit.rank}" if hit.score is None else f"{hit.rank}   {hit.score:.3f}", fill=_INK, font=small
+        (left, label),
+        f"{hit.rank}" if hit.score is None else f"{hit.rank}   {hit.score:.3f}",
+        fill=_RANK.colour,
+        font=_RANK.font,
     )
-    _draw_line(draw, (left, label + 16), Path(hit.path).name, _TILE, small, _GREY)
+    _draw_line(draw, (left, label + 16), Path(hit.path).name, _TILE, _NOTE)
 
 
-def _draw_line(
-    draw: ImageDraw.ImageDraw,
-    corner: tuple[int, int],
-    text: str,
-    width: int,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    fill: str,
-) -> None:
+def _draw_line(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, width: int, style: _Style) -> None:
     """Draw one line, cut with an ellipsis where it would pass ``width`` pixels."""
-    line = " ".join(text.split())
+    line, font = " ".join(text.split()), style.font
     if draw.textlength(line, font=font) > width:
         while line and draw.textlength(line + "…", font=font) > width:
             line = line[:-1]
         line += "…"
-    draw.text(corner, line, fill=fill, font=font)
+    draw.text(corner, line, fill=style.colour, font=font)

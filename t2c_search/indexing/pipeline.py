@@ -116,6 +116,7 @@ class Run:
             self._settled.update(self._known_failures.intersection(found.paths))
             self._replaced |= found.changed
             if found.payloads:
+                self.writer.claim()  # so that nobody realigns meanwhile, which would lose them
                 self.store.set_payload(list(found.payloads), list(found.payloads.values()))
             self._updated += found.updated
             self._unchanged += found.unchanged

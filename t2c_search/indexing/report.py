@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from t2c_search.errors import redact
 from t2c_search.profile import NO_PROFILE, Profile
 from t2c_search.types import Failure
 
@@ -62,8 +63,8 @@ class IndexReport:
             "unchanged": self.unchanged,
             "deleted": self.deleted,
             "failed": self.failed,
-            "failures": [asdict(failure) for failure in self.failures],
-            "warnings": list(self.warnings),
+            "failures": [asdict(failure.redacted()) for failure in self.failures],
+            "warnings": [redact(warning) for warning in self.warnings],
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 2),
             "profile": self.profile.to_json(),

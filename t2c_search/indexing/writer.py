@@ -76,7 +76,7 @@ class Writer:
         self._sent.append(self._pool.submit(self._delete, ids))
 
     def claim(self) -> None:
-        """Declare the stored statistics stale; call it before other processes write for this one."""
+        """Claim the statistics; call it before points are written that do not go through this object."""
         self._statistics()
 
     def merge(self, written: VectorStatistics, replaced: Points) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from pathlib import Path
@@ -37,3 +38,9 @@ def check_choice(name: str, given: str | None, choices: Sequence[str]) -> None:
     """Raise UsageError for what is not among the choices; None stands for the default."""
     if given is not None and given not in choices:
         raise UsageError(f"{name} is {given!r}: expected one of {', '.join(choices)}")
+
+
+def check_kind(name: str, given: object, kinds: type | tuple[type, ...], expected: str) -> None:
+    """Raise UsageError for what is of none of the kinds; None stands for the default."""
+    if given is not None and not isinstance(given, kinds):
+        raise UsageError(f"{name} is {reprlib.repr(given)}: expected {expected}")

@@ -15,10 +15,14 @@ EVERY = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One run over all sources: where remarks go, seconds between video frames, the folders that were entered."""
+    """One run over all sources: where remarks go, seconds between video frames, the folders that were entered.
+
+    ``image_column`` of tables holds or names their images, where the user has chosen it.
+    """
 
     remarks: Remarks
     every: float = EVERY
+    image_column: str = ""
     entered: set[str] = field(default_factory=set)
 
 

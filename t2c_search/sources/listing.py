@@ -19,6 +19,7 @@ from t2c_search.sources.kinds import kind_of, split_member
 from t2c_search.sources.lister import EVERY, Listing
 from t2c_search.sources.patterns import expand_sources
 from t2c_search.sources.remarks import Remarks
+from t2c_search.sources.tables.annotations import bounded
 from t2c_search.sources.tables.captions import CaptionTable
 from t2c_search.sources.tables.fields import nested, typed
 from t2c_search.sources.tables.fiftyone import samples_in
@@ -34,6 +35,7 @@ def list_images(
     *,
     captions: str | Path | None = None,
     every: float = EVERY,
+    image_column: str = "",
     types: Mapping[str, FieldType] | None = None,
     progress: Progress | None = None,
 ) -> ImageList:
@@ -45,12 +47,13 @@ def list_images(
     the warnings. Of videos, a frame every ``every`` seconds.
 
     Fields for the payload come from ``photo.txt`` and ``photo.json`` beside ``photo.jpg``, from the columns of tables,
-    and from the ``captions`` table, which has the last word; ``types`` says which are more than text.
+    and from the ``captions`` table, which has the last word; ``types`` says which are more than text. The ``image_column``
+    of tables holds or names the images; left out, it is found by its name, or else by what is in it.
 
     A damaged source is among the warnings. Raises UsageError when a source does not exist, or when the ``captions``
     cannot be used.
     """
-    listing = Listing(Remarks(), every)
+    listing = Listing(Remarks(), every, image_column)
     table = _caption_table(captions, listing)
 
     def found() -> Iterator[ImageInput]:
@@ -87,12 +90,15 @@ def require_images(
     *,
     captions: str | Path | None = None,
     every: float = EVERY,
+    image_column: str = "",
     types: Mapping[str, FieldType] | None = None,
     progress: Progress | None = None,
 ) -> ImageList:
     """List the images as ``list_images`` does. Raises UsageError when there is none, too."""
     named = as_list("sources", sources)
-    inputs = list_images(named, captions=captions, every=every, types=types, progress=progress)
+    inputs = list_images(
+        named, captions=captions, every=every, image_column=image_column, types=types, progress=progress
+    )
     if not inputs:
         told = "; ".join(inputs.warnings[:_TOLD_WARNINGS]) + "; ..." * (len(inputs.warnings) > _TOLD_WARNINGS)
         reason = told or f"none of the files there ends in {', '.join(sorted(SUFFIXES))}"
@@ -119,8 +125,8 @@ def _described(
     """Yield the images with what the table of captions adds, and all fields of their types."""
     for item in inputs:
         written = {**item.fields, **table.fields(item.path)} if table is not None else item.fields
-        fields = nested(written, item.path, listing.remarks)
-        yield ImageInput(item.path, item.size, item.mtime_ns, typed(fields, types, item.path, listing.remarks))
+        fields = typed(nested(written, item.path, listing.remarks), types, item.path, listing.remarks)
+        yield ImageInput(item.path, item.size, item.mtime_ns, bounded(fields, item.path, listing.remarks))
 
 
 def _list_all(addresses: list[str], listing: Listing, refuse: Callable[[str, str], None]) -> Iterator[ImageInput]:

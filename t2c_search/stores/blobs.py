@@ -13,19 +13,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from t2c_search.errors import CollectionFormatError, CollectionReplacedError, StoreError, UsageError
-from t2c_search.stores.header import Content, Header
+from t2c_search.errors import CollectionDamagedError, CollectionReplacedError, StoreError, UsageError
+from t2c_search.stores.header import REMEDY, Content, Header
 from t2c_search.stores.protocol import CollectionSpec
 
 REFUSED_CARD = b'{"format_version": 2}'
 """The card that former versions find: of a format that they do not know."""
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]*")
-_LOST_SECONDS = 10.0  # for which bytes that the header names may be nowhere: a replica may lag that much behind
 _PAUSE_SECONDS = 0.02  # at most, before what another writer was quicker with is tried again
 
 
 class Vault(Protocol):
     """Where the header and the contents of one collection lie, in one engine. Raises StoreError."""
+
+    lag_seconds: float
+    """For how long bytes that the header names may be nowhere: of a server, a replica may be behind."""
 
     def load(self) -> Header | None:
         """Return the header; None when there is no such collection."""
@@ -67,7 +69,7 @@ class Blobs:
         """Return the header and those of the blobs that there are, of one moment; with a ``pin``, of that moment."""
         for key in keys:
             check_key(key)
-        deadline = time.monotonic() + _LOST_SECONDS
+        deadline = time.monotonic() + self.vault.lag_seconds
         while True:
             header = pin or self.header()
             named = {key: header.blobs[key] for key in keys if key in header.blobs}
@@ -126,9 +128,9 @@ class Blobs:
         if pinned and now.version != header.version:
             raise CollectionReplacedError(f"{key!r} was replaced while the collection was asked; ask again")
         if now.version == header.version and late:
-            raise CollectionFormatError(
-                f"{key!r}, which the collection keeps beside its points, is lost: restore it from a backup, or index again "
-                "under another name"
+            content_id = header.blobs[key].id
+            raise CollectionDamagedError(
+                f"{key!r}, which the collection keeps beside its points, is lost ({content_id}). {REMEDY}"
             )
 
 

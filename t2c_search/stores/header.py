@@ -16,11 +16,13 @@ from typing import Any, Self
 
 from blake3 import blake3
 
-from t2c_search.errors import CollectionFormatError
+from t2c_search.errors import CollectionDamagedError, CollectionFormatError
 from t2c_search.stores.protocol import CollectionSpec, VectorSpec
 
-LAYOUT = 2
-"""How collections lie in stores; 1 had a pointer for each blob, and no header. Former versions refuse from 2 on."""
+LAYOUT = 3
+"""How collections lie in stores; 1 had a pointer for each blob, and no header, and 2 no checksum of the header."""
+REMEDY = "Restore it from a backup; without one, delete the collection and index the images again, which are unharmed"
+"""What to do about what is lost."""
 LINEAGE = 64
 """Versions that a header remembers, so that a writer who reads another's can tell whether its own was among them."""
 RETIRED_SECONDS = 300.0
@@ -41,11 +43,11 @@ class Content:
         return cls(uuid.uuid4().hex, len(content), blake3(content).hexdigest())
 
     def check(self, content: bytes, key: str) -> bytes:
-        """Return the bytes that were read. Raises CollectionFormatError when they are not what was written."""
+        """Return the bytes that were read. Raises CollectionDamagedError when they are not what was written."""
         if len(content) != self.size or blake3(content).hexdigest() != self.digest:
-            raise CollectionFormatError(
+            raise CollectionDamagedError(
                 f"{key!r}, which the collection keeps beside its points, is damaged: {self.size} bytes were written and "
-                f"{len(content)} others are there. Restore it from a backup, or index again under another name"
+                f"{len(content)} others are there ({self.id}). {REMEDY}"
             )
         return content
 
@@ -115,14 +117,21 @@ class Header:
         return version == self.version or version in self.lineage
 
     def to_json(self) -> bytes:
-        """Write the header."""
-        return json.dumps({"layout": LAYOUT, **asdict(self)}).encode()
+        """Write the header, with a checksum of all that it says."""
+        told = {"layout": LAYOUT, **asdict(self)}
+        return json.dumps({**told, "digest": _digest(told)}).encode()
 
     @classmethod
     def from_json(cls, content: bytes, collection: str) -> Self:
-        """Read what ``to_json`` wrote. Raises CollectionFormatError when a newer version wrote it, or it is damaged."""
+        """Read what ``to_json`` wrote, this version's or a former one's.
+
+        Raises CollectionFormatError when a newer version wrote it, CollectionDamagedError when it is not what was written.
+        """
         try:
             told = json.loads(content)
+            digest = told.pop("digest", None)
+            if digest != (None if told["layout"] == 2 else _digest(told)):  # the second layout had none
+                raise ValueError("its checksum is another one")
             if (layout := told.pop("layout")) > LAYOUT:
                 raise CollectionFormatError(
                     f"collection {collection!r} lies in layout {layout}, this t2c_search knows up to {LAYOUT}; "
@@ -133,9 +142,8 @@ class Header:
             spec, lineage = load_spec(told.pop("spec")), tuple(told.pop("lineage"))
             return cls(spec, blobs, retired=retired, lineage=lineage, **told)
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
-            raise CollectionFormatError(
-                f"the header of collection {collection!r} is damaged ({exc}): restore it from a backup, or index again "
-                "under another name"
+            raise CollectionDamagedError(
+                f"the header of collection {collection!r}, which says where its points lie, is damaged ({exc}). {REMEDY}"
             ) from exc
 
     def _retiring(self, keys: Iterable[str]) -> tuple[Retired, ...]:
@@ -145,6 +153,10 @@ class Header:
     def _next(self, **changes: Any) -> Header:
         lineage = (*self.lineage, self.version)[-LINEAGE:]
         return replace(self, version=uuid.uuid4().hex, lineage=lineage, **changes)
+
+
+def _digest(told: Mapping[str, Any]) -> str:
+    return blake3(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def load_spec(told: Mapping[str, Any]) -> CollectionSpec:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from t2c_search.alignment.fit import CRITERIA, METHODS, fit_aligner
+from t2c_search.alignment.fit import CRITERIA, METHODS, FitRecipe, fit_aligner
 from t2c_search.alignment.report import FitReport
 from t2c_search.alignment.vocabulary import concept_vocabulary
 from t2c_search.errors import AlignmentError, UsageError
@@ -46,7 +46,10 @@ def test_a_planted_affine_map_is_recovered_scale_and_bias_included(n: int) -> No
     backwards = torch.randn(D_CLIP, D_BACKBONE, generator=generator) * 50
     x = y @ backwards + 1000  # so y is an affine function of x, of another scale and far from zero
     aligner, report = fit_aligner(
-        [([str(i) for i in range(n)], x, 7 * y)], backbone=BACKBONE, clip=CLIP, criterion="r2", method="ridge"
+        [([str(i) for i in range(n)], x, 7 * y)],
+        backbone=BACKBONE,
+        clip=CLIP,
+        recipe=FitRecipe(criterion="r2", method="ridge"),
     )
     torch.testing.assert_close(aligner.affine(x), y, atol=0.02, rtol=0)
     assert report.strength == min(1e-4, report.strength)
@@ -57,9 +60,13 @@ def test_a_planted_affine_map_is_recovered_scale_and_bias_included(n: int) -> No
 @pytest.mark.parametrize("method", METHODS)
 def test_the_scale_of_the_features_does_not_matter(method: str) -> None:
     world = World(120, noise=0.5)
-    ours, _ = fit_aligner(world.batches(), backbone=BACKBONE, clip=CLIP, concepts=world.concepts, method=method)
+    ours, _ = fit_aligner(
+        world.batches(), backbone=BACKBONE, clip=CLIP, recipe=FitRecipe(concepts=world.concepts, method=method)
+    )
     scaled = [(ids, 1000 * x, 3 * y) for ids, x, y in world.batches()]
-    theirs, _ = fit_aligner(scaled, backbone=BACKBONE, clip=CLIP, concepts=world.concepts, method=method)
+    theirs, _ = fit_aligner(
+        scaled, backbone=BACKBONE, clip=CLIP, recipe=FitRecipe(concepts=world.concepts, method=method)
+    )
     torch.testing.assert_close(theirs(1000 * world.x), ours(world.x), atol=1e-4, rtol=0)
     torch.testing.assert_close(theirs.bias, ours.bias, atol=1e-4, rtol=0)
 
@@ -67,7 +74,9 @@ def test_the_scale_of_the_features_does_not_matter(method: str) -> None:
 def test_noise_asks_for_more_strength() -> None:
     def strength(noise: float) -> float:
         world = World(60, noise)
-        return fit_aligner(world.batches(), backbone=BACKBONE, clip=CLIP, criterion="r2", method="ridge")[1].strength
+        return fit_aligner(
+            world.batches(), backbone=BACKBONE, clip=CLIP, recipe=FitRecipe(criterion="r2", method="ridge")
+        )[1].strength
 
     assert strength(0.05) < strength(1.0) < strength(8.0)
 
@@ -76,7 +85,10 @@ def test_the_chosen_map_is_the_best_by_its_criterion() -> None:
     world = World(150, noise=1.0)
     reports = {
         criterion: fit_aligner(
-            world.batches(), backbone=BACKBONE, clip=CLIP, concepts=world.concepts, criterion=criterion
+            world.batches(),
+            backbone=BACKBONE,
+            clip=CLIP,
+            recipe=FitRecipe(concepts=world.concepts, criterion=criterion),
         )[1]
         for criterion in CRITERIA
     }
@@ -101,15 +113,21 @@ def test_held_out_figures_tell_the_truth_about_new_images() -> None:
 
 def test_order_and_batches_of_the_pairs_do_not_matter() -> None:
     world = World(130, noise=0.5)
-    ours, report = fit_aligner(world.batches(130), backbone=BACKBONE, clip=CLIP, concepts=world.concepts)
-    theirs, other = fit_aligner(reversed(world.batches(7)), backbone=BACKBONE, clip=CLIP, concepts=world.concepts)
+    ours, report = fit_aligner(
+        world.batches(130), backbone=BACKBONE, clip=CLIP, recipe=FitRecipe(concepts=world.concepts)
+    )
+    theirs, other = fit_aligner(
+        reversed(world.batches(7)), backbone=BACKBONE, clip=CLIP, recipe=FitRecipe(concepts=world.concepts)
+    )
     torch.testing.assert_close(theirs(world.x), ours(world.x), atol=1e-4, rtol=0)
     assert replace(other, seconds=0).to_json() == pytest.approx(replace(report, seconds=0).to_json(), abs=1e-4)
 
 
 def test_the_aligner_is_fitted_on_all_pairs_in_the_end() -> None:
     world = World(100, noise=0.5)
-    aligner, report = fit_aligner(world.batches(), backbone=BACKBONE, clip=CLIP, criterion="r2", method="ridge")
+    aligner, report = fit_aligner(
+        world.batches(), backbone=BACKBONE, clip=CLIP, recipe=FitRecipe(criterion="r2", method="ridge")
+    )
     x, y = world.x.double(), world.y.double()
     centred = x - x.mean(0)
     penalty = report.strength * centred.square().sum() / D_BACKBONE
@@ -119,7 +137,7 @@ def test_the_aligner_is_fitted_on_all_pairs_in_the_end() -> None:
 
 def test_the_default_criterion_speaks_of_text_where_there_is_text() -> None:
     world = World(60, noise=0.5)
-    _, with_text = fit_aligner(world.batches(), backbone=BACKBONE, clip=CLIP, concepts=world.concepts)
+    _, with_text = fit_aligner(world.batches(), backbone=BACKBONE, clip=CLIP, recipe=FitRecipe(concepts=world.concepts))
     _, without = fit_aligner(world.batches(), backbone=BACKBONE, clip=CLIP)
     assert (with_text.criterion, without.criterion) == ("concept-fidelity", "retrieval")
     assert with_text.concept_fidelity is not None
@@ -129,7 +147,7 @@ def test_the_default_criterion_speaks_of_text_where_there_is_text() -> None:
 
 def test_the_pooled_training_figure_flatters() -> None:
     world = World(60, noise=8.0)
-    _, report = fit_aligner(world.batches(), backbone=BACKBONE, clip=CLIP, criterion="r2")
+    _, report = fit_aligner(world.batches(), backbone=BACKBONE, clip=CLIP, recipe=FitRecipe(criterion="r2"))
     assert report.pooled_training_r2 > report.r2 + 0.3
 
 
@@ -161,11 +179,11 @@ def test_choices_that_do_not_exist() -> None:
     with pytest.raises(
         UsageError, match="no criterion 'best' to fit an aligner; known: concept-fidelity, retrieval, r2"
     ):
-        fit_aligner(world.batches(), backbone=BACKBONE, clip=CLIP, criterion="best")
+        fit_aligner(world.batches(), backbone=BACKBONE, clip=CLIP, recipe=FitRecipe(criterion="best"))
     with pytest.raises(UsageError, match="no method 'magic'"):
-        fit_aligner(world.batches(), backbone=BACKBONE, clip=CLIP, method="magic")
+        fit_aligner(world.batches(), backbone=BACKBONE, clip=CLIP, recipe=FitRecipe(method="magic"))
     with pytest.raises(UsageError, match="'concept-fidelity' needs texts, and 'open_clip:tiny' has no text side"):
-        fit_aligner(world.batches(), backbone=BACKBONE, clip=CLIP, criterion="concept-fidelity")
+        fit_aligner(world.batches(), backbone=BACKBONE, clip=CLIP, recipe=FitRecipe(criterion="concept-fidelity"))
 
 
 def test_the_bundled_concepts_are_many_short_and_distinct() -> None:

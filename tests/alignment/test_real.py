@@ -10,7 +10,7 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from t2c_search.alignment.evaluation import concept_fidelity, recall
-from t2c_search.alignment.fit import fit_aligner
+from t2c_search.alignment.fit import FitRecipe, fit_aligner
 from t2c_search.encoders import registry
 from t2c_search.types import EncoderRef, Fingerprint
 
@@ -37,7 +37,7 @@ def test_clip_vit_b32_from_mobilenet(real_data: Path) -> None:
     def rows(criterion: str, method: str) -> torch.Tensor:
         pairs = [(names[:FIT_ON], x[:FIT_ON], y[:FIT_ON])]
         aligner, _ = fit_aligner(
-            pairs, backbone=backbone, clip=clip, concepts=concepts, criterion=criterion, method=method
+            pairs, backbone=backbone, clip=clip, recipe=FitRecipe(concepts=concepts, criterion=criterion, method=method)
         )
         return aligner(x[FIT_ON:])
 

@@ -23,8 +23,8 @@ from t2c_search.cli import app, concept, search
 from t2c_search.collection import open_collection
 from t2c_search.demo.world import draw
 from t2c_search.query.language.syntax import parse, parse_filter
+from t2c_search.results import Certificate, SearchResult
 from t2c_search.state.statistics import claim_statistics, save_statistics
-from t2c_search.types import Certificate, SearchResult
 from tests.cli.conftest import Outcome
 
 T2C = Callable[..., Outcome]

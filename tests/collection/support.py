@@ -56,8 +56,7 @@ def answer(collection: Collection) -> list[tuple[str, float]]:
 @contextmanager
 def beside(work: Callable[..., None], *arguments: object) -> Iterator[BaseProcess]:
     """Run a function in another process, which must end well before the block does."""
-    # forked: what is imported and loaded here costs the other no time
-    process = multiprocessing.get_context("fork").Process(target=work, args=arguments)
+    process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
     process.start()
     try:
         yield process

@@ -111,7 +111,7 @@ def test_threads_search_while_another_lets_go_and_reads_anew(handle: Open) -> No
         if engine == "memory":  # no other process can open it
             opened_often.set()
         else:
-            other = stack.enter_context(beside(open_often, location))  # forked before there are threads
+            other = stack.enter_context(beside(open_often, location))
         pool = stack.enter_context(ThreadPoolExecutor(THREADS + 1))
         letting, searching = pool.submit(let_go), [pool.submit(search) for _ in range(THREADS)]
         try:

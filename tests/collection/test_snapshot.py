@@ -103,6 +103,11 @@ class DiesSoon:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def index_and_die(location: str, photos: Path) -> None:
+    collection = opened(location)
+    collection.index([photos], batch_size=4, progress=DiesSoon(collection))
+
+
 @pytest.mark.parametrize("engine", ["embedded", "server"])
 def test_what_a_killed_indexer_left_stale_is_seen_until_the_next_run(
     request: pytest.FixtureRequest, engine: str, photos: Path
@@ -110,11 +115,7 @@ def test_what_a_killed_indexer_left_stale_is_seen_until_the_next_run(
     location = request.getfixturevalue("folder") if engine == "embedded" else request.getfixturevalue("server").url
     save_pictures(photos, 40, first=IMAGES)
 
-    def index() -> None:
-        collection = opened(location)
-        collection.index([photos], batch_size=4, progress=DiesSoon(collection))
-
-    with pytest.raises(AssertionError), beside(index):
+    with pytest.raises(AssertionError), beside(index_and_die, location, photos):
         pass
     with opened(location) as reader:
         found = reader.count('"a star" >= 0.5sd')
@@ -134,6 +135,12 @@ def test_a_retry_without_failures_repairs_what_a_killed_run_left(handle: Open) -
     assert collection.search("a star").statistics.current
 
 
+def realign(location: str, files: Sequence[Path]) -> None:
+    with opened(location) as writer:
+        for aligner in files:
+            writer.realign(aligner)
+
+
 def test_every_answer_is_wholly_of_one_space_while_another_process_realigns(
     server: QdrantStub, aligners: Aligners
 ) -> None:
@@ -143,14 +150,8 @@ def test_every_answer_is_wholly_of_one_space_while_another_process_realigns(
         writer.realign(aligners.turned)
         spaces.append(answer(writer))
         assert spaces[0] != spaces[1]
-
-    def realign() -> None:
-        with opened(server.url) as writer:
-            for aligner in (aligners.own, aligners.turned, aligners.own):
-                writer.realign(aligner)
-
     answers = []
-    with beside(realign) as process:
+    with beside(realign, server.url, [aligners.own, aligners.turned, aligners.own]) as process:
         while process.is_alive():
             for query in ASKED[:1]:
                 answers.append([(hit.id, round(hit.score, 3)) for hit in reader.search(query, limit=5)])
@@ -231,7 +232,7 @@ def test_it_shows_what_it_is(folder: str, tmp_path: Path) -> None:
 
 
 def test_texts_are_embedded_once_however_often_the_collection_changes(
-    handle: Open, monkeypatch: pytest.MonkeyPatch
+    handle: Open, aligners: Aligners, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embed, asked = Models.embed_texts, list[str]()
 
@@ -247,6 +248,8 @@ def test_texts_are_embedded_once_however_often_the_collection_changes(
     CONCEPTS.write(reader.store, {})
     reader.search("a star")
     reader.refresh()
+    reader.search("a star")
+    reader.realign(aligners.turned)  # its CLIP model is the same
     reader.search("a star")
     assert len(asked) == once
 
@@ -294,3 +297,23 @@ def test_realigning_is_refused_when_an_indexer_begins_meanwhile(server: QdrantSt
             photos.realign(aligners.turned, progress=BeginsMeanwhile())
         writing.__exit__(None, None, None)
         assert answer(photos) == quiet
+
+
+def test_described_images_are_claimed_as_well(server: QdrantStub, photos: Path, aligners: Aligners) -> None:
+    (photos / "0001.txt").write_text("a thing")
+
+    class Looks:
+        claimed = False
+
+        def start(self, total: int | None, stage: str) -> None: ...
+
+        def fail(self, failure: object) -> None: ...
+
+        def advance(self, images: int) -> None:
+            self.claimed |= bool(CLAIMS.now(indexer.store).open)
+
+    with opened(server.url) as indexer:
+        looks = Looks()
+        assert indexer.index([photos], progress=looks).updated == 1
+        assert looks.claimed
+        assert indexer.search("a star").statistics.current

@@ -18,7 +18,7 @@ from PIL import Image
 from t2c_search.errors import StoreUnavailableError, UsageError
 from t2c_search.export.files import FOLDERS, FORMATS, export_hits, write_folder, write_json
 from t2c_search.export.sheet import write_sheet
-from t2c_search.types import Contribution, Hit
+from t2c_search.results import Contribution, Hit
 
 EXPRESSION = '"a dog" AND NOT "a person"'
 
@@ -195,9 +195,9 @@ def test_the_longest_names_are_cut_in_a_folder_of_links(tmp_path: Path) -> None:
     assert link.readlink() == path and link.name.startswith("000001_üü")
 
 
-def test_what_an_interrupted_export_left_is_told(tmp_path: Path) -> None:
-    (tmp_path / "out" / ".partial").mkdir(parents=True)
-    with pytest.raises(UsageError, match=r"holds \.partial, of an export that is under way or was interrupted"):
+def test_what_an_interrupted_export_left_is_not_mixed_with_another(tmp_path: Path) -> None:
+    (tmp_path / "out" / ".0123456789abcdef.partial").mkdir(parents=True)
+    with pytest.raises(UsageError, match="is not empty"):
         write_folder([], EXPRESSION, tmp_path / "out", copy=False)
 
 

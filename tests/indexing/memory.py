@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from t2c_search.indexing.embedder import LocalEmbedder
 from t2c_search.indexing.pipeline import Run, index_images
 from t2c_search.progress import Monitor
 from t2c_search.sources import list_images
+from t2c_search.stores.header import Header
 from t2c_search.stores.protocol import Capabilities, CollectionSpec
 from t2c_search.types import CLIP, Failure, Payload, Points
 
@@ -57,8 +58,17 @@ class DiscardingStore:
     def count(self, where: Filter | None = None) -> int:
         return 0
 
-    def read_blob(self, key: str) -> bytes | None:
-        return self._blobs.get(key)
+    def header(self) -> Header:
+        return Header(self.spec())
+
+    def read_blobs(self, keys: Sequence[str]) -> tuple[Header, dict[str, bytes]]:
+        return self.header(), {key: self._blobs[key] for key in keys if key in self._blobs}
+
+    def update_blob(self, key: str, function: Callable[[bytes | None], bytes | None]) -> bytes | None:
+        content = function(self._blobs.get(key))
+        if content is not None:
+            self._blobs[key] = content
+        return content
 
     def write_blob(self, key: str, content: bytes) -> None:
         self._blobs[key] = content

@@ -11,15 +11,16 @@ import pytest
 
 from t2c_search.errors import ExpressionError, UsageError
 from t2c_search.query.execution import account
-from t2c_search.query.execution.searcher import Known, Searcher
+from t2c_search.query.execution.searcher import Known, Searcher, Wanted
 from t2c_search.query.execution.selection import diverse
 from t2c_search.query.language.syntax import parse
 from t2c_search.query.planning.halfspace import enclose_passing
 from t2c_search.query.planning.texts import Texts
+from t2c_search.results import StatisticsUsed
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import CollectionSpec
-from t2c_search.types import CLIP, Points, StatisticsUsed
+from t2c_search.types import CLIP, Points
 
 from .worlds import ClusteredWords, World, clustered, point_id, unit
 
@@ -57,24 +58,24 @@ CONTRADICTIONS = [
 
 @pytest.mark.parametrize("expression", CONTRADICTIONS)
 def test_what_contradicts_itself_matches_nothing_for_certain(world, expression):
-    result = world.searcher.search(expression, 5, exact=True)
+    result = world.searcher.search(expression, Wanted(5, exact=True))
     assert not result and result.certificate.kind == "exact" and not result.plan.candidates
     assert list(world.searcher.mine(expression)) == []
     counted, estimate = world.searcher.count(expression), world.searcher.count(expression, approximate=True)
     assert counted.exact and counted.count == estimate.count == estimate.high == 0
     assert world.searcher.facets(expression, "camera") == []
-    assert not world.searcher.search(expression, 5, group_by="camera")
+    assert not world.searcher.search(expression, Wanted(5, group_by="camera"))
 
 
 def test_thresholds_that_meet_in_one_value_do_not_contradict_each_other(world):
-    cosine = repr(world.searcher.search("dog", 1, exact=True)[0].contributions[0].cosine)
-    found = world.searcher.search(f'"dog" >= {cosine} AND "dog" <= {cosine}', 5, exact=True)
+    cosine = repr(world.searcher.search("dog", Wanted(1, exact=True))[0].contributions[0].cosine)
+    found = world.searcher.search(f'"dog" >= {cosine} AND "dog" <= {cosine}', Wanted(5, exact=True))
     assert found and all(repr(hit.cosine) == cosine for hit in found)
 
 
 def test_only_the_alternative_that_contradicts_itself_is_left_out(world):
-    result = world.searcher.search('"dog" >= 2sd AND "dog" < 1sd OR "snow"', 20, exact=True)
-    assert [hit.id for hit in result] == [hit.id for hit in world.searcher.search("snow", 20, exact=True)]
+    result = world.searcher.search('"dog" >= 2sd AND "dog" < 1sd OR "snow"', Wanted(20, exact=True))
+    assert [hit.id for hit in result] == [hit.id for hit in world.searcher.search("snow", Wanted(20, exact=True))]
     assert result.certificate.kind == "exact" and len(result.plan.branches) == 1
 
 
@@ -85,12 +86,12 @@ def test_a_group_however_rare_is_found():
     cameras = ["rare" if number == rare else "common" for number in range(len(rows))]
     payloads = [{"path": f"{number}.jpg", "camera": camera} for number, camera in enumerate(cameras)]
     searcher = searcher_of(rows, payloads, words=words)
-    result = searcher.search("dog", 10, group_by="camera")
+    result = searcher.search("dog", Wanted(10, group_by="camera"))
     assert [hit.payload["camera"] for hit in result] == ["common", "rare"]
     assert result.certificate.kind == "exact"
     assert result.plan.candidates < 200
     for limits in ({"max_seconds": 0}, {"max_candidates": 1}):
-        hurried = searcher.search("dog", 2, group_by="camera", **limits)
+        hurried = searcher.search("dog", Wanted(2, group_by="camera", **limits))
         assert [hit.payload["camera"] for hit in hurried] == ["common"]
         assert hurried.certificate.kind == "none" and hurried.certificate.gap == np.inf
 
@@ -102,7 +103,7 @@ def test_images_seen_but_not_chosen_from_are_vouched_for_by_nobody():
     order = np.argsort(-(rows @ words.embed("dog")))
     payloads = [{"path": f"{at}.jpg", "camera": "rare" if at == order[-1] else "common"} for at in range(len(rows))]
     hurried = searcher_of(rows, payloads, words=words).search(
-        '"dog" AND NOT "snow"', 2, group_by="camera", max_seconds=0
+        '"dog" AND NOT "snow"', Wanted(2, group_by="camera", max_seconds=0)
     )
     assert [hit.payload["camera"] for hit in hurried] == ["common"] and hurried.certificate.kind == "none"
 
@@ -119,26 +120,26 @@ def test_groups_are_those_of_the_whole_ranking(world, expression, field, limit):
         if values and not values & taken:
             expected.append(point)
             taken |= values
-    result = world.searcher.search(expression, limit, group_by=field, exact=True)
+    result = world.searcher.search(expression, Wanted(limit, group_by=field, exact=True))
     assert result.certificate.kind == "exact"
     assert [hit.id for hit in result] == expected[:limit]
 
 
 def test_what_cannot_group_is_refused(world):
     with pytest.raises(ExpressionError, match="no payload field camra"):
-        world.searcher.search("dog", group_by="camra")
+        world.searcher.search("dog", Wanted(group_by="camra"))
     places = [{"path": "a.jpg", "gps": {"lat": 1.0, "lon": 2.0}}, {"path": "b.jpg"}]
     with pytest.raises(UsageError, match="'gps' cannot group images: that of a.jpg is not a word or number"):
-        searcher_of(ClusteredWords(32).images(60)[:2], places).search("dog", group_by="gps")
+        searcher_of(ClusteredWords(32).images(60)[:2], places).search("dog", Wanted(group_by="gps"))
 
 
 SLOW = '"dog" >= 1sd AND "cat" >= 1sd AND NOT "snow" >= 0sd'
 
 
 def test_a_search_out_of_time_ends_honestly(world):
-    whole = world.searcher.search(SLOW, 20, exact=True)
+    whole = world.searcher.search(SLOW, Wanted(20, exact=True))
     assert whole.certificate.kind == "exact" and whole.plan.rounds > 1
-    hurried = world.searcher.search(SLOW, 20, exact=True, max_seconds=0)
+    hurried = world.searcher.search(SLOW, Wanted(20, exact=True, max_seconds=0))
     assert hurried.plan.rounds == 1
     assert hurried.certificate.kind == "none" and hurried.certificate.gap > 0
     unseen = [hit.score for hit in whole if hit.id not in {found.id for found in hurried}]
@@ -157,7 +158,7 @@ def test_a_search_out_of_time_ends_honestly(world):
 )
 def test_limits_that_mean_nothing_are_refused(world, limits, message):
     with pytest.raises(UsageError, match=message):
-        world.searcher.search("dog", **limits)
+        world.searcher.search("dog", Wanted(**limits))
 
 
 def test_alternatives_beyond_counting_are_refused_in_one_line(world):

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from t2c_search.query.execution.searcher import Searcher
+from t2c_search.query.execution.searcher import Searcher, Wanted
 from t2c_search.query.language.concepts import Phrase
 from t2c_search.query.planning import directions, texts
 from t2c_search.query.planning.calibration import Calibration
@@ -85,8 +85,8 @@ def test_what_one_thread_embedded_is_not_lost_to_another():
 def test_a_searcher_takes_over_the_texts_of_the_one_before():
     world = clustered(open_store(":memory:", "taken-over"), 300)
     first = world.searcher
-    found = first.search('"dog" AND "snow"', 5)
+    found = first.search('"dog" AND "snow"', Wanted(5))
     remembered = first.directions.texts
     remembered._embed_texts = lambda asked: pytest.fail(f"{asked} is embedded again")
     again = Searcher(first.store, first.known, remembered, lambda path: pytest.fail("no image is asked for"))
-    assert [hit.id for hit in again.search('"dog" AND "snow"', 5)] == [hit.id for hit in found]
+    assert [hit.id for hit in again.search('"dog" AND "snow"', Wanted(5))] == [hit.id for hit in found]

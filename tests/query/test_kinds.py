@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from t2c_search.errors import ExpressionError
+from t2c_search.query.execution.searcher import Wanted
 from t2c_search.query.language.concepts import KINDS, Concept, Phrase, Sum, Syntax, Words
 from t2c_search.query.language.constraints import And, Not, Threshold, as_filter, read_tree, write_tree
 from t2c_search.query.language.parsed import Parsed, built, tokens, unquoted
@@ -74,7 +75,7 @@ def test_it_is_read_and_written_as_an_expression_and_as_json(known):
 
 
 def test_it_is_planned_and_searched(known, world):
-    found = world.searcher.search(EXPRESSION, 10)
+    found = world.searcher.search(EXPRESSION, Wanted(10))
     assert found.plan.branches[0].constraints[0].constraint == 'blur("dog, cat") >= 1sd'
     dog, cat = (world.oracle.direction(Phrase(text=word)) for word in ("dog", "cat"))
     blurred = world.oracle.z((dog + cat) / np.linalg.norm(dog + cat))

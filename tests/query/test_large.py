@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from t2c_search.errors import ExpressionError, UsageError
+from t2c_search.query.execution.searcher import Wanted
 from t2c_search.query.execution.topk import FIRST_CANDIDATES, Effort, find_top
 from t2c_search.query.language.concepts import Phrase
 from t2c_search.query.language.constraints import Not, Or
@@ -62,7 +63,7 @@ def ranked(world: World, tree, count: int) -> list[str]:
 @given(alternatives())
 def test_conditions_beside_negations_are_certified_and_right(world, tree):
     try:
-        result = world.searcher.search(tree, K, exact=True)
+        result = world.searcher.search(tree, Wanted(K, exact=True))
     except UsageError as refused:  # a random difference of a concept with itself
         assume("cancels itself out" not in str(refused))
         raise
@@ -84,7 +85,7 @@ def test_conditions_beside_negations_are_certified_and_right(world, tree):
 @pytest.mark.parametrize("limit", [1, 5, K])
 def test_no_branch_is_asked_for_more_than_it_can_score(world, expression, limit):
     """What matches the condition alone scores 0, and other branches more still, which a negation may never reach."""
-    result = world.searcher.search(expression, limit, exact=True)
+    result = world.searcher.search(expression, Wanted(limit, exact=True))
     assert result.certificate.kind == "exact"
     assert [hit.id for hit in result] == ranked(world, parse(expression), limit)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from t2c_search.errors import ExpressionError, UsageError
 from t2c_search.filters import Equals, Exists, OneOf, Range
+from t2c_search.query.execution.searcher import Wanted
 from t2c_search.query.language.concepts import Image, Like, Phrase, Saved
 from t2c_search.query.language.constraints import And, Not, Or
 from t2c_search.query.planning.normal_form import branches
@@ -100,14 +101,14 @@ def _is_searched(tree) -> bool:
 def agree(world: World, tree) -> None:
     """Compare everything that the searchers say of a tree with brute force."""
     try:
-        result = world.searcher.search(tree, K)
+        result = world.searcher.search(tree, Wanted(K))
     except UsageError as refused:  # a random difference of a concept with itself
         assume("cancels itself out" not in str(refused))
         raise
     best, members = world.oracle.ranking(tree)[:K], sorted(world.oracle.members(tree))
     for name, searcher in world.searchers.items():
         if world.asked % TURNS.get(name, 1) == 0:
-            result = result if searcher is world.searcher else searcher.search(tree, K)
+            result = result if searcher is world.searcher else searcher.search(tree, Wanted(K))
             assert result.certificate.kind != "none"
             assert [hit.id for hit in result] == [point for point, _ in best]
             np.testing.assert_allclose([hit.score for hit in result], [score for _, score in best], atol=1e-7)
@@ -151,7 +152,7 @@ def test_nearly_every_search_is_certified_within_the_candidates_allowed(tmp_path
     @given(searched(WORDS))
     def ask(tree):
         try:
-            result = searcher.search(tree, K, exact=True, max_candidates=5000)
+            result = searcher.search(tree, Wanted(K, exact=True, max_candidates=5000))
         except UsageError as refused:
             assume("cancels itself out" not in str(refused))
             raise

@@ -9,6 +9,7 @@ import pytest
 
 from t2c_search.errors import ExpressionError, UsageError
 from t2c_search.query.execution import mining
+from t2c_search.query.execution.searcher import Wanted
 from t2c_search.query.language.syntax import parse, parse_filter
 from t2c_search.query.planning.texts import Texts
 from t2c_search.stores import open_store
@@ -41,7 +42,7 @@ QUERIES = [
 
 @pytest.mark.parametrize("expression", QUERIES)
 def test_a_certificate_needs_few_candidates_and_is_right(world, expression):
-    result = world.searcher.search(expression, 20, exact=True)
+    result = world.searcher.search(expression, Wanted(20, exact=True))
     assert result.certificate.kind == "exact" and result.certificate.gap == 0
     assert result.plan.candidates <= SIZE // 4
     assert [hit.id for hit in result] == [point for point, _ in world.oracle.ranking(parse(expression))[:20]]
@@ -49,7 +50,7 @@ def test_a_certificate_needs_few_candidates_and_is_right(world, expression):
 
 def test_too_few_candidates_give_an_honest_answer(world):
     expression = '("dog" OVER "cat") AND "snow" top 30% AND NOT "tree" top 30% AND ("ball" OVER "beach")'
-    result = world.searcher.search(expression, 3, exact=True, max_candidates=8)
+    result = world.searcher.search(expression, Wanted(3, exact=True, max_candidates=8))
     assert result.certificate.kind == "none" and result.certificate.gap > 0
     assert result.plan.candidates <= 8
     best = world.oracle.ranking(parse(expression))[:3]
@@ -60,15 +61,17 @@ def test_too_few_candidates_give_an_honest_answer(world):
 
 
 def test_more_hits_than_candidates_may_be_asked_for(world):
-    assert len(world.searcher.search("dog", 5500, max_candidates=10)) == 5500
-    assert len(world.searcher.search("dog", SIZE + 10)) == SIZE
+    assert len(world.searcher.search("dog", Wanted(5500, max_candidates=10))) == 5500
+    assert len(world.searcher.search("dog", Wanted(SIZE + 10))) == SIZE
 
 
 def test_where_narrows_every_operation(world):
     expression, where = '"dog" OR "water"', "width >= 150"
     tree, condition = parse(expression), parse_filter(where)
     best = world.oracle.ranking(tree, condition)[:20]
-    assert [hit.id for hit in world.searcher.search(expression, 20, where=where, exact=True)] == [p for p, _ in best]
+    assert [hit.id for hit in world.searcher.search(expression, Wanted(20, exact=True), where=where)] == [
+        p for p, _ in best
+    ]
     within = [hit.id for hit in world.searcher.mine(expression, where=condition)]
     assert set(within) == world.oracle.members(parse(f"({expression}) AND {where}"))
     assert world.searcher.count(expression, where=where).count == len(within)
@@ -116,7 +119,7 @@ def test_facets_count_every_value_among_the_matches(world):
 
 
 def test_a_hit_says_what_each_constraint_makes_of_it(world):
-    hit = world.searcher.search('"dog" >= 1sd AND NOT "snow"', 1, exact=True)[0]
+    hit = world.searcher.search('"dog" >= 1sd AND NOT "snow"', Wanted(1, exact=True))[0]
     dog, snow = hit.contributions
     assert (dog.constraint, snow.constraint) == ('"dog" >= 1sd', 'NOT "snow"')
     at = world.oracle.ids.index(hit.id)
@@ -127,7 +130,7 @@ def test_a_hit_says_what_each_constraint_makes_of_it(world):
 
 
 def test_the_plan_reads_like_an_explanation(world):
-    plan = str(world.searcher.search('"dog" AND "snow" AND NOT "crowd" AND width > 3', 5).plan)
+    plan = str(world.searcher.search('"dog" AND "snow" AND NOT "crowd" AND width > 3', Wanted(5)).plan)
     for part in (
         "1 branch, ",
         "where   width > 3",
@@ -171,7 +174,7 @@ def test_facets_of_equal_counts_stand_in_order_of_value(world):
 
 
 def test_fewer_candidates_than_branches_still_find_something(world):
-    result = world.searcher.search('"dog" OR "cat" OR "snow"', 1, exact=True, max_candidates=1)
+    result = world.searcher.search('"dog" OR "cat" OR "snow"', Wanted(1, exact=True, max_candidates=1))
     assert len(result) == 1 and result.plan.candidates <= 2 and result.certificate.kind == "none"
 
 
@@ -181,8 +184,8 @@ def test_an_empty_wording_is_refused(world):
 
 
 def test_texts_that_join_in_a_sentence_are_not_taken_for_their_sum(world):
-    plain = world.searcher.search('"dog" AND "snow"', 5)
-    with_sum = world.searcher.search('"dog" AND "snow" AND ("dog" + "snow") >= -9sd', 5)
+    plain = world.searcher.search('"dog" AND "snow"', Wanted(5))
+    with_sum = world.searcher.search('"dog" AND "snow" AND ("dog" + "snow") >= -9sd', Wanted(5))
     names = [branch.ranked_by for branch in (*plain.plan.branches, *with_sum.plan.branches)]
     assert names[0] == ('z("dog, snow")',)
     assert 'log sigmoid(z("dog, snow") -1.5)' in names[1] and len(names[1]) == 2
@@ -196,7 +199,7 @@ def test_the_plan_of_opposites_that_cancel_out_has_finite_weights(world):
 
 
 def test_diverse_hits_are_less_alike_and_keep_the_best(world):
-    plain, diverse = world.searcher.search("dog", 10), world.searcher.search("dog", 10, diverse=True)
+    plain, diverse = world.searcher.search("dog", Wanted(10)), world.searcher.search("dog", Wanted(10, diverse=True))
     assert plain[0].id == diverse[0].id and len({hit.id for hit in diverse}) == 10
 
     def likeness(result):
@@ -207,7 +210,7 @@ def test_diverse_hits_are_less_alike_and_keep_the_best(world):
 
 
 def test_groups_show_the_best_of_each_value(world):
-    result = world.searcher.search("dog", 3, group_by="camera", exact=True)
+    result = world.searcher.search("dog", Wanted(3, group_by="camera", exact=True))
     assert {hit.payload["camera"] for hit in result} == {"X100", "A7", "phone"}
     ranking = [point for point, _ in world.oracle.ranking(parse("dog"))]
     cameras = [world.oracle.payloads[world.oracle.ids.index(point)].get("camera") for point in ranking]
@@ -249,8 +252,8 @@ def test_too_many_alternatives_are_refused_before_they_are_made(world):
 
 def test_unusable_arguments_are_refused(world):
     with pytest.raises(UsageError, match="limit 0"):
-        world.searcher.search("dog", 0)
+        world.searcher.search("dog", Wanted(0))
     with pytest.raises(UsageError, match="one of them"):
-        world.searcher.search("dog", diverse=True, group_by="camera")
+        world.searcher.search("dog", Wanted(diverse=True, group_by="camera"))
     with pytest.raises(ExpressionError, match="no payload field widht"):
         world.searcher.count("dog", where="widht > 3")

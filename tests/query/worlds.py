@@ -20,10 +20,11 @@ from t2c_search.encoders.protocols import DualEncoder
 from t2c_search.query.execution.searcher import Known, Searcher
 from t2c_search.query.planning.calibration import PLANNING_ROWS
 from t2c_search.query.planning.texts import Texts
+from t2c_search.results import StatisticsUsed
 from t2c_search.state.concepts import SavedConcept
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import CollectionSpec, VectorStore
-from t2c_search.types import CLIP, Points, StatisticsUsed
+from t2c_search.types import CLIP, Points
 
 from .oracle import Oracle
 

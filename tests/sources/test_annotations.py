@@ -3,6 +3,7 @@ import io
 import json
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
@@ -55,7 +56,7 @@ def test_any_caption_survives_the_table(
     writer.writerows((f"{name}.jpg", caption) for name, group in captions.items() for caption in group)
     read = table(tmp_path_factory.mktemp("table"), text.getvalue(), Remarks())
     for name, group in captions.items():
-        wanted = list(dict.fromkeys(caption.strip() for caption in group if caption.strip()))
+        wanted = list(dict.fromkeys(normalize("NFC", caption.strip()) for caption in group if caption.strip()))
         assert read.fields(f"/x/{name}.jpg").get("captions", []) == wanted
 
 
@@ -117,8 +118,6 @@ def test_columns_that_the_image_itself_gives_are_remarked(tmp_path: Path, remark
         (b"file;text\na.jpg;x\n", "lacks the column 'image': it has 'file', 'text'"),
         (b"image,text\na.jpg,x\n", "lacks the column 'caption': it has 'image', 'text'"),
         (b"", "lacks the column 'image': it has none"),
-        (b"image,caption\na.jpg,caf\xe9\n", "not UTF-8"),
-        (b'image,caption\na.jpg,"' + b"x" * 200_000, "not a CSV: field larger"),
     ],
 )
 def test_table_that_cannot_be_used_is_a_usage_error(

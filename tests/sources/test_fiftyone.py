@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from t2c_search.export.files import write_fiftyone
+from t2c_search.results import Contribution, Hit
 from t2c_search.sources import ImageList, list_images, read_image
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import Contribution, Hit
 from tests.indexing.support import COUNT, contents, index, save_pictures
 
 from .kinds import as_tar

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -197,9 +198,10 @@ def test_a_replacement_stays_when_the_header_cannot_be_read(disk: Path, monkeypa
     store = open_store(str(disk), "photos")
     store.create(LARGE)
 
-    def fail(*_: object) -> None:
-        monkeypatch.setattr(vault, "read_if_there", fail)
-        raise OSError("a disk that fails")
+    def fail(path: Path) -> None:
+        if path in (disk / "photos", disk / "photos" / "header.json"):  # at the switch
+            monkeypatch.setattr(vault, "read_if_there", fail)
+            raise OSError("a disk that fails")
 
     with pytest.raises(StoreError, match="a disk that fails"), store.replacement(LARGE) as new:
         new.upsert(large_points(0, 50))
@@ -328,20 +330,28 @@ def test_quantised_searches_give_whole_scores_and_exact_ones_ignore_it(disk: Pat
 
 def _engine_scores(disk: Path, query: np.ndarray, *, rescore: bool) -> list[float]:
     """Ask the engine itself for the first hit's scores, by whole or by quantised vectors."""
-    shard = qdrant_edge.EdgeShard.load(str(disk / "photos.t2c" / "photos" / "shard"))
     nearest = qdrant_edge.Query.Nearest(query.tolist(), using=CLIP)
     quantization = qdrant_edge.QuantizationSearchParams(rescore=rescore)
     params = qdrant_edge.SearchParams(hnsw_ef=1300, quantization=quantization)
-    found = shard.query(qdrant_edge.QueryRequest(limit=1, query=nearest, params=params))
-    shard.close()
+    with _engine(disk) as shard:
+        found = shard.query(qdrant_edge.QueryRequest(limit=1, query=nearest, params=params))
     return [point.score for point in found]
 
 
 def _indexed(disk: Path) -> int:
-    shard = qdrant_edge.EdgeShard.load(str(disk / "photos.t2c" / "photos" / "shard"))
-    count = shard.info().indexed_vectors_count
+    with _engine(disk) as shard:
+        return shard.info().indexed_vectors_count
+
+
+@contextmanager
+def _engine(disk: Path) -> Iterator[qdrant_edge.EdgeShard]:
+    """Open a copy of the points with the engine itself, which alters the files that it opens."""
+    copy = disk / "copy"
+    shutil.copytree(disk / "photos.t2c" / "photos" / "shard", copy)
+    shard = qdrant_edge.EdgeShard.load(str(copy))
+    yield shard
     shard.close()
-    return count
+    shutil.rmtree(copy)
 
 
 def _is_free(location: str) -> bool:

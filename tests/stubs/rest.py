@@ -21,8 +21,9 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import BaseModel, TypeAdapter
 from qdrant_client import QdrantClient, models
 
-Fault = int | Literal["reset", "silence", "lost answer"] | None
-"""A status instead of an answer; a closed connection; no answer at all; carried out but not answered; no fault."""
+Fault = int | bytes | Literal["reset", "silence", "lost answer", "half answer"] | None
+"""A status instead of an answer; bytes instead of one; a closed connection; no answer at all; carried out but not answered, or
+answered with the first half alone; no fault."""
 VERSION = "1.18.3"
 _VECTORS = models.VectorParams | dict[str, models.VectorParams]
 _POINT = {"id", "vector", "payload"}
@@ -153,10 +154,16 @@ def _handler_of(stub: QdrantStub) -> type[BaseHTTPRequestHandler]:
             if fault == "lost answer":
                 self.connection.close()
                 return
-            self._reply(status, answer)
+            if isinstance(fault, bytes):
+                self._send(status, fault)
+                return
+            content = json.dumps(answer).encode()
+            self._send(status, content[: len(content) // 2] if fault == "half answer" else content)
 
         def _reply(self, status: int, answer: Any) -> None:
-            content = json.dumps(answer).encode()
+            self._send(status, json.dumps(answer).encode())
+
+        def _send(self, status: int, content: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))

@@ -82,14 +82,8 @@ def run(names: Sequence[str], out: Path) -> None:
         TRAINERS[name].train(folder, TRAINERS[name].recipe, seed=SEED, log=partial(_note, lines, name))
         seconds = time.perf_counter() - started
         (folder / record.LOG).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        record.write(
-            folder,
-            TRAINERS[name],
-            seed=SEED,
-            seconds=seconds,
-            device=device().type,
-            threads=torch.get_num_threads(),
-        )
+        under = record.Circumstances(SEED, seconds, device().type, torch.get_num_threads())
+        record.write(folder, TRAINERS[name], under)
 
 
 def _require_source(folder: Path, name: str) -> None:

@@ -20,7 +20,7 @@ from t2c_search.demo import words
 from t2c_search.demo.backgrounds import SIDE
 from t2c_search.demo.captions import bindings, names
 from t2c_search.demo.train.lessons import Lessons, Statements, agree
-from t2c_search.demo.train.loop import MEAN, STD, Log, device, pixels, save, train
+from t2c_search.demo.train.loop import MEAN, STD, Course, Log, device, pixels, save, train
 from t2c_search.demo.world import close_ups, draw
 
 Tokenize = Callable[[list[str]], torch.Tensor]
@@ -124,19 +124,28 @@ def train_clip(folder: Path, recipe: ClipRecipe, *, seed: int, log: Log) -> None
     lessons = Lessons.of(draw(seed, recipe.scenes))
     near = Lessons.of(close_ups(seed, recipe.close_ups), say=names)
     losses = partial(_losses, model, tokenize=tokenize, rng=np.random.default_rng(seed))
-    scenes = partial(losses, lessons, batch=recipe.batch, captions_each=recipe.captions_each)
-    begin = losses(near, batch=recipe.first_batch, captions_each=recipe.first_captions_each, sharpest=recipe.sharpest)
-    then, last = scenes(sharpest=recipe.sharpest), scenes(sharpest=recipe.last_sharpest)
+    begin = losses(near, _Batches(recipe.first_batch, recipe.first_captions_each, recipe.sharpest))
+    then = losses(lessons, _Batches(recipe.batch, recipe.captions_each, recipe.sharpest))
+    last = losses(lessons, _Batches(recipe.batch, recipe.captions_each, recipe.last_sharpest))
 
     def loss(step: int) -> torch.Tensor:
         return next(begin if step <= recipe.first else then)
 
-    optimise = partial(train, model, weight_decay=recipe.weight_decay)
-    optimise(loss, steps=recipe.steps - recipe.last, rate=recipe.rate, log=log)
+    train(model, loss, Course(recipe.steps - recipe.last, recipe.rate, recipe.weight_decay), log)
     with torch.no_grad():
         model.logit_scale.clamp_(max=math.log(recipe.last_sharpest))
-    optimise(lambda _: next(last), steps=recipe.last, rate=recipe.last_rate, log=lambda line: log(f"last, {line}"))
+    ending = Course(recipe.last, recipe.last_rate, recipe.weight_decay)
+    train(model, lambda _: next(last), ending, lambda line: log(f"last, {line}"))
     save(model, folder / "open_clip_model.safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class _Batches:
+    """What a stage of the training learns from at once: scenes, captions of each, and the highest logit scale."""
+
+    scenes: int
+    captions_each: int
+    sharpest: float
 
 
 class _Said:
@@ -153,14 +162,12 @@ class _Said:
 def _losses(
     model: Any,
     lessons: Lessons,
+    batches: _Batches,
     *,
     tokenize: Tokenize,
     rng: np.random.Generator,
-    batch: int,
-    captions_each: int,
-    sharpest: float,
 ) -> Iterator[torch.Tensor]:
-    """Yield the losses of random batches of scenes, with that many captions for each scene.
+    """Yield the losses of random batches of scenes and their captions.
 
     Beside the captions, phrases that bind a colour or a fill to a shape are contrasted among themselves: captions alone are
     told apart well enough by what is in a scene, whatever belongs to what.
@@ -168,8 +175,8 @@ def _losses(
     captions = _Said(lessons.texts, tokenize)
     bound = [_Said(phrases, tokenize) for phrases in bindings()]
     while True:
-        scenes = rng.choice(len(lessons.images), batch, replace=False)
-        columns = rng.integers(0, lessons.said.shape[1], (batch, captions_each))
+        scenes = rng.choice(len(lessons.images), batches.scenes, replace=False)
+        columns = rng.integers(0, lessons.said.shape[1], (batches.scenes, batches.captions_each))
         asked = [(captions, np.unique(lessons.said[scenes[:, None], columns]))]
         asked += [(said, said.some(len(said.tokens) // 2, rng)) for said in bound]
         truths = lessons.truths[scenes]
@@ -177,7 +184,7 @@ def _losses(
             seen = _see(model, pixels(lessons.images[scenes])).float()
             heard = [_hear(model, said.tokens[rows].to(device())).float() for said, rows in asked]
         true = [torch.from_numpy(agree(said.statements[rows], truths)).to(device()) for said, rows in asked]
-        scale = model.logit_scale.exp().clamp(max=sharpest)
+        scale = model.logit_scale.exp().clamp(max=batches.sharpest)
         yield torch.stack([_contrast(seen, h, t, scale) for h, t in zip(heard, true, strict=True)]).sum()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from t2c_search.demo.train.configuration import write_timm
-from t2c_search.demo.train.loop import Log, device, pixels, save, train
+from t2c_search.demo.train.loop import Course, Log, device, pixels, save, train
 from t2c_search.demo.world import films, shots
 
 ARGUMENTS: dict[str, Any] = {
@@ -85,15 +84,16 @@ def train_cnn(folder: Path, recipe: CnnRecipe, *, seed: int, log: Log) -> None:
         partner = torch.arange(recipe.pair_batch, device=logits.device)
         return (F.cross_entropy(logits, partner) + F.cross_entropy(logits.T, partner)) / 2
 
-    optimise = partial(train, both, weight_decay=recipe.weight_decay)
-    optimise(alike, steps=recipe.first, rate=recipe.pair_rate, log=lambda line: log(f"pairs, {line}"))
+    first = Course(recipe.first, recipe.pair_rate, recipe.weight_decay)
+    train(both, alike, first, lambda line: log(f"pairs, {line}"))
 
     def together(_: int) -> torch.Tensor:
         wide, close, film = next(batches)
         scenes, things = see(wide, close)
         return _contrast(things @ scenes.T / recipe.temperature, torch.from_numpy(film).to(scenes.device))
 
-    optimise(together, steps=recipe.steps - recipe.first, rate=recipe.rate, log=lambda line: log(f"films, {line}"))
+    then = Course(recipe.steps - recipe.first, recipe.rate, recipe.weight_decay)
+    train(both, together, then, lambda line: log(f"films, {line}"))
     save(model, folder / "model.safetensors")
     write_timm(folder, recipe.architecture, recipe.arguments, model.head_hidden_size, first_conv="conv1.0")
 

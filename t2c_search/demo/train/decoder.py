@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from t2c_search.concepts.decoder import PAD, Decoder, DecoderShape, write_shape
 from t2c_search.demo.captions import captions
 from t2c_search.demo.train.lessons import CAPTIONS_EACH, OPEN, Statements
-from t2c_search.demo.train.loop import Log, device, save, train
+from t2c_search.demo.train.loop import Course, Log, device, save, train
 from t2c_search.demo.words import listing
 from t2c_search.demo.world import draw
 
@@ -77,7 +77,7 @@ def train_decoder(folder: Path, recipe: DecoderRecipe, *, seed: int, log: Log) -
         logits = model(heard, words[:, :-1])[:, 1:]  # position 0 is the vector's own, before [BOS]
         return F.cross_entropy(logits.flatten(0, 1), words[:, 1:].flatten(), ignore_index=vocabulary[PAD])
 
-    train(model, loss, steps=recipe.steps, rate=recipe.rate, weight_decay=recipe.weight_decay, log=log)
+    train(model, loss, Course(recipe.steps, recipe.rate, recipe.weight_decay), log)
     save(model, folder / "model.safetensors")
 
 

@@ -33,6 +33,15 @@ class Optimiser:
 OPTIMISER = Optimiser()
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How long and how fast one model is trained: its steps, its highest learning rate and its weight decay."""
+
+    steps: int
+    rate: float
+    weight_decay: float
+
+
 def device() -> torch.device:
     """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -51,16 +60,15 @@ def save(model: nn.Module, path: Path) -> None:
     path.chmod(0o644)  # safetensors makes it private to its owner, and a wheel keeps that
 
 
-def train(
-    model: nn.Module, losses: Callable[[int], torch.Tensor], *, steps: int, rate: float, weight_decay: float, log: Log
-) -> None:
-    """Take ``steps`` AdamW steps, in place, on ``losses(step)`` with step from 1. Vectors and embeddings are not decayed."""
+def train(model: nn.Module, losses: Callable[[int], torch.Tensor], course: Course, log: Log) -> None:
+    """Take AdamW steps, in place, on ``losses(step)`` with step from 1. Vectors and embeddings are not decayed."""
+    steps = course.steps
     decayed = {name for name, p in model.named_parameters() if p.ndim >= 2 and "embedding" not in name}
     groups = [
-        {"params": [p for name, p in model.named_parameters() if name in decayed], "weight_decay": weight_decay},
+        {"params": [p for name, p in model.named_parameters() if name in decayed], "weight_decay": course.weight_decay},
         {"params": [p for name, p in model.named_parameters() if name not in decayed], "weight_decay": 0.0},
     ]
-    optimiser = torch.optim.AdamW(groups, lr=rate, betas=OPTIMISER.betas)
+    optimiser = torch.optim.AdamW(groups, lr=course.rate, betas=OPTIMISER.betas)
 
     def pace(step: int) -> float:
         cosine = (1 + math.cos(math.pi * step / steps)) / 2

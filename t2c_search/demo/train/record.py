@@ -49,6 +49,16 @@ class Record(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Under which a model was trained: its seed, seconds it took, the kind of device, and threads."""
+
+    seed: int
+    seconds: float
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What a check found: the record, what differs from it, and remarks on what may differ."""
 
@@ -57,18 +67,18 @@ class Verdict:
     remarks: tuple[str, ...]
 
 
-def write(folder: Path, trainer: Trainer, *, seed: int, seconds: float, device: str, threads: int) -> None:
+def write(folder: Path, trainer: Trainer, under: Circumstances) -> None:
     """Write ``training.json`` beside a freshly trained model and its log."""
     record = Record(
         command=f"python -m t2c_search.demo.train --only {folder.name}",
-        seed=seed,
+        seed=under.seed,
         steps=steps_run(folder / LOG),
         recipe=trainer.constants(),
-        drawn=_drawn(trainer, seed),
+        drawn=_drawn(trainer, under.seed),
         sources=_sources(folder, trainer),
-        seconds=round(seconds),
-        device=device,
-        threads=threads,
+        seconds=round(under.seconds),
+        device=under.device,
+        threads=under.threads,
         versions=_versions(),
         files=digests(folder),
     )

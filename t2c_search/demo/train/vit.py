@@ -14,7 +14,7 @@ from torch import nn
 
 from t2c_search.demo.backgrounds import SIDE
 from t2c_search.demo.train.configuration import write_timm
-from t2c_search.demo.train.loop import Log, device, pixels, save, train
+from t2c_search.demo.train.loop import Course, Log, device, pixels, save, train
 from t2c_search.demo.world import draw
 
 ARGUMENTS: dict[str, Any] = {
@@ -66,7 +66,7 @@ def train_vit(folder: Path, recipe: VitRecipe, *, seed: int, log: Log) -> None:
             told = both[1](model.forward_features(pixels(batch))).float()
         return F.mse_loss(told, wanted) + wanted.shape[1] * F.mse_loss(told.mean(1), wanted.mean(1))
 
-    train(both, loss, steps=recipe.steps, rate=recipe.rate, weight_decay=recipe.weight_decay, log=log)
+    train(both, loss, Course(recipe.steps, recipe.rate, recipe.weight_decay), log)
     save(model, folder / "model.safetensors")
     write_timm(folder, recipe.architecture, recipe.arguments, model.num_features, first_conv="patch_embed.proj")
 

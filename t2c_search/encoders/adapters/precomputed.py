@@ -6,7 +6,9 @@ Image vectors are (n, d), in one of the layouts of ``vector_files``. Beside eith
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import re
+import unicodedata
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ import torch
 from blake3 import blake3
 from torch.nn.functional import normalize
 
-from t2c_search.encoders.adapters.vector_files import NAME_COLUMN, vector_files
+from t2c_search.encoders.adapters.vector_files import read_names, vector_files
 from t2c_search.encoders.fingerprint import digest_json
 from t2c_search.encoders.loading import local_folder
 from t2c_search.encoders.placement import Placement
@@ -53,9 +55,11 @@ class PrecomputedImages:
         self.device = placement.device
         self._parts = parts
         self._starts = [0, *accumulate(len(part.names) for part in parts)]
+        self._part_numbers = {part.path.name: number for number, part in enumerate(parts)}
         self._by_file_name: dict[str, list[int]] = defaultdict(list)
         for row, name in enumerate(name for part in parts for name in part.names):
-            self._by_file_name[_as_path(name).name].append(row)
+            if name:
+                self._by_file_name[_as_path(name).name].append(row)
         self.image_dim = int(parts[0].rows.shape[1])
 
     @cached_property
@@ -70,8 +74,9 @@ class PrecomputedImages:
     def look_up(self, path: str) -> torch.Tensor:
         """Return the vector (image_dim,) float32 of the image with that path, on the CPU.
 
-        Names match from the file name backwards: relative ones as a whole, absolute ones as far as they agree, so that
-        a moved folder still matches. Raises UnknownVectorError when none or several match, naming the nearest.
+        ``.../img_emb_0.npy::NAME`` is the row of that name in that file, the first of several. Other names match from the
+        file name backwards: relative ones as a whole, absolute ones as far as they agree, so that a moved folder still
+        matches. Raises UnknownVectorError when none or several match, naming the nearest.
         """
         part, row = self._locate(self._find(path))
         return torch.from_numpy(part.rows[row].astype(np.float32))
@@ -84,7 +89,20 @@ class PrecomputedImages:
         part = bisect_right(self._starts, row) - 1
         return self._parts[part], row - self._starts[part]
 
+    def _find_in_part(self, name: str) -> int | None:
+        """Return the row that a path names by its file of vectors; None for other paths."""
+        for separator in re.finditer(_MEMBER, name):
+            number = self._part_numbers.get(PurePath(name[: separator.start()]).name)
+            if number is not None:
+                key, start, end = name[separator.end() :], self._starts[number], self._starts[number + 1]
+                rows = self._by_file_name.get(_as_path(key).name, [])
+                here = rows[bisect_left(rows, start) : bisect_left(rows, end)]
+                return next((row for row in here if self._parts[number].names[row - start] == key), None)
+        return None
+
     def _find(self, name: str) -> int:
+        if (found := self._find_in_part(name)) is not None:
+            return found
         asked = _as_path(name)
         agreeing: dict[int, list[int]] = defaultdict(list)
         for row in self._by_file_name.get(asked.name, ()):
@@ -167,7 +185,7 @@ def _named_rows(encoder_id: str, vectors: Path, names: Path) -> _Part:
         raise EncoderError(f"{encoder_id!r}: {vectors.name} needs {names.name} beside it for the names of its rows")
     try:
         rows = np.load(vectors, mmap_mode="r", allow_pickle=False)
-        known = _image_paths(names) if names.suffix == ".parquet" else names.read_text(encoding="utf-8").splitlines()
+        known = read_names(names)
     except (OSError, ValueError, KeyError) as exc:
         raise EncoderError(f"{encoder_id!r}: {vectors.name} with {names.name} cannot be read: {exc}") from exc
     if rows.ndim != 2 or not np.issubdtype(rows.dtype, np.floating):
@@ -177,12 +195,6 @@ def _named_rows(encoder_id: str, vectors: Path, names: Path) -> _Part:
     return _Part(vectors, rows, known)
 
 
-def _image_paths(metadata: Path) -> list[str]:
-    from pyarrow import parquet
-
-    return parquet.read_table(metadata, columns=[NAME_COLUMN])[NAME_COLUMN].to_pylist()  # type: ignore[no-any-return]
-
-
 def _check_same_dim(encoder_id: str, parts: Sequence[_Part]) -> None:
     dims = {part.path.name: part.rows.shape[1] for part in parts}
     if len(set(dims.values())) > 1:
@@ -190,8 +202,8 @@ def _check_same_dim(encoder_id: str, parts: Sequence[_Part]) -> None:
 
 
 def _as_path(name: str) -> PurePath:
-    """Take the container of an image for the folder it lies in."""
-    return PurePath(name.replace(_MEMBER, "/"))
+    """Take the container of an image for the folder it lies in, and letters in Unicode's NFC."""
+    return PurePath(unicodedata.normalize("NFC", name).replace(_MEMBER, "/"))
 
 
 def _common_suffix(one: Sequence[str], other: Sequence[str]) -> int:

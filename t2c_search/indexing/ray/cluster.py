@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -14,6 +15,7 @@ from types import ModuleType
 from typing import TextIO, cast
 from urllib.parse import urlsplit
 
+from t2c_search.child import search_path
 from t2c_search.errors import UsageError
 
 _CONNECT_SECONDS = 5.0
@@ -84,22 +86,70 @@ def connected(address: str | None) -> Iterator[ModuleType]:
         return
     if address is not None:
         check_address(address)
-    else:
-        os.environ.setdefault("RAY_worker_niceness", "0")  # as without Ray; by default its workers yield to all
-    try:
-        ray.init(
-            address or "local",
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level="error",
-        )
-    except (ConnectionError, RuntimeError, ValueError) as exc:
-        raise UsageError(f"no Ray cluster can be used at {address or 'this machine'!r}: {exc}") from exc
+    _start(ray, address)
     try:
         _hear_out(ray)
         yield ray
     finally:
         ray.shutdown()
+
+
+def _start(ray: ModuleType, address: str | None) -> None:
+    """Connect to a cluster, or start Ray on this machine, once more where it has not started within the time it takes itself."""
+    from ray.job_config import JobConfig
+
+    class OwnPath(JobConfig):
+        def _runtime_env_has_working_dir(self) -> bool:
+            """Say so: Ray would put the working folder first on its workers' path, whoever put modules there."""
+            return True
+
+    for last in (address is not None, True):
+        try:
+            with _environment(address), _kept_signals():
+                ray.init(
+                    address or "local",
+                    include_dashboard=None if address else False,
+                    log_to_driver=False,
+                    logging_level="error",
+                    job_config=OwnPath(),
+                )
+            return
+        except Exception as exc:  # what does not start within its 30 s is told as a plain Exception
+            ray.shutdown()
+            if last:
+                reason = str(exc).strip().partition("\n")[0]
+                where = (
+                    f"no Ray cluster can be used at {address!r}" if address else "Ray does not start on this machine"
+                )
+                raise UsageError(f"{where}: {reason}") from exc
+
+
+@contextmanager
+def _environment(address: str | None) -> Iterator[None]:
+    """Set what Ray's processes on this machine inherit: where modules lie, and that its workers yield to nobody."""
+    if address is not None:
+        yield
+        return
+    os.environ.setdefault("RAY_worker_niceness", "0")  # as without Ray
+    former = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = search_path()
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONPATH"]
+        if former is not None:
+            os.environ["PYTHONPATH"] = former
+
+
+@contextmanager
+def _kept_signals() -> Iterator[None]:
+    """Keep what happens on SIGTERM, for which Ray has its own idea; only the main thread's start changes that."""
+    former = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if former is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, former)
 
 
 def _hear_out(ray: ModuleType) -> None:

@@ -7,10 +7,12 @@ number of images.
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
@@ -79,7 +81,7 @@ def work_on(
         job, parts = plan(placement)
         ledger = _start_ledger(ray, placement)
         try:
-            with closing(_outcomes(ray, (worker, job, ledger), placement)) as outcomes:
+            with closing(_outcomes(ray, (worker, job, ledger, Path.cwd()), placement)) as outcomes:
                 yield from _work_on(parts, ledger, outcomes, _AHEAD * placement.workers)
         finally:
             _dismiss(ray, ledger)
@@ -166,8 +168,9 @@ def _read(rows: Any) -> Iterator[tuple[int, int, Any]]:
 class Caller:
     """What each of Ray Data's actors holds: a worker, which is made when the first part is here."""
 
-    def __init__(self, worker: type[Worker[Any]], job: Any, ledger: Any) -> None:
+    def __init__(self, worker: type[Worker[Any]], job: Any, ledger: Any, folder: Path) -> None:
         self._make = worker, job
+        self._folder = folder
         self._worker: Worker[Any] | None = None
         self._ledger = ledger
 
@@ -185,6 +188,8 @@ class Caller:
     def _work_on(self, part: Assignment, ticket: int) -> Outcome:
         if self._worker is None:  # not before there is a part, so that the ledger counts processes that die of it
             worker, job = self._make
+            with suppress(OSError):  # the caller's folder, where modules of torch: ids lie, may not be on this machine
+                os.chdir(self._folder)
             self._worker = worker(job)
         outcome: Outcome = self._worker.begin()
         for item in part.deadly:

@@ -9,7 +9,7 @@ from t2c_search.query.execution.fronts import Front
 from t2c_search.query.language.printer import unparse_filter
 from t2c_search.query.planning.calibration import Array
 from t2c_search.query.planning.planner import Branch, Literal
-from t2c_search.types import Contribution, Plan, PlannedBranch, PlannedConstraint
+from t2c_search.results import Contribution, Plan, PlannedBranch, PlannedConstraint
 
 _LEAST_SHARE = 1e-6  # of a direction's square, in place of a variance that is 0 but for rounding: opposites cancel out
 

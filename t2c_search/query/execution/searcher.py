@@ -29,20 +29,11 @@ from t2c_search.query.planning.directions import Directions, EmbedImage
 from t2c_search.query.planning.normal_form import branches as branches_of
 from t2c_search.query.planning.planner import Branch, embed, plan
 from t2c_search.query.planning.texts import Texts
+from t2c_search.results import Certificate, Count, Facets, Hit, Mined, SearchResult, StatisticsUsed
 from t2c_search.state.concepts import SavedConcept
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import (
-    CLIP,
-    Certificate,
-    Count,
-    Facets,
-    FloatArray,
-    Hit,
-    Mined,
-    SearchResult,
-    StatisticsUsed,
-)
+from t2c_search.types import CLIP, FloatArray
 
 Expression = str | Mapping[str, Any] | Constraint
 MAX_CANDIDATES = 5000
@@ -67,6 +58,47 @@ class Known:
     recall: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which of the images that match a search returns, and what it may take. Raises UsageError for numbers out of range.
+
+    ``limit`` of them, the best by score: of every vector if ``exact``, else of those that the index finds. ``diverse`` picks
+    unlike ones among the best, ``group_by`` the best image of each value of a field: the best of those that share no value
+    with a hit before it, without the images that lack the field. A search that has examined ``max_candidates``, but at least
+    twice the hits it chooses from, or that has taken ``max_seconds``, but at least one call of the store, ends with
+    what it has, uncertified.
+    """
+
+    limit: int = 10
+    exact: bool = False
+    diverse: bool = False
+    group_by: str | None = None
+    max_candidates: int = MAX_CANDIDATES
+    max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        check_limit("limit", self.limit)
+        check_limit("max_candidates", self.max_candidates)
+        if self.max_seconds is not None and not self.max_seconds >= 0:
+            raise UsageError(f"max_seconds {self.max_seconds} cannot be used; expected 0 or more, or none for no limit")
+        if self.diverse and self.group_by:
+            raise UsageError("diverse and group_by both choose among the hits: ask for one of them")
+
+    @property
+    def pool(self) -> int:
+        """How many of the best the hits are chosen from."""
+        return self.limit * POOL if self.diverse or self.group_by else self.limit
+
+
+def check_limit(name: str, given: int) -> None:
+    """Raise UsageError for a number of hits or candidates that cannot be."""
+    if not 1 <= given <= MAX_LIMIT:
+        raise UsageError(f"{name} {brief(str(given))} cannot be used; expected 1 to {MAX_LIMIT}")
+
+
+_BEST = Wanted()
+
+
 class Searcher:
     """Answers expressions over one collection, as it was known when this was made.
 
@@ -85,51 +117,39 @@ class Searcher:
     def search(
         self,
         expression: Expression,
-        limit: int = 10,
+        wanted: Wanted = _BEST,
         *,
         where: str | Filter | None = None,
-        exact: bool = False,
-        diverse: bool = False,
-        group_by: str | None = None,
-        max_candidates: int = MAX_CANDIDATES,
-        max_seconds: float | None = None,
     ) -> SearchResult:
-        """Find the ``limit`` best images, by score in standard deviations, and say how certain they are.
+        """Find the best images, by score in standard deviations, and say how certain they are.
 
-        Thresholds exclude; bare concepts only rank. ``exact`` scans every vector instead of asking the index.
-        ``diverse`` picks unlike ones among the best, ``group_by`` the best image of each value of a field: the best of
-        those that share no value with a hit before it, without the images that lack the field. A search that has examined
-        ``max_candidates``, but at least twice the hits it chooses from, or that has taken ``max_seconds``, but at least
-        one call of the store, ends with what it has, uncertified. A hit's contributions are those of the alternative (of an
-        OR) that gave its score. Where no meaning is asked for, there is nothing to rank by: the hits come by id, without a
-        score, and ``total`` says how many match.
+        Thresholds exclude; bare concepts only rank. A hit's contributions are those of the alternative (of an OR) that gave
+        its score. Where no meaning is asked for, there is nothing to rank by: the hits come by id, without a score, and
+        ``total`` says how many match.
         """
-        _check_limits(limit, max_candidates, max_seconds)
-        if diverse and group_by:
-            raise UsageError("diverse and group_by both choose among the hits: ask for one of them")
-        if group_by:  # a name that is not there would leave nothing to group
-            parse_filter(unparse_filter(Exists(field=group_by)), fields=self.known.fields)
+        if wanted.group_by:  # a name that is not there would leave nothing to group
+            parse_filter(unparse_filter(Exists(field=wanted.group_by)), fields=self.known.fields)
         watch = Stopwatch()
         branches = self._plan(expression, where, mining=False, watch=watch)
-        pool = limit * POOL if diverse or group_by else limit
-        deadline = np.inf if max_seconds is None else watch.started + max_seconds
-        effort = Effort(self.calibration.count, exact, max(max_candidates, 2 * pool), deadline)
-        if group_by:
-            top = best_of_groups(self.store, branches, group_by, limit, effort)
+        deadline = np.inf if wanted.max_seconds is None else watch.started + wanted.max_seconds
+        candidates = max(wanted.max_candidates, 2 * wanted.pool)
+        effort = Effort(self.calibration.count, wanted.exact, candidates, deadline)
+        if wanted.group_by:
+            top = best_of_groups(self.store, branches, wanted.group_by, wanted.limit, effort)
         else:
-            top = find_top(self.store, branches, pool, effort)
+            top = find_top(self.store, branches, wanted.pool, effort)
         watch.lap("search")
-        chosen = self._diverse(top.found, limit) if diverse and top.found else top.found
+        chosen = self._diverse(top.found, wanted.limit) if wanted.diverse and top.found else top.found
         hits = tuple(self._hits(chosen, branches))
         watch.lap("payload")
         total = None
         if _only_filter(branches):
-            total = self._total(branches[0], hits, limit, deadline)
+            total = self._total(branches[0], hits, wanted.limit, deadline)
             watch.lap("count")
         return SearchResult(
             hits,
             watch.total,
-            self._certificate(top, exact),
+            self._certificate(top, wanted.exact),
             describe(top.fronts, watch.laps),
             self.known.used,
             self._as_of(branches),
@@ -255,23 +275,10 @@ class Searcher:
         return rows[0] if len(rows) else None
 
 
-def _fronts(branches: tuple[Branch, ...]) -> list[Front]:
-    return [Front(number, branch) for number, branch in enumerate(branches)]
-
-
 def _only_filter(branches: tuple[Branch, ...]) -> bool:
     """Tell whether no meaning is asked for, so that nothing ranks: a filter stays whole, in one branch."""
     return len(branches) == 1 and not branches[0].axes
 
 
-def check_limit(name: str, given: int) -> None:
-    """Raise UsageError for a number of hits or candidates that cannot be."""
-    if not 1 <= given <= MAX_LIMIT:
-        raise UsageError(f"{name} {brief(str(given))} cannot be used; expected 1 to {MAX_LIMIT}")
-
-
-def _check_limits(limit: int, max_candidates: int, max_seconds: float | None) -> None:
-    check_limit("limit", limit)
-    check_limit("max_candidates", max_candidates)
-    if max_seconds is not None and not max_seconds >= 0:
-        raise UsageError(f"max_seconds {max_seconds} cannot be used; expected 0 or more, or none for no limit")
+def _fronts(branches: tuple[Branch, ...]) -> list[Front]:
+    return [Front(number, branch) for number, branch in enumerate(branches)]

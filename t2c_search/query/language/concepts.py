@@ -137,6 +137,13 @@ class Image(Concept):
         return Written(f"image({quoted(self.path)})", ATOM)
 
 
+class ShownImage(Image):
+    """An image in memory, by its direction: it can be asked for, and what is written of it names no file."""
+
+    path: Words = "in memory"
+    direction: tuple[float, ...] = Field(repr=False)
+
+
 class Like(Concept):
     """``like("id")``: the direction of an image of the collection."""
 

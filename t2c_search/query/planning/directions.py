@@ -9,7 +9,17 @@ from functools import singledispatch
 import numpy as np
 
 from t2c_search.errors import UsageError, brief
-from t2c_search.query.language.concepts import Concept, Contrast, Difference, Image, Like, Phrase, Saved, Sum
+from t2c_search.query.language.concepts import (
+    Concept,
+    Contrast,
+    Difference,
+    Image,
+    Like,
+    Phrase,
+    Saved,
+    ShownImage,
+    Sum,
+)
 from t2c_search.query.planning.calibration import Array, Axis, Calibration
 from t2c_search.query.planning.remembered import Remembered
 from t2c_search.query.planning.texts import Texts
@@ -88,6 +98,11 @@ def _of_phrase(concept: Phrase, directions: Directions) -> Array:
 @direction_of.register
 def _of_image(concept: Image, directions: Directions) -> Array:
     return directions.embed_image(concept.path).astype(np.float64)
+
+
+@direction_of.register
+def _of_shown_image(concept: ShownImage, directions: Directions) -> Array:
+    return np.array(concept.direction, np.float64)
 
 
 @direction_of.register

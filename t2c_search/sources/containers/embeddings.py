@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from t2c_search.decoding.metadata import MEMBER
-from t2c_search.encoders.adapters.vector_files import NAME_COLUMN, names_file, vector_files
+from t2c_search.encoders.adapters.vector_files import NAME_COLUMN, as_name, names_file, read_names, vector_files
 from t2c_search.errors import UsageError
 from t2c_search.sources.addresses import UNKNOWN_SIZE, Stat, open_binary, said_of, stat
 from t2c_search.sources.containers.parquet import table_rows
@@ -36,17 +36,23 @@ def list_embeddings(address: str, listing: Listing) -> Iterator[ImageInput]:
             "or image_embeddings.npy and image_names.txt"
         )
     mtime_ns = (stat(address) or Stat(0, 0)).mtime_ns
-    for row in _rows(names):
-        if name := row.pop(NAME_COLUMN, None):
+    seen: set[str] = set()
+    for row in _rows(names, listing):
+        name = as_name(row.pop(NAME_COLUMN, None))
+        if not name:
+            listing.remarks.add(f"row without {NAME_COLUMN} passed over", names.as_posix())
+        elif name in seen:
+            listing.remarks.add(f"row whose {NAME_COLUMN} another row of its file has passed over", names.as_posix())
+        else:
+            seen.add(name)
             fields = as_fields(row, listing.remarks, names.as_posix())
             yield ImageInput(f"{address}{MEMBER}{name}", UNKNOWN_SIZE, mtime_ns, fields)
-        else:
-            listing.remarks.add(f"row without {NAME_COLUMN} passed over", names.as_posix())
 
 
-def _rows(names: Path) -> Iterator[Row]:
-    with said_of(f"table {names.as_posix()!r}", UsageError), open_binary(names.as_posix()) as file:
-        if names.suffix == ".parquet":
-            yield from table_rows(file)
-        else:
-            yield from ({NAME_COLUMN: line.decode().rstrip("\r\n")} for line in file)
+def _rows(names: Path, listing: Listing) -> Iterator[Row]:
+    with said_of(f"table {names.as_posix()!r}", UsageError):
+        if names.suffix != ".parquet":
+            yield from ({NAME_COLUMN: name} for name in read_names(names))
+            return
+        with open_binary(names.as_posix()) as file:
+            yield from table_rows(file, names.as_posix(), listing)

@@ -1,4 +1,4 @@
-"""Parquet tables: a column of image bytes (plain, or Hugging Face's ``{bytes, path}``), or one of paths or addresses.
+"""Parquet tables: a column of image bytes (plain, Hugging Face's ``{bytes, path}``, lists of either), or one of paths.
 
 The other columns become fields. Listing reads all columns but the images; reading goes through a row group forwards,
 whatever its size, and holds some megabytes of it.
@@ -19,7 +19,6 @@ from t2c_search.errors import ImageError, UsageError
 from t2c_search.sources.addresses import (
     UNKNOWN_SIZE,
     Stat,
-    absolute,
     is_remote,
     open_binary,
     read_whole,
@@ -28,98 +27,112 @@ from t2c_search.sources.addresses import (
     version,
 )
 from t2c_search.sources.containers.cache import Cache
+from t2c_search.sources.containers.parquet_columns import ImageColumn, Texts, choose_image_column
 from t2c_search.sources.containers.turns import Turns
 from t2c_search.sources.inputs import ImageInput
 from t2c_search.sources.lister import Listing
-from t2c_search.sources.tables.annotations import as_fields
-from t2c_search.sources.tables.manifests import list_rows
-from t2c_search.sources.tables.rows import Row, lowered
+from t2c_search.sources.tables.annotations import NO_FIELD, as_fields
+from t2c_search.sources.tables.manifests import list_rows, located
+from t2c_search.sources.tables.rows import Row
 
 _ROW_GROUPS = 2  # being read: threads are on both sides of a border
 _BATCH_BYTES = 2 << 20  # of images, decoded at once; a page of the file is the least
 _BUFFER_BYTES = 1 << 20  # of the file, read at once: otherwise pyarrow reads a row group's whole column
 _KEPT_BYTES = 16 << 20  # of images read last, and at least _KEPT_ROWS: threads do not come in the order of rows
 _KEPT_ROWS = 2 * (os.cpu_count() or 1)
-_TABLES = 64  # whose row groups' borders are kept
-_ROWS = 1000  # of the small columns, read at once
+_KNOWN_TABLES = 64  # whose row groups' borders are kept
 
 
 def list_parquet(address: str, listing: Listing) -> Iterator[ImageInput]:
     """List the rows of a parquet table. Raises UsageError when it is damaged, or names no images."""
     with said_of(f"table {address!r}", UsageError), open_binary(address) as file:
         table = _open(file)
-        column = _image_column(table.schema_arrow)
+        column = choose_image_column(table, listing.image_column, lambda text: listing.remarks.add(text, address))
+        rows = _rows_of(table, column, address, listing)
         if column is None:
-            yield from list_rows(address, _rows(table), listing)
+            yield from list_rows(address, rows, listing)
             return
         mtime_ns = (stat(address) or Stat(0, 0)).mtime_ns
-        others = [name for name in table.schema_arrow.names if name != column]
-        if "path" in _parts(table.schema_arrow.field(column).type):
-            others.append(f"{column}.path")
-        for number, row in enumerate(_rows(table, others)):
-            name = (row.pop(column.lower(), None) or {}).get("path")
+        lengths = _list_lengths(address, column.name, table) if column.is_list else None
+        for number, row in enumerate(rows):
+            name = (row.pop(column.name.lower(), None) or {}).get("path")
             fields = as_fields(row | ({"file_name": name} if name else {}), listing.remarks, address)
-            yield ImageInput(f"{address}{MEMBER}{column}/{number}", UNKNOWN_SIZE, mtime_ns, fields)
+            path = f"{address}{MEMBER}{column.name}/{number}"
+            members = [path] if lengths is None else [f"{path}/{index}" for index in range(next(lengths))]
+            for member in members:
+                yield ImageInput(member, UNKNOWN_SIZE, mtime_ns, fields)
+            if not members:
+                listing.remarks.add(f"row without an image passed over; {column.name!r} holds none", address)
 
 
-def table_rows(file: BinaryIO) -> Iterator[Row]:
+def table_rows(file: BinaryIO, address: str, listing: Listing) -> Iterator[Row]:
     """Yield the rows of an open parquet table as column -> value; columns in lower case."""
-    yield from _rows(_open(file))
+    yield from _rows_of(_open(file), None, address, listing)
 
 
 def read_parquet(address: str, member: str) -> bytes:
-    """Return the image bytes in ``COLUMN/ROW``. Raises ImageError when they are not there, or the table is damaged."""
-    column, _, number = member.rpartition("/")
+    """Return the image bytes in ``COLUMN/ROW``, or ``COLUMN/ROW/INDEX`` of a list.
+
+    Raises ImageError when they are not there, or the table is damaged.
+    """
     with said_of(f"the row of table {address!r}", ImageError):
-        row = int(number)
-        starts = _GROUP_STARTS[address, version(address)]
+        columns, starts = _TABLES[address, version(address)]
+        column, row, index = _place(member, columns)
         group = bisect_right(starts, row) - 1
         content = _GROUPS[address, version(address), column, group].read(row - starts[group])
+    if isinstance(content, list):
+        if not 0 <= index < len(content):
+            raise ImageError(
+                f"the row holds {len(content)} images, of which the path names none: .../{row}/0 is the first"
+            )
+        content = content[index]
     if isinstance(content, dict):
         content, name = content["bytes"], content.get("path")
         if content is None and name:  # the image stayed a file when the table was made
-            return read_whole(absolute(name, address.rpartition("/")[0]))
+            return read_whole(located(name, address.rpartition("/")[0]))
     if content is None:
         raise ImageError("the row holds no image")
     check_size(len(content))
     return bytes(content)
 
 
+def _place(member: str, columns: frozenset[str]) -> tuple[str, int, int]:
+    """Return the column, row and place in a list that a member's name stands for; -1 for no place."""
+    column, _, number = member.rpartition("/")
+    if column in columns:
+        return column, int(number), -1
+    column, _, row = column.rpartition("/")
+    return column, int(row), int(number)
+
+
 def _open(file: BinaryIO) -> Any:
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+    return pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False, coerce_int96_timestamp_unit="us")
 
 
-def _image_column(schema: Any) -> str | None:
-    """Return the first column of image bytes: binary values, or structures that have them as ``bytes``."""
-    return next((str(field.name) for field in schema if _is_binary(_parts(field.type).get("bytes", field.type))), None)
+def _rows_of(table: Any, column: ImageColumn | None, address: str, listing: Listing) -> Iterator[Row]:
+    texts = Texts(table, column, listing.image_column)
+    for name in texts.left_out:
+        listing.remarks.add(f"field {name!r} {NO_FIELD}", address)
+    return texts.rows(lambda why: listing.remarks.add(why, address))
 
 
-def _parts(kind: Any) -> dict[str, Any]:
-    """Return the members of a structure's type by name; none for other types."""
-    import pyarrow as pa
+def _list_lengths(address: str, column: str, table: Any) -> Iterator[int]:
+    """Yield how many images each row has."""
+    import pyarrow.compute as pc
 
-    return {part.name: part.type for part in kind} if pa.types.is_struct(kind) else {}
-
-
-def _is_binary(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    for group in range(table.metadata.num_row_groups):
+        for values in _batches(address, None, column, group):
+            yield from (length or 0 for length in pc.list_value_length(values).to_pylist())
 
 
-def _rows(table: Any, columns: list[str] | None = None) -> Iterator[Row]:
-    for batch in table.iter_batches(batch_size=_ROWS, columns=columns):
-        yield from map(lowered, batch.to_pylist())
-
-
-def _group_starts(key: tuple[str, Stat | None]) -> list[int]:
-    """Return the number of the first row of each row group."""
+def _look_at(key: tuple[str, Stat | None]) -> tuple[frozenset[str], list[int]]:
+    """Return the names of a table's columns, and the number of the first row of each row group."""
     with open_binary(key[0]) as file:
-        metadata = _open(file).metadata
-        sizes = (metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
-        return list(accumulate(sizes, initial=0))[:-1]
+        table = _open(file)
+        sizes = (table.metadata.row_group(group).num_rows for group in range(table.metadata.num_row_groups))
+        return frozenset(table.schema_arrow.names), list(accumulate(sizes, initial=0))[:-1]
 
 
 class _Group:
@@ -188,5 +201,5 @@ def _belongs(path: str, column: str) -> bool:
     return path == column or path.startswith(f"{column}.")
 
 
-_GROUP_STARTS = Cache(_group_starts, _TABLES)
+_TABLES = Cache(_look_at, _KNOWN_TABLES)
 _GROUPS = Cache(_Group, _ROW_GROUPS)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from t2c_search.decoding.metadata import MEMBER
 from t2c_search.sources.addresses import is_remote
 from t2c_search.sources.remarks import Remarks
 from t2c_search.sources.tables.annotations import as_fields, gather
-from t2c_search.sources.tables.rows import image_column, read_rows
+from t2c_search.sources.tables.rows import Wanted, pop_images, read_rows
 from t2c_search.types import Payload
 
 
@@ -25,16 +26,17 @@ class CaptionTable:
         self._remarks = remarks
         self._used: set[str] = set()
         rows: list[tuple[str, Payload]] = []
-        for row in read_rows(path.as_posix(), remarks, required=("image", "caption")):
-            image = image_column(row)
-            if image is None:
+        for row in read_rows(path.as_posix(), remarks, Wanted(("image", "caption"))):
+            if not (images := pop_images(row)):
                 remarks.add("row without an image passed over", str(path))
-            else:
-                rows.append((self._key(str(row.pop(image))), as_fields(row, remarks, str(path))))
+                continue
+            fields = as_fields(row, remarks, str(path))
+            rows += ((self._key(image), fields) for image in images)
         self._rows = dict(gather(rows))
 
     def fields(self, path: str) -> Payload:
         """Return the fields of the image at an absolute posix path: captions as a list, others so when they differ."""
+        path = normalize("NFC", path)
         parts = PurePosixPath(path.replace(MEMBER, "/")).parts
         for key in (path, *("/".join(parts[start:]) for start in range(1, len(parts)))):
             if key in self._rows:
@@ -49,7 +51,8 @@ class CaptionTable:
                 self._remarks.add(f"image in {self._path.name} that is not among the images given", key)
 
     def _key(self, image: str) -> str:
-        """Normalise ``./a.jpg`` to ``a.jpg``, and what points up to an absolute path; addresses stay as they are."""
+        """Normalise ``./a.jpg`` to ``a.jpg``, what points up to an absolute path, and letters to NFC."""
+        image = normalize("NFC", image)
         if is_remote(image):
             return image
         name = os.path.normpath(image)

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
+from unicodedata import normalize
 
 from t2c_search.decoding.metadata import CAPTIONS, MEASURED
 from t2c_search.errors import UsageError
@@ -27,7 +28,8 @@ def parse_types(texts: Iterable[str]) -> dict[str, FieldType]:
 
 
 def check_types(types: Mapping[str, Any]) -> dict[str, FieldType]:
-    """Return the types when all are known. Raises UsageError as ``parse_types``."""
+    """Return the types, by names in NFC, when all are known. Raises UsageError as ``parse_types``."""
+    types = {normalize("NFC", name): kind for name, kind in types.items()}
     for name, kind in types.items():
         if kind not in get_args(FieldType):
             raise UsageError(f"field {name!r} has the type {kind!r}; types are {', '.join(get_args(FieldType))}")
@@ -35,7 +37,7 @@ def check_types(types: Mapping[str, Any]) -> dict[str, FieldType]:
             raise UsageError(f"the type of field {name!r} is fixed; leave it out")
         if not can_be_asked_for(name):
             raise UsageError(f"field {name!r} cannot have a type: {NAMING}")
-    return cast("dict[str, FieldType]", dict(types))
+    return cast("dict[str, FieldType]", types)
 
 
 def can_be_asked_for(name: str) -> bool:

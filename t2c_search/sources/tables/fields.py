@@ -14,6 +14,7 @@ from t2c_search.sources.tables.field_types import NAMING, can_be_asked_for
 from t2c_search.stores.protocol import FieldType
 from t2c_search.types import Payload
 
+_SHOWN = 100  # letters of a value in a remark
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -61,8 +62,12 @@ def _typed_at(
     try:
         return fields | {key: convert(value, kind)}
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        refuse(f"{value!r} of {path}")
+        refuse(f"{_shortened(repr(value))} of {path}")
         return {name: other for name, other in fields.items() if name != key}
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def convert(value: Any, kind: FieldType) -> Any:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from t2c_search.decoding.metadata import MEASURED
 from t2c_search.errors import UsageError
 from t2c_search.sources.addresses import is_remote, open_binary, said_of
 from t2c_search.sources.remarks import Remarks
-from t2c_search.sources.tables.rows import IMAGE_COLUMNS, Row, lowered
+from t2c_search.sources.tables.annotations import Drop
+from t2c_search.sources.tables.rows import IMAGE_COLUMNS, Row, lowered, open_text, whole_number
 
 _SAMPLES, _DATASET = "samples.json", "metadata.json"
 _HEAD = re.compile(rb'\s*\{\s*"samples"\s*:')
 _HEAD_BYTES = 64
 _SEVERAL = ("classifications", "detections", "polylines", "keypoints")  # where labels hold several others
+_NUMBERS: dict[str, Callable[[Any], Any]] = {"$numberLong": int, "$numberInt": int, "$numberDouble": float}
 _JUDGEMENT = "t2c"  # with which our own export says why it found an image
 
 
@@ -43,11 +46,16 @@ def holds_samples(address: str) -> bool:
 def read_samples(address: str, remarks: Remarks) -> Iterator[Row]:
     """Yield a row for each image among the samples. Raises UsageError when the file cannot be read."""
     what = f"FiftyOne's samples {address!r}"
-    with said_of(what, UsageError), open_binary(address) as file:
+
+    def drop(why: str) -> None:
+        remarks.add(why, address)
+
+    with said_of(what, UsageError), open_binary(address) as file, open_text(file) as text:
         try:
-            samples = json.load(file, object_hook=_plain)["samples"]
+            found = json.load(text, object_hook=partial(_plain, drop=drop), parse_int=whole_number)
         except (ValueError, RecursionError) as exc:
             raise UsageError(f"{what} are not JSON: {exc}") from exc
+    samples = found.get("samples") if isinstance(found, dict) else None
     if not isinstance(samples, list):
         raise UsageError(f"{what} are not a list: expected a FiftyOneDataset's {_SAMPLES}")
     for sample in samples:
@@ -68,10 +76,10 @@ def _row(sample: dict[str, Any]) -> Row:
     return lowered(fields) | {IMAGE_COLUMNS[0]: sample.get("filepath")}
 
 
-def _plain(item: dict[str, Any]) -> Any:
+def _plain(item: dict[str, Any], drop: Drop) -> Any:
     """Return what a JSON object stands for: a label's name, several labels' names, a value as MongoDB writes it."""
     if len(item) == 1 and next(iter(item)).startswith("$"):
-        return _extended(item)
+        return _extended(item, drop)
     if "_cls" not in item or "filepath" in item:  # a sample, or no object of FiftyOne's
         return item
     labels = next((item[name] for name in _SEVERAL if isinstance(item.get(name), list)), None)
@@ -80,9 +88,15 @@ def _plain(item: dict[str, Any]) -> Any:
     return item.get("label", item.get("value"))  # a regression has a value
 
 
-def _extended(item: dict[str, Any]) -> Any:
-    """Return a value of MongoDB's extended JSON: ids and times as text, nothing for arrays in binary."""
-    moment = item.get("$date")
-    if isinstance(moment, int):  # milliseconds, as older versions write it
-        return datetime.fromtimestamp(moment / 1000, UTC).isoformat()
-    return moment or item.get("$oid")
+def _extended(item: dict[str, Any], drop: Drop) -> Any:
+    """Return a value of MongoDB's extended JSON: numbers, ids and times as text, nothing for arrays in binary."""
+    ((kind, value),) = item.items()
+    try:
+        if kind in _NUMBERS:
+            return _NUMBERS[kind](value)
+        if kind == "$date" and isinstance(value, int):  # milliseconds, as older versions write it
+            return datetime.fromtimestamp(value / 1000, UTC).isoformat()
+    except (ValueError, TypeError, OverflowError, OSError):
+        drop(f"value {kind} that is none, or beyond what Python's calendar has, left out")
+        return None
+    return value if kind in ("$date", "$oid") else None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from unicodedata import normalize
 
 from t2c_search.decoding.metadata import MEMBER
 from t2c_search.errors import UsageError
@@ -12,15 +15,17 @@ from t2c_search.sources.inputs import ImageInput
 from t2c_search.sources.lister import Listing
 from t2c_search.sources.tables.annotations import as_fields, gather
 from t2c_search.sources.tables.fiftyone import holds_samples, read_samples
-from t2c_search.sources.tables.rows import IMAGE_COLUMNS, Row, image_column, read_rows
+from t2c_search.sources.tables.rows import IMAGE_COLUMNS, Row, Wanted, pop_images, read_rows
 from t2c_search.types import Payload
 
 
 def list_manifest(address: str, listing: Listing) -> Iterator[ImageInput]:
     """List the images that a CSV, JSON lines, a JSON array, COCO annotations or FiftyOne's samples name; all their rows are
     read first."""
-    read = read_samples if holds_samples(address) else read_rows
-    return list_rows(address, read(address, listing.remarks), listing)
+    if holds_samples(address):
+        return list_rows(address, read_samples(address, listing.remarks), replace(listing, image_column=""))
+    rows = read_rows(address, listing.remarks, Wanted(image=listing.image_column))
+    return list_rows(address, rows, listing)
 
 
 def list_rows(address: str, rows: Iterable[Row], listing: Listing) -> Iterator[ImageInput]:
@@ -37,15 +42,25 @@ def _located(address: str, rows: Iterable[Row], listing: Listing) -> Iterator[tu
     folder = address.rpartition("/")[0] or "/"
     try:
         for row in rows:
-            if (column := image_column(row)) is None:
-                listing.remarks.add(
-                    f"row without an image passed over; one of {', '.join(IMAGE_COLUMNS)} names it", address
-                )
+            if not (images := pop_images(row, listing.image_column)):
+                naming = listing.image_column or f"one of {', '.join(IMAGE_COLUMNS)}"
+                listing.remarks.add(f"row without an image passed over; {naming} names it", address)
                 continue
-            image = row.pop(column)
-            yield image if is_remote(image) else absolute(image, folder), as_fields(row, listing.remarks, address)
+            fields = as_fields(row, listing.remarks, address)
+            yield from ((located(image, folder), fields) for image in images)
     except UsageError as exc:
         listing.remarks.add(str(exc), "the rows before that are used")
+
+
+def located(image: str, folder: str) -> str:
+    """Return the address of an image that a table in ``folder`` names: spelt as the file is, in Unicode's NFC or NFD."""
+    if is_remote(image):
+        return image
+    place = absolute(image, folder)
+    if image.isascii() or is_remote(place) or os.path.lexists(place):
+        return place
+    spelt = (absolute(normalize(form, image), folder) for form in ("NFC", "NFD"))
+    return next(filter(os.path.lexists, spelt), place)
 
 
 def _look_at(path: str) -> Stat:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import csv
+import codecs
 import io
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TextIO
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, TextIO
 
 from t2c_search.errors import UsageError
 from t2c_search.sources.addresses import open_binary, said_of
 from t2c_search.sources.remarks import Remarks
+from t2c_search.sources.tables.separated import Separated
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 """Endings by which a file is taken for a table."""
@@ -20,7 +22,7 @@ IMAGE_COLUMNS = (
 )  # fmt: skip
 """Columns that say where the image is; of several that are there, the first in this order."""
 
-_DELIMITERS = ",\t;|"
+_DIGITS = 25  # of whole numbers that are read as such; 64 bits have 19
 _COCO_KEPT = frozenset(
     ("images", "annotations", "categories", "id", "file_name", "coco_url", "image_id", "caption", "category_id", "name")
 )
@@ -28,68 +30,83 @@ _COCO_KEPT = frozenset(
 Row = dict[str, Any]
 
 
-def image_column(row: Mapping[str, Any]) -> str | None:
-    """Return the column of a row that says where its image is; None when all of them are empty or missing."""
-    return next((name for name in IMAGE_COLUMNS if isinstance(row.get(name), str) and row[name]), None)
+def pop_images(row: Row, chosen: str = "") -> list[str]:
+    """Take from a row what says where its images are, one or a list, out of the ``chosen`` column or the first that does."""
+    for column in (chosen.lower(),) if chosen else IMAGE_COLUMNS:
+        value = row.get(column)
+        if images := [
+            image for image in (value if isinstance(value, list) else [value]) if image and isinstance(image, str)
+        ]:
+            del row[column]
+            return images
+    return []
 
 
-def read_rows(address: str, remarks: Remarks, *, required: Sequence[str] = ()) -> Iterator[Row]:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Columns that a table must have, and the one that names the images, where the user has chosen it, as it is written."""
+
+    required: tuple[str, ...] = ()
+    image: str = ""
+
+
+_ANY = Wanted()
+
+
+def read_rows(address: str, remarks: Remarks, wanted: Wanted = _ANY) -> Iterator[Row]:
     """Yield a table's rows as column -> value; columns in lower case, the values of a CSV as stripped, non-empty text.
 
-    The delimiter of a CSV is comma, tab, semicolon or ``|``, whichever splits the header; its header must have the
-    ``required`` columns. A damaged JSON line is remarked and passed over. Raises UsageError, perhaps after some rows, when
-    the file cannot be read.
+    The delimiter of a CSV is comma, tab, semicolon or ``|``, whichever splits the header. Bytes that are not UTF-8 become
+    lone surrogates, for which ``as_fields`` drops a value. What is no row, and quotes that nothing closes, are remarked.
+    Raises UsageError, perhaps after some rows, when the file cannot be read or its header lacks a column.
     """
     what = f"table {address!r}"
-    try:
-        with said_of(what, UsageError), open_binary(address) as file:
-            text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-            if address.lower().endswith((".jsonl", ".ndjson")):
-                yield from _json_lines(text, address, remarks)
-            elif address.lower().endswith(".json"):
-                yield from _json(text, what)
-            else:
-                yield from _csv(text, what, required)
-    except UsageError as exc:
-        if isinstance(exc.__cause__, UnicodeDecodeError):
-            raise UsageError(f"{what} is not UTF-8 text: save it as UTF-8") from exc
-        raise
+    with said_of(what, UsageError), open_binary(address) as file:
+        text = open_text(file)
+        if address.lower().endswith((".jsonl", ".ndjson")):
+            yield from _json_lines(text, address, remarks)
+        elif address.lower().endswith(".json"):
+            yield from _json(text, address, remarks)
+        else:
+            yield from _separated(text, address, remarks, wanted)
 
 
-def _csv(file: TextIO, what: str, required: Sequence[str]) -> Iterator[Row]:
-    try:
-        header, delimiter = _header(file.readline(), what, required)
-        for row in csv.reader(file, delimiter=delimiter):
-            if len(row) > len(header):  # a last column with delimiters that nobody quoted
-                row[len(header) - 1 :] = [delimiter.join(row[len(header) - 1 :])]
-            if row:
-                values = zip(header, (value.strip() for value in row), strict=False)
-                yield {column: value for column, value in values if value}
-    except csv.Error as exc:
-        raise UsageError(f"{what} is not a CSV: {exc}") from exc
+def open_text(file: BinaryIO) -> TextIO:
+    """Return a file's text, UTF-8 or by its first bytes UTF-16; bytes that are neither become lone surrogates."""
+    marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    file.seek(0)
+    encoding = "utf-16" if marked else "utf-8-sig"
+    return io.TextIOWrapper(file, encoding, errors="surrogateescape", newline="")
 
 
-def _header(line: str, what: str, required: Sequence[str]) -> tuple[list[str], str]:
-    """Return the columns and the delimiter that makes most of them."""
-    splits = {
-        delimiter: [column.strip().lower() for column in next(csv.reader([line], delimiter=delimiter), [])]
-        for delimiter in _DELIMITERS
-    }
-    delimiter = max(splits, key=lambda choice: len(splits[choice]))
-    columns = splits[delimiter]
+def whole_number(digits: str) -> int | str:
+    """Read a whole number of JSON; one that Python would refuse for its length stays text, as all beyond 64 bits do."""
+    return int(digits) if len(digits) < _DIGITS else digits
+
+
+def _separated(file: TextIO, address: str, remarks: Remarks, wanted: Wanted) -> Iterator[Row]:
+    separated = Separated(file.readline(), tabs=address.lower().endswith(".tsv"))
+    _check_columns(separated.columns, f"table {address!r}", wanted)
+    for row in separated.rows(file, lambda text, line: remarks.add(text, f"{address}, line {line}")):
+        values = zip(separated.columns, (value.strip() for value in row), strict=False)
+        yield {column: value for column, value in values if value}
+
+
+def _check_columns(columns: list[str], what: str, wanted: Wanted) -> None:
     there = ", ".join(map(repr, columns)) or "none"
-    if missing := [column for column in required if column not in columns]:
-        needed = " and ".join(map(repr, required))
+    if missing := [column for column in wanted.required if column not in columns]:
+        needed = " and ".join(map(repr, wanted.required))
         raise UsageError(f"{what} lacks the column {missing[0]!r}: it has {there}, needed are {needed}")
-    if not set(columns).intersection(IMAGE_COLUMNS):
+    if wanted.image and wanted.image.lower() not in columns:
+        raise UsageError(f"{what} lacks the image column {wanted.image!r}: it has {there}")
+    if not wanted.image and not set(columns).intersection(IMAGE_COLUMNS):
         raise UsageError(f"{what} has no column for the image: it has {there}, needed is one of {_one_of()}")
-    return columns, delimiter
 
 
 def _json_lines(file: TextIO, address: str, remarks: Remarks) -> Iterator[Row]:
     for line in filter(str.strip, file):
         try:
-            row = json.loads(line)
+            row = json.loads(line.lstrip("\ufeff"), parse_int=whole_number)  # a mark, where files were joined
         except (ValueError, RecursionError):
             row = None
         if isinstance(row, dict):
@@ -98,18 +115,28 @@ def _json_lines(file: TextIO, address: str, remarks: Remarks) -> Iterator[Row]:
             remarks.add("line that is not a JSON object passed over", address)
 
 
-def _json(file: TextIO, what: str) -> Iterator[Row]:
+def _json(file: TextIO, address: str, remarks: Remarks) -> Iterator[Row]:
     """Yield the rows of COCO annotations, or of an array of objects."""
+    what = f"table {address!r}"
     try:
-        content = json.load(file, object_hook=_without_shapes)
+        content = json.load(file, object_hook=_without_shapes, parse_int=whole_number)
     except (ValueError, RecursionError) as exc:
         raise UsageError(f"{what} is not JSON: {exc}") from exc
     if isinstance(content, list):
-        yield from (lowered(row) for row in content if isinstance(row, dict))
+        yield from map(lowered, _objects(content, "row", address, remarks))
     elif isinstance(content, dict) and isinstance(content.get("images"), list):
-        yield from _coco(content)
+        yield from _coco(content, address, remarks)
     else:
         raise UsageError(f"{what} is neither COCO annotations (an object with 'images') nor an array of objects")
+
+
+def _objects(items: Any, what: str, address: str, remarks: Remarks) -> Iterator[dict[str, Any]]:
+    """Yield the objects of an array; what else is in it, or in its place, is remarked."""
+    for item in items if isinstance(items, list) else [items] if items else ():
+        if isinstance(item, dict):
+            yield item
+        else:
+            remarks.add(f"{what} that is not a JSON object passed over", address)
 
 
 def _without_shapes(item: dict[str, Any]) -> dict[str, Any]:
@@ -119,24 +146,33 @@ def _without_shapes(item: dict[str, Any]) -> dict[str, Any]:
     return item
 
 
-def _coco(content: dict[str, Any]) -> Iterator[Row]:
+def _coco(content: dict[str, Any], address: str, remarks: Remarks) -> Iterator[Row]:
     """Yield a row for each image of COCO annotations, with all its captions and the names of its categories."""
-    names = {category.get("id"): category.get("name") for category in content.get("categories") or ()}
+    names: dict[Any, str] = {}
     captions: dict[Any, list[str]] = defaultdict(list)
     categories: dict[Any, dict[str, None]] = defaultdict(dict)  # a set that keeps the order
-    for annotation in content.get("annotations") or ():
-        image = annotation.get("image_id")
+    for category in _objects(content.get("categories"), "category", address, remarks):
+        if _is_id(number := category.get("id")) and isinstance(name := category.get("name"), str):
+            names[number] = name
+    for annotation in _objects(content.get("annotations"), "annotation", address, remarks):
+        if not _is_id(image := annotation.get("image_id")):
+            remarks.add("annotation without an image_id passed over", address)
+            continue
         if isinstance(caption := annotation.get("caption"), str):
             captions[image].append(caption)
-        if name := names.get(annotation.get("category_id")):
-            categories[image][name] = None
-    for image in content["images"]:
+        if _is_id(number := annotation.get("category_id")) and number in names:
+            categories[image][names[number]] = None
+    for image in _objects(content["images"], "image", address, remarks):
         row: Row = {"image": image.get("file_name") or image.get("coco_url")}
-        if found := captions.get(image.get("id")):
-            row["captions"] = found
-        if seen := categories.get(image.get("id")):
-            row["categories"] = list(seen)
+        if _is_id(number := image.get("id")) and number in captions:
+            row["captions"] = captions[number]
+        if _is_id(number) and number in categories:
+            row["categories"] = list(categories[number])
         yield row
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | str)
 
 
 def lowered(row: Mapping[str, Any]) -> Row:

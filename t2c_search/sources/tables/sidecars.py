@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ from t2c_search.decoding.files import open_local
 from t2c_search.decoding.metadata import CAPTIONS
 from t2c_search.sources.remarks import Remarks
 from t2c_search.sources.tables.annotations import as_fields, merge
+from t2c_search.sources.tables.rows import open_text, whole_number
 from t2c_search.types import Payload
 
 SIDECAR_BYTES = 256 << 10
@@ -40,8 +42,12 @@ def read_sidecars(image: Path, neighbours: Iterable[str], remarks: Remarks) -> P
 def parse_sidecar(content: bytes, path: str, remarks: Remarks) -> Payload:
     """Return the payload fields in a sidecar's bytes, ``.txt`` or ``.json``; what cannot be used is remarked."""
     try:
-        text = content.decode("utf-8-sig")
-        given = json.loads(text) if path.lower().endswith(".json") else {CAPTIONS: text.splitlines()}
+        text = open_text(io.BytesIO(content)).read()
+        given = (
+            json.loads(text, parse_int=whole_number)
+            if path.lower().endswith(".json")
+            else {CAPTIONS: text.splitlines()}
+        )
         if not isinstance(given, dict):
             raise ValueError("it is not a JSON object")
     except (ValueError, RecursionError) as exc:

@@ -1,15 +1,12 @@
 """Room on the disk of an embedded collection.
 
 The engine maps its files, most of them with holes, so that a write to a full disk ends the process by a signal that
-nobody can catch. Room is therefore looked at before, and what cannot be known before is tried in a child process.
+nobody can catch. Room is therefore looked at before, and what cannot be known before is tried in another process (``trial``).
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from t2c_search.errors import StoreFullError
@@ -17,7 +14,6 @@ from t2c_search.errors import StoreFullError
 RESERVE_BYTES = 64 << 20
 """Room that must be left on the disk after every write."""
 _BLOCK = 512  # the unit of st_blocks, whatever the file system's own
-_LOAD = "import sys, qdrant_edge; qdrant_edge.EdgeShard.load(sys.argv[1]).close()"
 
 
 def full_disk(location: str, found: str = "") -> StoreFullError:
@@ -36,25 +32,12 @@ def require_room(folder: Path, location: str, needed: int) -> None:
         )
 
 
-def try_loading(shard: Path, location: str) -> None:
-    """Load a shard in a child process, where the disk may have too little room for it; raise StoreFullError if it dies.
+def is_short_of_room(shard: Path) -> bool:
+    """Tell whether loading a shard may need more room than its disk has.
 
-    Loading fills holes: all that it reads on a memory disk, elsewhere what a killed process had only in its log. Errors
-    that are no death are left for the caller's own loading to tell.
+    Loading fills holes: all that it reads on a memory disk, elsewhere what a killed process had only in its log.
     """
-    holes = _holes(shard)
-    if shutil.disk_usage(shard).free >= holes + RESERVE_BYTES:
-        return
-    child = subprocess.run(
-        [sys.executable, "-c", _LOAD, str(shard)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        check=False,
-    )
-    if child.returncode < 0:  # by a signal
-        raise full_disk(location, f": the collection cannot be opened, and may need {holes >> 20} MiB for that")
+    return shutil.disk_usage(shard).free < _holes(shard) + RESERVE_BYTES
 
 
 def _holes(folder: Path) -> int:

@@ -6,16 +6,17 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from t2c_search.errors import StoreAccessError, StoreError, StoreLockedError, T2CError
+from t2c_search.errors import CollectionDamagedError, StoreAccessError, StoreError, StoreLockedError, T2CError
 from t2c_search.stores.edge.disk_space import full_disk
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_PANIC = "PanicException"  # no Exception, and in no module that could be imported
 
 
 @contextmanager
-def mapped_errors(location: str, collection: str) -> Iterator[None]:
-    """Raise what goes wrong in the block as a kind of StoreError; bugs of ours stay what they are."""
+def mapped_errors(location: str, collection: str, *, opening: bool = False) -> Iterator[None]:
+    """Raise what goes wrong in the block, which may be the opening, as a kind of StoreError; bugs of ours stay what they are."""
     try:
         yield
     except T2CError:
@@ -29,7 +30,11 @@ def mapped_errors(location: str, collection: str) -> Iterator[None]:
     except Exception as exc:
         if type(exc) is not Exception:  # the engine raises nothing more specific; anything else is a bug of ours
             raise
-        raise _engine_error(str(exc), location, collection) from exc
+        raise engine_error(str(exc), location, collection, opening=opening) from exc
+    except BaseException as exc:
+        if type(exc).__name__ != _PANIC:
+            raise
+        raise damaged(location, collection, f"the engine cannot go on: {exc}") from exc
 
 
 def closed(location: str, collection: str) -> StoreError:
@@ -44,7 +49,16 @@ def _refused(location: str, reason: str) -> StoreAccessError:
     )
 
 
-def _engine_error(message: str, location: str, collection: str) -> StoreError:
+def damaged(location: str, collection: str, what: str) -> CollectionDamagedError:
+    """Return the error for a collection of which something is lost or altered."""
+    return CollectionDamagedError(
+        f"collection {collection!r} in {location} is damaged: {what}. Restore its folder {collection!r} from a backup; "
+        f"without one, delete it (t2c delete {collection} --store {location}) and index the images again, which are unharmed"
+    )
+
+
+def engine_error(message: str, location: str, collection: str, *, opening: bool = False) -> StoreError:
+    """Return the error for what the engine says; what it cannot open, for no reason of those known, is damaged."""
     if "WouldBlock" in message:
         return StoreLockedError(
             f"collection {collection!r} in {location} is open in another process, or twice in this one; "
@@ -56,4 +70,6 @@ def _engine_error(message: str, location: str, collection: str) -> StoreError:
         return _refused(location, message)
     if "not initialized" in message:
         return closed(location, collection)
+    if opening:
+        return damaged(location, collection, f"the engine cannot open its points: {message}")
     return StoreError(f"collection {collection!r} in {location}: {message}")

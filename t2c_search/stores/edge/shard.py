@@ -8,6 +8,7 @@ from pathlib import Path
 import qdrant_edge as edge
 
 from t2c_search.stores.conditions import json_path
+from t2c_search.stores.edge.seal import Seal
 from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization, VectorSpec, VectorType
 from t2c_search.types import CLIP
 
@@ -56,7 +57,7 @@ def empty_bytes(spec: CollectionSpec) -> int:
 
 
 def create_shard(folder: Path, spec: CollectionSpec) -> None:
-    """Make an empty shard in a folder that is not there yet, and close it. Raises Exception as the engine does."""
+    """Make an empty shard in a folder that is not there yet, and seal it. Raises Exception as the engine does."""
     shard = edge.EdgeShard.create(
         str(folder),
         edge.EdgeConfig(
@@ -66,6 +67,17 @@ def create_shard(folder: Path, spec: CollectionSpec) -> None:
     add_indexes(shard, spec.indexes)
     shard.flush()
     shard.close()
+    Seal.of(folder, 0).write(folder)
+
+
+def load_shard(folder: Path) -> edge.EdgeShard:
+    """Open the shard in a folder. Raises Exception as the engine does."""
+    return edge.EdgeShard.load(str(folder))
+
+
+def count_points(shard: edge.EdgeShard) -> int:
+    """Count all points. Raises Exception as the engine does."""
+    return shard.count(edge.CountRequest(exact=True, filter=None))
 
 
 def add_indexes(shard: edge.EdgeShard, indexes: Mapping[str, FieldType]) -> None:

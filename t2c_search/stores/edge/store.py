@@ -17,7 +17,7 @@ from pathlib import Path
 
 import qdrant_edge as edge
 
-from t2c_search.errors import CollectionNotFoundError, StoreError
+from t2c_search.errors import CollectionDamagedError, CollectionNotFoundError, StoreError
 from t2c_search.filters import Filter, Scalar
 from t2c_search.stores.blobs import Aside, Blobs
 from t2c_search.stores.checks import check_added, check_points, check_query, check_vectors, with_vector
@@ -30,8 +30,16 @@ from t2c_search.stores.edge.files import sync_folder
 from t2c_search.stores.edge.opening import Doorkeeper, Opening, Openings
 from t2c_search.stores.edge.requests import edge_filter, edge_request
 from t2c_search.stores.edge.residency import page_out
-from t2c_search.stores.edge.shard import VECTOR_BYTES, add_indexes, add_vector, create_shard, empty_bytes, index_bytes
-from t2c_search.stores.edge.vault import FolderVault, former_generation, furnish, is_former, is_made
+from t2c_search.stores.edge.shard import (
+    VECTOR_BYTES,
+    add_indexes,
+    add_vector,
+    count_points,
+    create_shard,
+    empty_bytes,
+    index_bytes,
+)
+from t2c_search.stores.edge.vault import FolderVault, former_generation, is_former, is_made
 from t2c_search.stores.header import Header
 from t2c_search.stores.payloads import Merge, merges, rewrites
 from t2c_search.stores.protocol import NO_WAIT, Capabilities, CollectionSpec, FieldType, VectorSpec, Wait
@@ -105,59 +113,35 @@ class EdgeStore:
     def create(self, spec: CollectionSpec) -> None:
         """Make the empty collection: aside, then renamed into place, so that it is whole or not there; and open it."""
         self._keeper.check_open()
-        with self._mapped_errors():
-            if self._home.exists():
-                raise self._taken()
-            self._home.parent.mkdir(parents=True, exist_ok=True)
+        with self._vault.creation(spec) as shard:
             self._require_room(empty_bytes(spec))
-            new = Path(tempfile.mkdtemp(prefix=f".{self.collection}.", dir=self._home.parent))
-            try:
-                create_shard(new / "shard", spec)
-                furnish(new, spec)
-                self._move_into_place(new)
-            except BaseException:
-                shutil.rmtree(new, ignore_errors=True)
-                raise
-            sync_folder(self._home.parent)
+            create_shard(shard, spec)
         opening, _ = self._at()
         with opening.using():  # takes the lock: nobody else drops what has no card yet
             pass
 
-    def _move_into_place(self, new: Path) -> None:
-        try:
-            new.rename(self._home)
-        except OSError as exc:
-            if self._home.exists():  # somebody made it since we looked
-                raise self._taken() from exc
-            raise
-
-    def _taken(self) -> StoreError:
-        if self.exists():
-            return StoreError(
-                f"collection {self.collection!r} is in {self.location} already, perhaps made by another process at this "
-                "moment; run the same command again to go on with it, or use another name"
-            )
-        return StoreError(f"{self._home} is there already; use another collection name, or delete it first")
-
     def drop(self) -> None:
-        """Delete the collection and its blobs."""
-        opening, _ = self._at()
-        with opening.using():  # takes the lock: another process's collection is not pulled away from under it
+        """Delete the collection and its blobs, damaged or not."""
+        with suppress(CollectionDamagedError):
+            self.header()
+        with (
+            self._keeper.held(),
+            self._mapped_errors(),
+        ):  # another process's collection is not pulled away from under it
             gone = Path(tempfile.mkdtemp(prefix=f".{self.collection}.", dir=self._home.parent))
             self._home.rename(gone / "dropped")
-        self._openings.forget()
+            self._openings.forget()
         with self._mapped_errors():
             shutil.rmtree(gone)
 
     def rename(self, name: str) -> None:
         """Give the collection another name, in one step; this store keeps the former one. Raises StoreError when it is taken."""
-        opening, _ = self._at()
         renamed = self._home.with_name(name)
-        with opening.using() as shard:  # its lock keeps others from writing under the former name
+        self.header()
+        with self._keeper.held(), self._mapped_errors():  # nobody writes under the former name
             if renamed.exists():
                 raise StoreError(f"{renamed} is there already; use another name, or delete it first")
-            shard.flush()
-            self._keeper.note_release()
+            self._openings.release()
             self._home.rename(renamed)
             sync_folder(renamed.parent)
         self._openings.forget()
@@ -187,7 +171,7 @@ class EdgeStore:
         folder = self._vault.shard(pin.generation)
         with self._mapped_errors():
             create_shard(folder, pin.spec)
-            shard = edge.EdgeShard.load(str(folder))
+        shard = self._keeper.open_new(pin.generation)
         filled = EdgeStore(self.location, self.collection)
         filled._pin, filled._aside = pin, aside
         filled._pinned = Opening(self._keeper, pin.generation, shard)
@@ -275,15 +259,14 @@ class EdgeStore:
         """Remove points; unknown ids are passed over."""
         opening, _ = self._at()
         with opening.using() as shard:
-            shard.update(edge.UpdateOperation.delete_points(list(ids)))
+            opening.delete(shard, list(ids))
             self._written(opening, shard, len(ids) * _CHANGE_BYTES)
 
     def _written(self, opening: Opening, shard: edge.EdgeShard, size: int) -> None:
         """Count what was written; once it is much, flush it and give its memory back."""
         opening.unflushed += size
         if opening.unflushed >= FLUSH_BYTES:
-            shard.flush()
-            opening.unflushed = 0
+            opening.flush(shard)
             if not opening.is_searched:  # else this process wants the vectors in memory
                 page_out(self._vault.shard(opening.generation))
 
@@ -372,8 +355,7 @@ class EdgeStore:
         """Write the segments to the disk and cut the write-ahead log."""
         opening, _ = self._at()
         with opening.using() as shard:
-            shard.flush()
-        opening.unflushed = 0
+            opening.flush(shard)
 
     def optimize(self) -> None:
         """Merge segments and build their graphs. Stops every thread of the process: only ``build_index`` calls it."""
@@ -383,7 +365,7 @@ class EdgeStore:
             shutil.rmtree(leftovers, ignore_errors=True)
             leftovers.mkdir()
             # the merged segments and their graphs stand beside the old ones until they are complete
-            points = shard.count(edge.CountRequest(exact=True, filter=None))
+            points = count_points(shard)
             self._require_room(2 * points * 4 * sum(spec.dims.values()))
             shard.optimize()
 

@@ -14,14 +14,15 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from filelock import FileLock
 
+from t2c_search.errors import StoreError
 from t2c_search.stores.blobs import REFUSED_CARD, refusals
-from t2c_search.stores.edge.errors import mapped_errors
+from t2c_search.stores.edge.errors import damaged, mapped_errors
 from t2c_search.stores.edge.files import read_if_there, sync_folder, write_durably
 from t2c_search.stores.header import Content, Header, load_spec
 from t2c_search.stores.protocol import CollectionSpec
@@ -36,6 +37,8 @@ _ORPHAN_SECONDS = 3600.0  # after which bytes that no header names are a killed 
 class FolderVault:
     """Header and contents as files of a collection's folder, ``home``; see ``Vault``."""
 
+    lag_seconds = 0.0
+
     def __init__(self, location: str, collection: str) -> None:
         self.home = Path(location) / collection
         self._location = location
@@ -45,6 +48,10 @@ class FolderVault:
         """Return the header; None when there is no such collection, or one of the first layout."""
         with self._mapped_errors():
             content = read_if_there(self.home / _HEADER)
+            if content is None and _refuses(_former_blobs(self.home)):
+                raise damaged(
+                    self._location, self._collection, f"the file {_HEADER}, which says where its points lie, is lost"
+                )
         return None if content is None else Header.from_json(content, self._collection)
 
     def swap(self, former: str | None, header: Header) -> bool:
@@ -80,6 +87,43 @@ class FolderVault:
     def discard_generations(self, generations: Sequence[str]) -> None:
         """Do nothing: only who has the collection open knows that nobody reads them; see ``remove_others``."""
 
+    @contextmanager
+    def creation(self, spec: CollectionSpec) -> Iterator[Path]:
+        """Yield where to make the shard of a new collection, aside; at the end of the block all is renamed into place.
+
+        Raises StoreError when something is there already.
+        """
+        with self._mapped_errors():
+            if self.home.exists():
+                raise self._taken()
+            self.home.parent.mkdir(parents=True, exist_ok=True)
+            new = Path(tempfile.mkdtemp(prefix=f".{self._collection}.", dir=self.home.parent))
+            try:
+                yield new / _SHARD
+                write_durably(new / _HEADER, Header(spec).to_json())
+                _refuse(new, refusals(spec))
+                self._move_into_place(new)
+            except BaseException:
+                shutil.rmtree(new, ignore_errors=True)
+                raise
+            sync_folder(self.home.parent)
+
+    def _move_into_place(self, new: Path) -> None:
+        try:
+            new.rename(self.home)
+        except OSError as exc:
+            if self.home.exists():  # somebody made it since we looked
+                raise self._taken() from exc
+            raise
+
+    def _taken(self) -> StoreError:
+        if is_made(self.home):
+            return StoreError(
+                f"collection {self._collection!r} is in {self._location} already, perhaps made by another process at this "
+                "moment; run the same command again to go on with it, or use another name"
+            )
+        return StoreError(f"{self.home} is there already; use another collection name, or delete it first")
+
     def shard(self, generation: str) -> Path:
         """Return the folder of the engine's files."""
         return self.home / generation / _SHARD
@@ -112,20 +156,15 @@ class FolderVault:
         return mapped_errors(self._location, self._collection)
 
 
-def furnish(folder: Path, spec: CollectionSpec) -> None:
-    """Write the header of a new collection into a folder that is not its home yet, and what former versions see."""
-    write_durably(folder / _HEADER, Header(spec).to_json())
-    _refuse(folder, refusals(spec))
-
-
 def is_former(home: Path) -> bool:
-    """Tell whether a collection of the first layout lies there."""
-    return not (home / _HEADER).exists() and (_former_blobs(home) / "spec").is_file()
+    """Tell whether a collection of the first layout lies there, and not one of this layout that has lost its header."""
+    blobs = _former_blobs(home)
+    return not (home / _HEADER).exists() and (blobs / "spec").is_file() and not _refuses(blobs)
 
 
 def former_generation(home: Path) -> str:
     """Return the generation that a collection of the first layout has."""
-    return (read_if_there(home / _FORMER_POINTER) or b"").decode()
+    return (read_if_there(home / _FORMER_POINTER) or b"").decode(errors="replace")
 
 
 def upgrade(vault: FolderVault) -> None:
@@ -149,7 +188,7 @@ def refuse_former(vault: FolderVault) -> None:
     """Make former versions refuse a collection that was upgraded; only for who has it open."""
     home = vault.home
     pointer, header = home / _FORMER_POINTER, vault.load()
-    if header is None or (not pointer.exists() and read_if_there(home / _FORMER / "card") == REFUSED_CARD):
+    if header is None or (not pointer.exists() and _refuses(home / _FORMER)):
         return
     _refuse(home, refusals(header.spec))
     pointer.unlink(missing_ok=True)
@@ -157,11 +196,16 @@ def refuse_former(vault: FolderVault) -> None:
 
 def is_made(home: Path) -> bool:
     """Tell whether a collection lies there, of whichever layout."""
-    return (home / _HEADER).is_file() or is_former(home)
+    return (home / _HEADER).is_file() or (_former_blobs(home) / "spec").is_file()
 
 
 def _former_blobs(home: Path) -> Path:
     return home / former_generation(home) / _FORMER
+
+
+def _refuses(blobs: Path) -> bool:
+    """Tell whether these blobs are those that former versions are refused by."""
+    return read_if_there(blobs / "card") == REFUSED_CARD
 
 
 def _refuse(folder: Path, contents: Mapping[str, bytes]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import random
 import re
@@ -28,6 +29,7 @@ from t2c_search.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
     T2CError,
+    T2CWarning,
     UsageError,
 )
 
@@ -37,9 +39,13 @@ FIRST_WAIT_SECONDS = 0.25
 LONGEST_WAIT_SECONDS = 8.0
 _REST_PORT, _GRPC_PORT = 6333, 6334  # Qdrant's own pair; behind any other port gRPC cannot be guessed
 _PROBE_SECONDS = 1.0
+_UNREADABLE_ANSWERS = 6
+"""Of one request: half an answer is asked for again, but what never answers otherwise is no Qdrant server, or a newer one."""
 LEAST_VERSION = (1, 18)
 """Of servers: with 1.16 they take a condition for an upsert, with 1.18 named vectors are added to a collection. Former ones
 pass over what they do not know, and would lose updates."""
+
+_warned: set[str] = set()  # hosts whose key is sent in the clear, each told once
 
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
@@ -57,6 +63,7 @@ class Connection:
         self._turn: AbstractContextManager[object] = threading.RLock() if one_at_a_time else nullcontext()
         self._version_known = one_at_a_time
         self._answered = False
+        self._is_qdrant = one_at_a_time
         self._closed = False
 
     def call(
@@ -86,13 +93,14 @@ class Connection:
                 f"{self._location} runs Qdrant {version}, which would lose updates of a collection; upgrade the server to "
                 f"{least} or later"
             )
-        self._version_known = True
+        self._version_known, self._is_qdrant = True, known is not None
 
     def _call(
         self, request: Callable[_Arguments, _Answer], *args: _Arguments.args, **kwargs: _Arguments.kwargs
     ) -> _Answer:
         deadline = time.monotonic() + RETRY_SECONDS
         wait = FIRST_WAIT_SECONDS
+        unreadable = 0
         while True:
             if self._closed:
                 raise StoreError(f"the store at {self._location} was closed; open it again")
@@ -105,6 +113,9 @@ class Connection:
                 error, may_pass = _store_error(exc, self._location)
                 if not isinstance(error, StoreUnavailableError | StoreTimeoutError):
                     self._answered = True
+                if _is_cut(exc) or (self._is_qdrant and _is_unreadable(exc)):
+                    unreadable += 1
+                    may_pass = unreadable < _UNREADABLE_ANSWERS
                 if not may_pass or not self._answered or time.monotonic() + wait > deadline:
                     raise error from exc
             else:
@@ -122,17 +133,20 @@ class Connection:
 
 def connect(location: str, api_key: str | None, timeout: float) -> Connection:
     """Connect to a server: gRPC where its port answers, else REST. Raises UsageError for an address without a host."""
-    address = urlsplit(location)
     try:
+        address = urlsplit(location)
         host, port = address.hostname, address.port
-    except ValueError as exc:
-        raise UsageError(f"store {location!r} cannot be used: {exc}; expected http(s)://host:port") from exc
+    except ValueError as exc:  # its text may tell half a password
+        raise UsageError(f"store {location!r} cannot be used; expected http(s)://host:port") from exc
     if not host:
         raise UsageError(f"store {location!r} names no host; expected http(s)://host:port")
-    local = host in ("localhost", "127.0.0.1", "::1")
+    local = _is_local(host)
+    if api_key and address.scheme == "http" and not local:
+        _warn_of_plain_key(host)
     with warnings.catch_warnings():
-        if local:  # a key in the clear is a warning worth reading, but not on this machine's own loopback
-            warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
+        warnings.filterwarnings(
+            "ignore", message="Api key is used with an insecure connection"
+        )  # said by us, or no matter
         client = QdrantClient(
             url=location,
             api_key=api_key,
@@ -143,6 +157,24 @@ def connect(location: str, api_key: str | None, timeout: float) -> Connection:
             trust_env=not local,  # no proxy between this machine and itself
         )
     return Connection(client, location)
+
+
+def _is_local(host: str) -> bool:
+    """Tell whether a host is this machine's own loopback."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _warn_of_plain_key(host: str) -> None:
+    if host not in _warned:
+        _warned.add(host)
+        warnings.warn(
+            f"the key for {host} goes over plain http, where who sits between can read it: use https://",
+            T2CWarning,
+            stacklevel=2,
+        )
 
 
 def _listens(host: str, port: int) -> bool:
@@ -164,11 +196,29 @@ def _store_error(exc: Exception, location: str) -> tuple[StoreError, bool]:
             return StoreUnavailableError(f"{location} refuses more requests for now: {exc.message}"), True
         case grpc.Call():
             return _grpc_error(exc.code(), exc.details() or "", location)
+        case json.JSONDecodeError() if _is_cut(exc):
+            return StoreError(
+                f"{location} broke off its answers, or gave empty ones; see its log, or the proxy's"
+            ), False
+        case json.JSONDecodeError():
+            return _not_qdrant(location, exc), False
         case AssertionError():  # how the client says that an answer lacks its result
             return _not_qdrant(location, exc), False
         case _ if "not found" in str(exc) and "ollection" in str(exc):  # the in-memory engine raises plain ValueError
             return CollectionNotFoundError(f"{location}: {exc}"), False
     return StoreError(f"{location}: {type(exc).__name__}: {exc}"), False
+
+
+def _is_cut(exc: Exception) -> bool:
+    """Tell whether an answer was empty, or the beginning of one."""
+    return isinstance(exc, json.JSONDecodeError) and (not exc.doc.strip() or exc.doc.lstrip()[0] == "{")
+
+
+def _is_unreadable(exc: Exception) -> bool:
+    """Tell whether an answer has not the form that the client expects."""
+    if isinstance(exc, ResponseHandlingException):
+        return not isinstance(exc.source, httpx.HTTPError)
+    return isinstance(exc, json.JSONDecodeError | AssertionError)
 
 
 def _transport_error(source: Exception, location: str) -> tuple[StoreError, bool]:
@@ -202,7 +252,7 @@ def _grpc_error(code: grpc.StatusCode, reason: str, location: str) -> tuple[Stor
             return _timeout(location), True
         case grpc.StatusCode.UNAVAILABLE:
             return _unavailable(location, reason), True
-        case grpc.StatusCode.INTERNAL | grpc.StatusCode.RESOURCE_EXHAUSTED:
+        case grpc.StatusCode.INTERNAL | grpc.StatusCode.RESOURCE_EXHAUSTED | grpc.StatusCode.UNKNOWN:
             return _failed(location, reason, code.name)
     return StoreError(f"{location} refused the request with {code.name}: {reason}"), False
 

@@ -34,6 +34,8 @@ _VERSION = "version"
 class PointVault:
     """Header and contents as points of a collection's companion; see ``Vault``."""
 
+    lag_seconds = 10.0
+
     def __init__(self, connection: Connection, collection: str) -> None:
         self.companion = collection + COMPANION_SUFFIX
         self._client = connection.client

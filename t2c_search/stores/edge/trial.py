@@ -1,0 +1,104 @@
+"""Opening the engine's files in a process of its own, where they may be its death.
+
+The engine answers damaged files by a panic, or by a signal when a mapped file is cut, and a full disk by a signal too; none
+can be caught. ``python -m t2c_search.stores.edge.trial SHARD ANSWER VECTOR...`` is the other process; ``try_opening`` starts
+it and waits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import qdrant_edge as edge
+
+from t2c_search.stores.edge.disk_space import full_disk, is_short_of_room
+from t2c_search.stores.edge.errors import damaged, engine_error
+
+_BATCH = 1000
+_NOBODY_HAS = "no-image-has-this-field"
+
+
+def try_opening(shard: Path, location: str, collection: str, vectors: Sequence[str]) -> None:
+    """Open a shard in a child process, and compare what it counts, lists and finds by each of these vectors.
+
+    Raises CollectionDamagedError where that differs, or is the child's death; StoreFullError where the disk may be why.
+    """
+    folder = Path(tempfile.mkdtemp())
+    try:
+        child = subprocess.run(
+            [sys.executable, "-P", "-m", __name__, str(shard), str(folder / "answer"), *vectors],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            check=False,
+        )
+        told: dict[str, int | str] | None = None
+        with suppress(OSError, ValueError):
+            told = json.loads((folder / "answer").read_bytes())
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if told is None:
+        if child.returncode < 0 and is_short_of_room(shard):
+            raise full_disk(location, ": the collection cannot be opened without more of it")
+        raise damaged(location, collection, f"opening its points ends the engine with exit code {child.returncode}")
+    if "error" in told:
+        raise engine_error(str(told["error"]), location, collection, opening=True)
+    if len(set(told.values())) > 1:
+        found = ", ".join(f"{number} {what}" for what, number in told.items())
+        raise damaged(location, collection, f"of its images, {found}")
+
+
+def _examine(shard: edge.EdgeShard, vectors: Sequence[str]) -> dict[str, int]:
+    """Return how many points there are, in several ways that agree when nothing is damaged."""
+    empty = edge.Filter(must=[edge.IsEmptyCondition(_NOBODY_HAS)])  # reads every payload
+    found = {"are counted": shard.count(edge.CountRequest(exact=True, filter=None))}
+    found["have a payload"] = shard.count(edge.CountRequest(exact=True, filter=empty))
+    found |= {"are listed": 0} | {f"are found by the vector {name!r}": 0 for name in vectors}
+    offset = None
+    while True:
+        records, offset = shard.scroll(edge.ScrollRequest(offset=offset, limit=_BATCH, with_payload=False))
+        found["are listed"] += len(records)
+        for name in vectors if records else ():
+            found[f"are found by the vector {name!r}"] += _count_found(shard, [each.id for each in records], name)
+        if offset is None:
+            return found
+
+
+def _count_found(shard: edge.EdgeShard, ids: Sequence[edge.PointId], name: str) -> int:
+    """Return how many of some points a search by the first one's vector finds."""
+    vectors = shard.retrieve([ids[0]], False, [name])[0].vector
+    if not isinstance(vectors, dict) or name not in vectors:
+        return 0
+    request = edge.QueryRequest(
+        limit=len(ids),
+        query=edge.Query.Nearest(vectors[name], using=name),
+        filter=edge.Filter(must=[edge.HasIdCondition(set(ids))]),
+        params=edge.SearchParams(exact=True),
+    )
+    return len(shard.query(request))
+
+
+def main() -> int:
+    """Open the shard that the command line names, and write what was found, or the error, to the file named behind it."""
+    path, answer, *vectors = sys.argv[1:]
+    try:
+        shard = edge.EdgeShard.load(path)
+        told: dict[str, int] | dict[str, str] = dict(_examine(shard, vectors))
+        shard.close()
+    except Exception as exc:  # the engine raises nothing more specific; its panics are no Exception
+        told = {"error": str(exc)}
+    Path(answer).write_text(json.dumps(told), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

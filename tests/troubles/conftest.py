@@ -1,0 +1,3 @@
+from tests.indexing.conftest import photos, store
+
+__all__ = ["photos", "store"]
