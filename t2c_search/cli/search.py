@@ -15,6 +15,7 @@ from rich.table import Table
 
 from t2c_search.cli import options
 from t2c_search.cli.app import SEARCHING, app
+from t2c_search.cli.look import show_sheet
 from t2c_search.cli.render import ShownPath, err, loading, out, print_json, standard_output, waiting
 from t2c_search.errors import UsageError, brief
 
@@ -73,7 +74,10 @@ def search(
     format: options.FormatName = None,
     columns: options.Columns = None,
     output: options.Output = None,
-    sheet: Annotated[Path | None, typer.Option("--sheet", help="Draw the hits into this picture.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", help="Draw the hits into this picture, or .html page.")
+    ] = None,
+    open: options.Open = False,
     json: options.Json = False,
     clip: options.ClipId = None,
     backbone: options.BackboneId = None,
@@ -90,6 +94,7 @@ def search(
     \b
     Examples:
       t2c search a dog running through the snow -n 8 --sheet dogs.png
+      t2c search a dog running through the snow -n 100 --open
       t2c search '"a dog" AND "on grass" AND NOT "a person" AND width >= 1024'
       t2c search '("sunset" >= 2sd OR "night sky" top 1%) AND camera ~ "X100V"'
       t2c search '"sunny" OVER "cloudy" AND taken >= 2023-01-01' --explain-plan
@@ -99,6 +104,7 @@ def search(
       t2c search --image cat.jpg --where 'camera ~ "X100V"' --print0 | xargs -0 open
     """
     from t2c_search.collection import open_collection
+    from t2c_search.export.sheet import write_sheet
 
     form = _chosen_format(format, output, json=json, paths=paths, print0=print0)
     chosen = _chosen_columns(columns, form)
@@ -121,10 +127,10 @@ def search(
         )
         expression = images.expression(query, image=image, where=where)
         nothing = None if result else _nothing_matches(result.plan, images)
-    if sheet is not None:
-        from t2c_search.export.sheet import write_sheet
-
-        write_sheet(result.hits, brief(query or str(image or where), 200), sheet)
+    of = "" if result.total is None else f" of {result.total} that match"
+    told = f"{len(result)} hits{of} in {result.seconds:.2f} s, {_certainty(result.certificate)}{_as_of(result)}"
+    title = brief(query or str(image or where), 200)
+    show_sheet(lambda path: write_sheet(result.hits, title, path, notes=(expression, told)), sheet, open=open)
     if json:
         print_json({"expression": expression, **result.to_json()})
         return
@@ -136,12 +142,7 @@ def search(
         (err if form else out).print(nothing, style="dim", markup=False, soft_wrap=True)
     _show_plan(result.plan if explain_plan else None, err if form else out)
     if form is None:
-        of = "" if result.total is None else f" of {result.total} that match"
-        out.print(
-            f"[dim]{len(result)} hits{of} in {result.seconds:.2f} s, {_certainty(result.certificate)}{_as_of(result)}[/]"
-        )
-    if sheet is not None:
-        err.print(f"[dim]contact sheet: {err.shown(sheet)}[/]")
+        out.print(f"[dim]{told}[/]")
 
 
 @app.command(rich_help_panel=SEARCHING)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from t2c_search.cli import options
 from t2c_search.cli.app import COLLECTIONS, app
+from t2c_search.cli.look import show_sheet
 from t2c_search.cli.render import ShownPath, err, out, print_json, progress_bar, waiting
 from t2c_search.query.execution.duplicates import NEAR, Group
 
@@ -72,6 +73,8 @@ def duplicates(
     export: Annotated[
         Path | None, typer.Option("--export", help="Write what to keep and what to drop here: .csv or .jsonl.")
     ] = None,
+    sheet: Annotated[Path | None, typer.Option("--sheet", help="Show the groups on this page: .html.")] = None,
+    open: options.Open = False,
     json: options.Json = False,
 ) -> None:
     """Find images that are there several times: the same file, or resized and saved again.
@@ -82,14 +85,16 @@ def duplicates(
     Examples:
       t2c duplicates -c photos
       t2c duplicates -c photos --near 0.995 --export duplicates.csv
+      t2c duplicates -c photos --open
     """
     from t2c_search.collection import open_collection
-    from t2c_search.export.duplicates import write_duplicates
+    from t2c_search.export.duplicates import write_duplicates, write_duplicates_page
 
     with open_collection(collection, store, wait=waiting(wait)) as images:
         groups = images.duplicates(near)
     if export is not None:
         write_duplicates(groups, export)
+    show_sheet(lambda path: write_duplicates_page(groups, f"Duplicates in {images.name}", path), sheet, open=open)
     if json:
         print_json({"collection": images.name, **groups.to_json()})
         return
