@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.markup import escape
-
 from t2c_search.cli.render import err
 
 
@@ -22,9 +20,9 @@ def show_sheet(write: Callable[[Path], None], sheet: Path | None, *, open: bool)
     path = sheet or Path(tempfile.mkdtemp(prefix="t2c-")) / "sheet.html"
     write(path)
     if open and not _open(path):
-        err.print(f"no browser or viewer could be opened here; the sheet is {escape(str(path))}", soft_wrap=True)
+        err.print(f"no browser or viewer could be opened here; the sheet is {err.shown(path)}", soft_wrap=True)
     elif sheet is not None:
-        err.print(f"[dim]contact sheet: {escape(str(path))}[/]", soft_wrap=True)
+        err.print(f"[dim]contact sheet: {err.shown(path)}[/]", soft_wrap=True)
 
 
 def _open(path: Path) -> bool:

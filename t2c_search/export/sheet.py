@@ -93,7 +93,12 @@ def _draw_hit(sheet: Image.Image, draw: ImageDraw.ImageDraw, hit: Hit, corner: t
     except T2CError as exc:  # it cannot be read, or a package for reading it is missing
         _draw_line(draw, (left + 8, top + _TILE // 2), str(exc), _TILE - 16, _NOTE)
     label = top + _TILE + 4
-    draw.text((left, label), f"{hit.rank}   {hit.score:.3f}", fill=_RANK.colour, font=_RANK.font)
+    draw.text(
+        (left, label),
+        f"{hit.rank}" if hit.score is None else f"{hit.rank}   {hit.score:.3f}",
+        fill=_RANK.colour,
+        font=_RANK.font,
+    )
     _draw_line(draw, (left, label + 16), Path(hit.path).name, _TILE, _NOTE)
 
 
