@@ -17,7 +17,7 @@ from t2c_search.cli import options
 from t2c_search.cli.app import SEARCHING, app
 from t2c_search.cli.look import show_sheet
 from t2c_search.cli.render import ShownPath, err, loading, out, print_json, standard_output, waiting
-from t2c_search.errors import UsageError, brief
+from t2c_search.errors import ExpressionError, UsageError, brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -282,7 +282,11 @@ def _query(words: Sequence[str] | None, images: Collection) -> str | None:
     if not words:
         return None
     query = " ".join(words)
-    if len(words) > 1 and not isinstance(parse(query, fields=images.searcher.known.fields), Phrase):
+    try:
+        is_text = len(words) == 1 or isinstance(parse(query, fields=images.searcher.known.fields), Phrase)
+    except ExpressionError:
+        is_text = False
+    if not is_text:
         raise UsageError(
             f"an expression with operators is one word of the shell: put all of it between single quotes, as in "
             f"'\"a dog\" AND width >= 1024'; what came is {brief(' '.join(map(repr, words)))}"

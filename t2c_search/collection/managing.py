@@ -26,6 +26,7 @@ def count_images(name: str, store: str | None = None) -> int | None:
     """Count a collection's images; None when it is damaged. Raises CollectionNotFoundError."""
     settings = load_settings()
     with _opened(store or settings.store, name, settings) as opened:
+        _require(opened)
         try:
             CARD.read(opened)
             return opened.count()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from t2c_search.errors import CollectionNotFoundError, StoreError
+from t2c_search.errors import CollectionNotFoundError, T2CError, redact
+from t2c_search.settings import load_settings
 from t2c_search.stores import MEMORY, list_collections
 from t2c_search.stores.protocol import VectorStore
 
@@ -14,9 +15,9 @@ _MOST = 8  # collections of a store that are named
 
 def not_found(store: VectorStore) -> CollectionNotFoundError:
     """Return the error of a collection that is not there: it says which are, in its store and in those of the current folder."""
-    name, location = store.collection, store.location
+    name, location = store.collection, redact(store.location)
     return CollectionNotFoundError(
-        f"there is no collection {name!r} in {location}; {_what_is_here(location)}"
+        f"there is no collection {name!r} in {location}; {_what_is_here(store.location)}"
         f"make it with: t2c index FOLDER -c {name} --store {location}",
         location=location,
         collection=name,
@@ -26,12 +27,12 @@ def not_found(store: VectorStore) -> CollectionNotFoundError:
 def _what_is_here(location: str) -> str:
     if location == MEMORY:
         return ""
-    stores = [location, *(f"./{path.name}" for path in sorted(Path().glob("*.t2c")))]
-    folders = {location if "://" in each else str(Path(each).absolute()): each for each in stores}
+    others = {str(path.absolute()): f"./{path.name}" for path in sorted(Path().glob("*.t2c"))}
+    others.pop(str(Path(location).absolute()), None)
     lines = []
-    for each in dict.fromkeys(folders.values()):
-        with suppress(StoreError):
-            if names := list_collections(each):
+    for each in (location, *others.values()):
+        with suppress(T2CError):  # what cannot be looked into is not named
+            if names := list_collections(each, api_key=load_settings().key_for(each)):
                 more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-                lines.append(f"{', '.join(names[:_MOST])}{more} in {each} (--store {each})")
+                lines.append(f"{', '.join(names[:_MOST])}{more} in {redact(each)}")
     return f"here are: {'; '.join(lines)}; " if lines else ""
