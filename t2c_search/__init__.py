@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from t2c_search.errors import StoreTimeoutError as StoreTimeoutError
     from t2c_search.errors import StoreUnavailableError as StoreUnavailableError
     from t2c_search.errors import T2CError as T2CError
+    from t2c_search.errors import T2CWarning as T2CWarning
     from t2c_search.errors import UnknownEncoderError as UnknownEncoderError
     from t2c_search.errors import UnknownVectorError as UnknownVectorError
     from t2c_search.errors import UsageError as UsageError
@@ -94,6 +95,7 @@ _NAMES = {
         "StoreTimeoutError",
         "StoreUnavailableError",
         "T2CError",
+        "T2CWarning",
         "UnknownEncoderError",
         "UnknownVectorError",
         "UsageError",

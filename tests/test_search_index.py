@@ -120,7 +120,7 @@ def test_a_build_that_fails_is_a_warning(
         report = update(store, tmp_path / "photos")
     assert report.indexed == 101
     (warning,) = report.warnings
-    assert "the next t2c index tries again: somebody has it open" in warning
+    assert "the next t2c index tries again (somebody has it open)" in warning
     report = update(store, tmp_path / "photos")
     assert (report.unchanged, report.warnings) == (101, ())
     assert builds == ["photos"]

@@ -57,6 +57,14 @@ def index(
     every: Annotated[
         float, typer.Option("--every", min=0.001, help="Seconds between the frames of a video that are indexed.")
     ] = 5.0,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", help="Pass over what is so called: '*_thumb.jpg', 'raw/*'; may be given again."),
+    ] = None,
+    allow_private: Annotated[
+        bool,
+        typer.Option("--allow-private", help="Fetch what tables name from this machine's own network too."),
+    ] = False,
     image_column: Annotated[
         str | None,
         typer.Option(
@@ -142,6 +150,7 @@ def index(
             images.watch(
                 sources,
                 captions=captions,
+                exclude=exclude or (),
                 sync=sync,
                 batch_size=batch_size,
                 workers=workers,
@@ -157,6 +166,8 @@ def index(
                 captions=captions,
                 fields=parse_types(fields or ()),
                 every=every,
+                exclude=exclude or (),
+                allow_private=allow_private,
                 image_column=image_column,
                 aligner=aligner,
                 fit_pairs=fit_pairs,

@@ -45,6 +45,10 @@ Format = Literal["paths", "jsonl", "csv", "parquet", "coco", "fiftyone", "links"
 FormatName = Annotated[
     Format | None, typer.Option("--format", help="Write the hits as this; links and copies fill the folder of -o.")
 ]
+Columns = Annotated[
+    str | None,
+    typer.Option("--columns", help="Columns of a CSV, e.g. rank,path,camera; left out, one for each field."),
+]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Write them here, not to standard output.")]
 OutputFile = Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")]
 

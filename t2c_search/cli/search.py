@@ -52,6 +52,7 @@ def search(
     explain_plan: options.ExplainPlan = False,
     paths: Annotated[bool, typer.Option("--paths", help="Print paths only, one a line, for pipes.")] = False,
     format: options.FormatName = None,
+    columns: options.Columns = None,
     output: options.Output = None,
     sheet: Annotated[Path | None, typer.Option("--sheet", help="Draw the hits into this picture.")] = None,
     json: options.Json = False,
@@ -80,6 +81,7 @@ def search(
     from t2c_search.collection import open_collection
 
     form = _chosen_format(format, output, json=json, paths=paths)
+    chosen = _chosen_columns(columns, form)
     with open_collection(
         collection, store, clip=clip, backbone=backbone, text=text, device=device, dtype=dtype, wait=waiting(wait)
     ) as images:
@@ -103,7 +105,7 @@ def search(
         print_json({"expression": expression, **result.to_json()})
         return
     if form is not None:
-        _write(result, expression, form, output)
+        _write(result, expression, form, output, chosen)
     else:
         _show_hits(result)
     _show_plan(result.plan if explain_plan else None, err if form else out)
@@ -124,6 +126,7 @@ def mine(
     where: options.Where = None,
     explain_plan: options.ExplainPlan = False,
     format: options.FormatName = None,
+    columns: options.Columns = None,
     output: options.Output = None,
     json: options.Json = False,
     text: options.TextId = None,
@@ -143,13 +146,14 @@ def mine(
     from t2c_search.export.files import begun, write_json
 
     form = _chosen_format(format, output, json=json)
+    chosen = _chosen_columns(columns, form)
     with open_collection(collection, store, text=text, device=device, wait=waiting(wait)) as images:
         expression = images.expression(query, where=where)
         hits = images.mine(query, where=where)
         if json:
             write_json(begun(hits), expression, sys.stdout.buffer, hits.to_json)
         else:
-            _write(hits, expression, form or "paths", output)
+            _write(hits, expression, form or "paths", output, chosen)
             _show_plan(hits.plan if explain_plan else None, err)
             if stale := _as_of(hits):
                 err.print(f"[yellow]note[/] the thresholds are{stale.removeprefix(',')}")
@@ -238,14 +242,25 @@ def _chosen_format(
     return format or ("paths" if paths or output is not None else None)
 
 
-def _write(hits: Iterable[Hit], expression: str, format: options.Format, output: Path | None) -> None:
+def _chosen_columns(columns: str | None, format: options.Format | None) -> tuple[str, ...]:
+    """Return the columns asked for; none where all are. Raises UsageError for what cannot be used."""
+    from t2c_search.export.separated import read_columns
+
+    if columns is not None and format != "csv":
+        raise UsageError("--columns chooses those of a CSV: give it with --format csv")
+    return read_columns(columns)
+
+
+def _write(
+    hits: Iterable[Hit], expression: str, format: options.Format, output: Path | None, columns: tuple[str, ...]
+) -> None:
     """Write hits to a file or folder, or else to standard output."""
-    from t2c_search.export.files import FORMATS, begun, export_hits
+    from t2c_search.export.files import begun, export_hits, writer
 
     if output is None:
-        FORMATS[format](begun(hits), expression, sys.stdout.buffer)
+        writer(format, columns)(begun(hits), expression, sys.stdout.buffer)
         return
-    written = export_hits(hits, output, expression=expression, format=format)
+    written = export_hits(hits, output, expression=expression, format=format, columns=columns)
     for failure in [failure.redacted() for failure in written.failures]:
         err.print(f"[yellow]not written[/] {escape(failure.path)}: {escape(failure.reason)}", soft_wrap=True)
     err.print(f"[dim]{written.count} images written to {escape(str(output))}[/]")

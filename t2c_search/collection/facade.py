@@ -41,6 +41,7 @@ from t2c_search.results import Count, Facets, Mined, SearchResult
 from t2c_search.settings import Device, Dtype, load_settings
 from t2c_search.sources import EVERY
 from t2c_search.sources.arguments import as_list, check_choice, check_counts, check_kind, check_seconds
+from t2c_search.sources.passed_over import check_patterns
 from t2c_search.sources.tables.field_types import check_types
 from t2c_search.state.card import CollectionCard
 from t2c_search.state.concepts import SavedConcept, forget_concept, save_concept
@@ -129,6 +130,8 @@ class Collection:
         captions: str | Path | None = None,
         fields: Mapping[str, FieldType] | None = None,
         every: float = EVERY,
+        exclude: Sequence[str] = (),
+        allow_private: bool = False,
         image_column: str | None = None,
         aligner: str | Path | None = None,
         fit_pairs: int | None = None,
@@ -147,7 +150,9 @@ class Collection:
         ``sources`` are paths, ``s3://`` and other addresses, or patterns of either (docs/sources.md). ``fields`` says which
         payload fields are more than text, and to be indexed, from now on. Of videos, a frame ``every`` so many seconds is an
         image. ``captions`` is a table with the columns ``image`` and ``caption``. The ``image_column`` of tables holds or names
-        their images; left out, it is found by its name, or else by what is in it.
+        their images; left out, it is found by its name, or else by what is in it. Web addresses that a table names are not
+        fetched from this machine's own network, image by image, unless ``allow_private`` says so. What matches a pattern of
+        ``exclude``, by its name or the last parts of its path, is passed over.
 
         The first call makes the collection: it fits an aligner on ``fit_pairs`` of the images, unless a fitted one is given
         or the backbone is the CLIP model. ``keep_native`` also stores the backbone's own vectors, so that a later aligner can
@@ -178,7 +183,7 @@ class Collection:
         cluster = Cluster(ray_address, use_gpus=self._choice.device in ("auto", "cuda"))
         embedder = choose_embedder(engine, batching, cluster, self.store.location)
         asked = Asked(self._choice, check_types(fields or {}), keep_native, quantization, aligner, fit_pairs)
-        listed = Sources(named, captions, every, image_column or "", sync, allow_empty)
+        listed = Sources(named, captions, every, image_column or "", tuple(exclude), allow_private, sync, allow_empty)
         return index_sources(self._snapshots, listed, asked, embedder, Monitor(progress or NoProgress()))
 
     def retry(
@@ -204,6 +209,7 @@ class Collection:
         folders: str | Path | Iterable[str | Path],
         *,
         captions: str | Path | None = None,
+        exclude: Sequence[str] = (),
         sync: bool = False,
         batch_size: int | None = None,
         workers: int | None = None,
@@ -218,17 +224,18 @@ class Collection:
         Raises UsageError for what cannot be watched.
         """
         from t2c_search.collection.watching import index_changes
+        from t2c_search.indexing.watch import watch
 
         check_counts(batch_size=batch_size, workers=workers)
         batching, ended = Batching.chosen(batch_size, workers), stop or Event()
 
         def index(touched: Sequence[str], gone: Sequence[str]) -> IndexReport:
             run = begin_run(self._snapshots.made(), Monitor())
-            return index_known(run, touched, batching, captions=captions, gone=gone if sync else ())
+            return index_known(run, touched, batching, captions=captions, exclude=exclude, gone=gone if sync else ())
 
-        return index_changes(
-            as_list("folders", folders), index, store=self.store, stop=ended, tell=tell or _tell_nobody
-        )
+        changes = watch(as_list("folders", folders), ended, check_patterns(as_list("exclude", exclude)))
+        changes = watch(as_list("folders", folders), ended, check_patterns(as_list("exclude", exclude)))
+        return index_changes(changes, index, store=self.store, stop=ended, tell=tell or _tell_nobody)
 
     def realign(
         self,

@@ -23,6 +23,7 @@ from t2c_search.progress import Monitor, Progress
 from t2c_search.settings import load_settings
 from t2c_search.sources import ImageList, list_images, require_images
 from t2c_search.sources.listing import list_known
+from t2c_search.sources.remarks import Remark
 from t2c_search.state.fields import field_types, remember_fields
 from t2c_search.stores.protocol import FieldType
 
@@ -36,13 +37,16 @@ IndexEngine = Literal["local", "ray"]
 class Sources:
     """Where images are listed: paths, their table of captions, seconds between frames of a video, the column of tables.
 
-    ``sync``: what is gone from there leaves the collection. Without ``allow_empty`` there must be an image.
+    What a pattern of ``exclude`` matches is passed over; tables may name private addresses with ``allow_private``. ``sync``:
+    what is gone from there leaves the collection. Without ``allow_empty`` there must be an image.
     """
 
     paths: Sequence[str]
     captions: str | Path | None
     every: float
     image_column: str
+    exclude: tuple[str, ...]
+    allow_private: bool
     sync: bool
     allow_empty: bool
 
@@ -54,6 +58,8 @@ class Sources:
             captions=self.captions,
             every=self.every,
             image_column=self.image_column,
+            exclude=self.exclude,
+            allow_private=self.allow_private,
             types=types,
             progress=progress,
         )
@@ -108,11 +114,12 @@ def index_known(
     batching: Batching,
     *,
     captions: str | Path | None = None,
+    exclude: Sequence[str] = (),
     gone: Sequence[str] = (),
 ) -> IndexReport:
     """Index again images that a listing gave these paths, and delete those that are gone."""
     with run.monitor.clock.measure(LIST):
-        inputs = list_known(paths, captions=captions, types=field_types(run.store.spec()))
+        inputs = list_known(paths, captions=captions, types=field_types(run.store.spec()), exclude=exclude)
     report = bring_in_line(inputs, run, LocalEmbedder(batching), sync=gone)
     return _told(report, inputs, run.monitor)
 
@@ -127,21 +134,18 @@ def bring_in_line(
 ) -> IndexReport:
     """Index the images into a collection that is made; see ``index_images``.
 
-    The images are there when their search index cannot be built, so that this is a warning of the report, not an error.
+    The images are there when their search index cannot be built, so that this is a remark of the report, not an error.
     """
     remember_fields(run.store, (name for item in inputs for name in item.fields))
     report = index_images(inputs, run, embedder, sync=sync, embedded=embedded)
     try:
         build_search_index(run.store, report.indexed + report.renamed + report.copied, run.monitor.progress)
     except StoreError as exc:
-        warning = (
-            "the search index was not brought up to date, so that searches scan what it lacks; the next t2c index tries "
-            f"again: {exc}"
-        )
-        return replace(report, warnings=(*report.warnings, warning))
+        kind = "the search index was not brought up to date, and searches scan what it lacks; the next t2c index tries again"
+        return replace(report, remarks=(*report.remarks, Remark(kind, 1, str(exc))))
     return report
 
 
 def _told(report: IndexReport, inputs: ImageList, monitor: Monitor) -> IndexReport:
-    """Return a report with the time that all took, and with what the listing warned of."""
-    return replace(report, seconds=monitor.clock.elapsed, warnings=(*inputs.warnings, *report.warnings))
+    """Return a report with the time that all took, and with what the listing remarked."""
+    return replace(report, seconds=monitor.clock.elapsed, remarks=(*inputs.remarks, *report.remarks))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 from threading import Event
 from typing import TypeVar
 
 from t2c_search.errors import StoreLockedError, StoreTimeoutError, StoreUnavailableError
 from t2c_search.indexing.report import IndexReport
-from t2c_search.indexing.watch import watch
+from t2c_search.indexing.watch import Changes
 from t2c_search.sources.presence import is_gone
 from t2c_search.stores.protocol import VectorStore
 
@@ -21,34 +20,28 @@ _AWAY_SECONDS = 5.0  # between two tries while a server does not answer; each of
 
 
 def index_changes(
-    folders: Iterable[str | Path],
+    batches: Iterable[Changes],
     index: Callable[[Sequence[str], Sequence[str]], IndexReport],
     *,
     store: VectorStore,
     stop: Event,
     tell: Callable[[str], None],
 ) -> Iterator[IndexReport]:
-    """Watch folders from this call on; the iterator calls ``index`` with the paths to index and those that are gone.
+    """Call ``index`` with the paths to index and those that are gone, of each batch of changes.
 
-    It yields a report for each batch of changes, until ``stop`` is set; ``tell`` is told how long the store is away.
-    Raises UsageError for what cannot be watched.
+    The iterator yields a report for each, until ``stop`` is set; ``tell`` is told how long the store is away.
     """
-    batches = watch(folders, stop)
+    outlast(store.release, stop, tell)
+    for changes in batches:
 
-    def reports() -> Iterator[IndexReport]:
-        outlast(store.release, stop, tell)
-        for changes in batches:
+        def take_up(touched: Sequence[str] = changes.touched, gone: Sequence[str] = changes.gone) -> IndexReport:
+            report = index([path for path in touched if not is_gone(path)], gone)
+            store.release()
+            return report
 
-            def take_up(touched: Sequence[str] = changes.touched, gone: Sequence[str] = changes.gone) -> IndexReport:
-                report = index([path for path in touched if not is_gone(path)], gone)
-                store.release()
-                return report
-
-            report = outlast(take_up, stop, tell)
-            if report is not None and (report.seen or report.deleted):
-                yield report
-
-    return reports()
+        report = outlast(take_up, stop, tell)
+        if report is not None and (report.seen or report.deleted):
+            yield report
 
 
 def outlast(work: Callable[[], T], stop: Event, tell: Callable[[str], None]) -> T | None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from PIL import Image, UnidentifiedImageError, features
 
 from t2c_search.decoding.exif import read_exif, upright
 from t2c_search.decoding.files import read_file
+from t2c_search.decoding.repair import jpeg_ends, without_metadata
 from t2c_search.decoding.rgb import DRAFT_MARGIN, to_rgb
 from t2c_search.errors import ImageError
 
@@ -59,7 +62,12 @@ def decode_file(path: str | Path, *, decode_size: int | None = None) -> Image.Im
 
 def read_header(content: bytes) -> ImageHeader:
     """Return what an image file says of itself, and decode no pixels. Raises ImageError as ``decode``."""
-    image = _open(content)
+    try:
+        image = _open(content)
+    except ImageError:
+        if (bare := without_metadata(content)) is None:
+            raise
+        image = _open(bare)
     return ImageHeader(*_described(image, image.size, *read_exif(image)))
 
 
@@ -70,8 +78,31 @@ def decode(content: bytes, decode_size: int | None) -> DecodedImage:
     most of the work on large photographs. None decodes in full. Whatever the format, what has more than ``LARGE_PIXELS``
     comes scaled down to less.
 
-    Raises ImageError, saying what is wrong with the image.
+    What a file holds beside its pixels costs it no pixel: where it is damaged, or too large, it is left out. A JPEG may lack
+    its end mark. Raises ImageError, saying what is wrong with the image.
     """
+    try:
+        return _decode(content, decode_size)
+    except ImageError:
+        for repaired in _repaired(content, decode_size):
+            with suppress(ImageError):
+                return _decode(repaired, decode_size)
+        raise
+
+
+def _repaired(content: bytes, decode_size: int | None) -> Iterator[bytes]:
+    """Yield what may be decoded in place of a file that cannot, and has all its pixels."""
+    if bare := without_metadata(content):
+        yield bare
+    for file in filter(None, (content, bare)):
+        if ends := jpeg_ends(file):
+            with suppress(ImageError):
+                one, other = (_decode(end, decode_size).pixels for end in ends)
+                if one.tobytes() == other.tobytes():
+                    yield ends[0]
+
+
+def _decode(content: bytes, decode_size: int | None) -> DecodedImage:
     image = _open(content)
     size = image.size
     try:

@@ -6,6 +6,7 @@ EXIF in the wild is broken in every way; it never costs an image.
 from __future__ import annotations
 
 import math
+import re
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,12 @@ from PIL import ExifTags, Image
 from t2c_search.types import Payload
 
 _ORIENTATION = 0x0112  # EXIF tag
+_MOMENT = re.compile(  # "2023:07:14 21:05:09" by the standard; the others are what programs write
+    r"(\d{4})[:/.-](\d{1,2})[:/.-](\d{1,2})"
+    r"(?:[T ]\s*(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:[.,]\d+)?)?\s*(?:(?P<half>[AaPp])[Mm])?)?"
+    r"\s*(?P<offset>Z|[+-]\d\d:?\d\d)?"
+)
+_POSITIVE = {"S": "N", "W": "E"}  # the hemisphere opposite to the negative one
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -58,12 +65,17 @@ def camera_payload(exif: Image.Exif) -> Payload:
 
 def _taken(exif: Image.Exif) -> str | None:
     tags = exif.get_ifd(ExifTags.IFD.Exif)
-    if not (stamp := _text(tags.get(ExifTags.Base.DateTimeOriginal))):
+    found = _MOMENT.fullmatch(_text(tags.get(ExifTags.Base.DateTimeOriginal)))
+    if not found:
         return None
-    moment = datetime.strptime(stamp, "%Y:%m:%d %H:%M:%S")
-    with suppress(ValueError):
-        offset = _text(tags.get(ExifTags.Base.OffsetTimeOriginal))
-        moment = datetime.fromisoformat(moment.isoformat() + offset)
+    year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
+    if found["half"]:
+        hour = hour % 12 + 12 * (found["half"].lower() == "p")
+    moment = datetime(year, month, day, hour, minute, second)
+    for offset in (found["offset"], _text(tags.get(ExifTags.Base.OffsetTimeOriginal))):
+        with suppress(ValueError):
+            if offset:
+                return datetime.fromisoformat(moment.isoformat() + offset).isoformat()
     return moment.isoformat()
 
 
@@ -85,13 +97,21 @@ def _gps(exif: Image.Exif) -> dict[str, float] | None:
 
 
 def _degrees(parts: Any, hemisphere: Any, negative: str) -> float:
-    """Join (degrees, minutes, seconds) to signed degrees, rounded to 1 cm. Raises ValueError unless finite."""
+    """Join (degrees, minutes, seconds) to signed degrees, rounded to 1 cm.
+
+    The hemisphere counts by its first letter; where it is absent, only a sign tells. Raises ValueError for what is not finite,
+    and where nothing tells the hemisphere.
+    """
     value: float = sum(float(part) / 60**power for power, part in enumerate(parts))
-    if not math.isfinite(value):
-        raise ValueError(f"not a coordinate: {parts!r}")
-    return round(-value if _text(hemisphere).upper() == negative else value, 7)
+    positive = _POSITIVE[negative]
+    letter = _text(hemisphere)[:1].upper() or (negative if value < 0 else "")
+    if not math.isfinite(value) or letter not in (positive, negative) or (value < 0 and letter == positive):
+        raise ValueError(f"not a coordinate: {parts!r} {hemisphere!r}")
+    return round(-abs(value) if letter == negative else value, 7)
 
 
 def _text(value: Any) -> str:
     """Return a tag's text without what cameras leave behind its end; empty for anything else."""
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace")
     return value.split("\0")[0].strip() if isinstance(value, str) else ""

@@ -1,13 +1,14 @@
 """Pixels of any kind -> RGB, and images too large to be copied -> smaller ones.
 
-Transparency is laid on white, like a printed page; grey of 16 bits keeps its upper 8; integers and floats of 32 bits, which
-have no agreed white, are stretched from their minimum to their maximum; CMYK, palettes and the rest go as Pillow converts
-them.
+Transparency is laid on white, like a printed page. Grey in files of 16 bits keeps the upper 8 of those that it uses, 8, 10,
+12, 14 or 16 by its largest value: cameras and scanners store 12 bits so. Integers and floats of 32 bits, which have no
+agreed white, are stretched from their minimum to their maximum. CMYK, palettes and the rest go as Pillow converts them.
 """
 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import numpy as np
 from PIL import Image
@@ -21,6 +22,9 @@ laying on white, would take a gigabyte for each copy. The largest full-frame cam
 
 _BAND_PIXELS = 1_000_000  # of a large image, converted at once: 4 MB, which caches hold
 _STRETCHED = ("I", "F")  # modes without an agreed white
+_DEEP = "I;16"  # how the modes of grey in 16 bits begin
+_DEPTHS = (8, 10, 12, 14, 16)  # bits that such grey may use
+_NO_DATA = 42113  # tag of a TIFF: the value of pixels that were not measured, as GDAL writes it
 
 
 def to_rgb(image: Image.Image, decode_size: int | None) -> Image.Image:
@@ -36,31 +40,58 @@ def _averaged(image: Image.Image, decode_size: int | None) -> Image.Image:
         factor = max(factor, min(width, height) // (DRAFT_MARGIN * decode_size))
     if image.mode in _STRETCHED:  # by the lowest and highest value of all bands
         return _converted(image.reduce(factor))
+    depth = _depth(image)
     small = Image.new("RGB", (math.ceil(width / factor), math.ceil(height / factor)))
     rows = factor * max(1, _BAND_PIXELS // (width * factor))
     for top in range(0, height, rows):
         band = image.crop((0, top, width, min(top + rows, height)))
-        small.paste(_converted(band).reduce(factor), (0, top // factor))
+        small.paste(_converted(band, depth).reduce(factor), (0, top // factor))
     return small
 
 
-def _converted(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+def _converted(image: Image.Image, depth: int | None = None) -> Image.Image:
+    """Return RGB; ``depth`` says how many bits of 16 are used, where the image is a part of another."""
+    if image.mode.startswith(_DEEP):
+        upper = np.asarray(image) >> ((depth or _depth(image)) - 8)
+        return Image.fromarray(upper.astype(np.uint8)).convert("RGB")
     if image.mode in _STRETCHED:
-        return Image.fromarray(_stretch(np.array(image, np.float64))).convert("RGB")
+        return Image.fromarray(_stretch(np.array(image, np.float64), _missing(image))).convert("RGB")
     if image.has_transparency_data:
         colours = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours).convert("RGB")
     return image.convert("RGB") if image.mode != "RGB" else image
 
 
+def _depth(image: Image.Image) -> int:
+    """Return how many bits a grey image of 16 bits uses; those of its largest value, and 8 for other images."""
+    if not image.mode.startswith(_DEEP):
+        return 8
+    rows = max(1, _BAND_PIXELS // image.width)
+    bands = (image.crop((0, top, image.width, min(top + rows, image.height))) for top in range(0, image.height, rows))
+    used = max(int(np.asarray(band).max()) for band in bands).bit_length()
+    return next(depth for depth in _DEPTHS if depth >= used)
+
+
+def _missing(image: Image.Image) -> float:
+    """Return the value of pixels that were not measured, NaN where the file names none."""
+    with suppress(ValueError, TypeError):
+        return float(str(getattr(image, "tag_v2", {}).get(_NO_DATA)).strip("\0 "))
+    return math.nan
+
+
 def _stretch(
-    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], missing: float
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Map (h, w) values linearly onto 0 to 255, in place: they may take half a gigabyte; what is not finite counts as 0."""
-    np.nan_to_num(values, copy=False, posinf=0, neginf=0)
-    low, high = values.min(), values.max()
+    """Map (h, w) values linearly onto 0 to 255, in place: they may take half a gigabyte.
+
+    What is not finite, or ``missing``, has no say in what is black and white: it is black, and plus infinity white.
+    """
+    values[values == missing] = np.nan
+    measured = np.isfinite(values)
+    low, high = values.min(where=measured, initial=np.inf), values.max(where=measured, initial=-np.inf)
+    if low > high:  # nothing is
+        low = high = np.float64(0)
+    np.nan_to_num(values, copy=False, nan=low, posinf=high, neginf=low)
     values -= low
     values *= 255 / (high - low) if high > low else 0
     return values.astype(np.uint8)

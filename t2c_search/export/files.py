@@ -6,13 +6,12 @@ be made again. Writers take hits one by one and never hold them all.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +19,7 @@ from typing import Any, BinaryIO
 from t2c_search.decoding.metadata import MEMBER
 from t2c_search.errors import ImageError, UsageError
 from t2c_search.export.aside import file_aside, folder_aside
+from t2c_search.export.separated import write_csv
 from t2c_search.results import Hit
 from t2c_search.sources import SUFFIXES, is_file, read_image
 from t2c_search.types import Failure
@@ -51,21 +51,8 @@ def write_jsonl(hits: Iterable[Hit], expression: str, target: BinaryIO) -> int:
     return count
 
 
-def write_csv(hits: Iterable[Hit], expression: str, target: BinaryIO) -> int:
-    """Write a CSV with a header line; payload and contributions are JSON in their cells. Returns the number of hits."""
-    text = io.TextIOWrapper(target, encoding="utf-8", newline="")
-    table = csv.writer(text)
-    table.writerow(_COLUMNS)
-    count = 0
-    for count, hit in enumerate(hits, 1):
-        table.writerow(_flat(hit, expression).values())
-    text.flush()
-    text.detach()
-    return count
-
-
 def write_parquet(hits: Iterable[Hit], expression: str, target: BinaryIO) -> int:
-    """Write a parquet table with the CSV's columns, typed; returns the number of hits."""
+    """Write a parquet table; payload and contributions are JSON in their cells. Returns the number of hits."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -135,20 +122,33 @@ class Exported:
     failures: tuple[Failure, ...] = ()
 
 
-def export_hits(hits: Iterable[Hit], path: str | Path, *, expression: str, format: str = "paths") -> Exported:
+def export_hits(
+    hits: Iterable[Hit], path: str | Path, *, expression: str, format: str = "paths", columns: Sequence[str] = ()
+) -> Exported:
     """Write hits to a file of one of ``FORMATS``, or fill a new folder with ``links`` to the images, or ``copies``.
 
     ``expression`` is what found them (see ``Collection.expression``), and is kept with each. Hits are taken one by one;
-    what is written appears when it is complete. Raises UsageError for a format or a place that cannot be used.
+    what is written appears when it is complete. A CSV has the ``columns`` named, or one for each field (``write_csv``).
+    Raises UsageError for a format or a place that cannot be used.
     """
     check_format(format)
+    write = writer(format, columns) if format in FORMATS or columns else None
     found, target = begun(hits), Path(path)
-    if format in FOLDERS:
+    if write is None:
         failures: list[Failure] = []
         count = write_folder(found, expression, target, copy=format == "copies", failures=failures)
         return Exported(count, tuple(failures))
     with file_aside(target) as file:
-        return Exported(FORMATS[format](found, expression, file))
+        return Exported(write(found, expression, file))
+
+
+def writer(format: str, columns: Sequence[str] = ()) -> Writer:
+    """Return what writes one of ``FORMATS``. Raises UsageError for columns of another format than CSV."""
+    if not columns:
+        return FORMATS[format]
+    if format != "csv":
+        raise UsageError(f"columns can be chosen for the format csv, and {format} has its own: leave them out")
+    return partial(write_csv, columns=columns)
 
 
 def check_format(format: str) -> None:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     Projection = Callable[[torch.Tensor], torch.Tensor]
 
+_UNIT = 0.1  # how far the length of a row may be from 1, at half precision
+_NOT_FINITE = "the model gave it a vector that is not finite: try --dtype float32"
+_NO_DIRECTION = "the model gave it a vector of zeros, or one too long to have a direction"
+
 
 def align(
     batches: Iterable[EmbeddedBatch], projection: Projection, keep_native: bool, clock: StageClock
@@ -30,9 +34,9 @@ def align(
         with clock.measure(EMBED):
             under_way.append(_project(batch, projection, keep_native))
         while under_way and (len(under_way) > 1 or _is_there(under_way[0][1])):
-            yield _finite(*under_way.popleft(), clock)
+            yield _usable(*under_way.popleft(), clock)
     while under_way:
-        yield _finite(*under_way.popleft(), clock)
+        yield _usable(*under_way.popleft(), clock)
 
 
 def _project(batch: EmbeddedBatch, projection: Projection, keep_native: bool) -> tuple[Points, torch.cuda.Event | None]:
@@ -50,18 +54,21 @@ def _is_there(copied: torch.cuda.Event | None) -> bool:
     return copied is None or bool(copied.query())  # type: ignore[no-untyped-call]
 
 
-def _finite(points: Points, copied: torch.cuda.Event | None, clock: StageClock) -> tuple[Points, list[Failure]]:
-    """Return those of the points that a store can hold: half precision overflows on some images."""
+def _usable(points: Points, copied: torch.cuda.Event | None, clock: StageClock) -> tuple[Points, list[Failure]]:
+    """Return those of the points that can be found again: half precision overflows on some images, and a row of zeros, or
+    one whose length overflows, has no direction."""
     with clock.measure(EMBED):
         if copied is not None:
             copied.synchronize()
-        finite = np.isfinite(points.vectors[CLIP]).all(axis=1)
-    if finite.all():
+        finite = np.logical_and.reduce([np.isfinite(rows).all(axis=1) for rows in points.vectors.values()])
+        unit = np.abs(np.linalg.norm(points.vectors[CLIP], axis=1) - 1) < _UNIT
+    usable = finite & unit
+    if usable.all():
         return points, []
     failures = [
-        Failure(points.payloads[row]["path"], "the model gave it a vector that is not finite: try --dtype float32")
-        for row in np.flatnonzero(~finite)
+        Failure(points.payloads[row]["path"], _NO_DIRECTION if finite[row] else _NOT_FINITE)
+        for row in np.flatnonzero(~usable)
     ]
-    kept = np.flatnonzero(finite)
-    vectors = {name: rows[finite] for name, rows in points.vectors.items()}
+    kept = np.flatnonzero(usable)
+    vectors = {name: rows[usable] for name, rows in points.vectors.items()}
     return Points([points.ids[row] for row in kept], [points.payloads[row] for row in kept], vectors), failures

@@ -24,6 +24,7 @@ from t2c_search.profile import DECODE, EMBED, READ, WAIT_DECODE, StageClock
 from t2c_search.sources import ImageInput, read_image
 from t2c_search.sources.containers.embeddings import VECTORS_SUFFIX
 from t2c_search.sources.kinds import split_member
+from t2c_search.sources.private import private_addresses
 from t2c_search.types import Failure, Payload
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def look_at(
 def _prepare(item: ImageInput, encoders: Sequence[ImageEncoder], clock: StageClock) -> PreparedImage | Failure:
     measured: Payload = {}
     try:
-        with clock.measure(READ):
+        with clock.measure(READ), private_addresses(item.allow_private):
             content = None if _is_elsewhere(item.path) else item.content or read_image(item.path)
         with clock.measure(DECODE):
             if content is None:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from t2c_search.errors import redact
 from t2c_search.profile import NO_PROFILE, Profile
+from t2c_search.sources.remarks import Remark
 from t2c_search.types import Failure
 
 
@@ -17,7 +18,8 @@ class IndexReport:
 
     ``indexed``: embedded and written; ``renamed``, ``copied``: written with the vectors of a file of the same bytes, which
     is gone or still there; ``updated``: the file is as it was, but its captions or fields changed. ``deleted`` counts
-    points, not inputs: their files are gone.
+    points, not inputs: their files are gone. ``remarks`` tell, by kind, what was passed over while listing, and what else is
+    worth knowing.
     """
 
     seen: int
@@ -29,13 +31,18 @@ class IndexReport:
     renamed: int = 0
     copied: int = 0
     deleted: int = 0
-    warnings: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
     profile: Profile = NO_PROFILE
 
     @classmethod
     def of_failures(cls, failures: Sequence[Failure]) -> Self:
         """Report a run that got no image at all."""
         return cls(len(failures), 0, 0, 0, tuple(failures), 0.0)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The remarks, a line each."""
+        return tuple(map(str, self.remarks))
 
     @property
     def failed(self) -> int:
@@ -64,6 +71,7 @@ class IndexReport:
             "deleted": self.deleted,
             "failed": self.failed,
             "failures": [asdict(failure.redacted()) for failure in self.failures],
+            "remarks": [asdict(remark.redacted()) for remark in self.remarks],
             "warnings": [redact(warning) for warning in self.warnings],
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 2),

@@ -8,28 +8,23 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from stat import S_ISDIR
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import unquote_to_bytes
 
 from t2c_search.decoding.files import MAX_BYTES, check_size, open_local, read_file
 from t2c_search.errors import ImageError, T2CError, UsageError
-
-if TYPE_CHECKING:
-    import httpx
+from t2c_search.sources.private import check_container
 
 UNKNOWN_SIZE = -1
 """Size of what would have to be read, or fetched, to know it."""
-TIMEOUT = 30.0
-"""Seconds that an http server may take to answer, or to go on answering."""
-_FETCH_SECONDS = 120.0  # for one whole file: a server that drips must not hold a thread for ever
+INT64 = range(-(2**63), 2**63)
+"""Integers that stores can hold."""
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: C:// is a drive
 _FILE = "file://"  # addresses of local files, percent-encoded
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")  # as file systems call it
@@ -51,7 +46,13 @@ def is_remote(address: str) -> bool:
 
 def is_http(address: str) -> bool:
     """Tell web addresses, which have no folders, from other remote ones."""
-    return address.startswith(("http://", "https://"))
+    return address.lower().startswith(("http://", "https://"))
+
+
+def tidied(source: str) -> str:
+    """Return an address with its scheme in lower case and no blanks around it; what is none as it is."""
+    found = _REMOTE.match(address := source.strip())
+    return found[0].lower() + address[found.end() :] if found else source
 
 
 def absolute(source: str, folder: str | None = None) -> str:
@@ -60,6 +61,7 @@ def absolute(source: str, folder: str | None = None) -> str:
     ``~`` is a home folder where a user writes it and there is such a user; else it is the beginning of a name.
     Raises UsageError when a remote file system is unknown or its package is missing.
     """
+    source = tidied(source)
     if is_http(source):
         return source
     if is_remote(source):
@@ -75,9 +77,11 @@ def absolute(source: str, folder: str | None = None) -> str:
 
 
 def file_system(address: str) -> tuple[Any, str]:
-    """Return fsspec's file system for a remote address, and the path in it. Raises UsageError as ``absolute`` does."""
+    """Return fsspec's file system for a remote address, and the path in it. Raises UsageError as ``absolute`` does, and
+    ImageError where the address is refused (``private_addresses``)."""
     import fsspec
 
+    check_container(address)
     scheme = address.partition("://")[0]
     try:
         return cast("tuple[Any, str]", fsspec.core.url_to_fs(address))
@@ -103,7 +107,7 @@ def stat(address: str) -> Stat | None:
         raise
     except Exception:  # OSError, and whatever file systems raise instead of it
         return None
-    return Stat(found.st_size, found.st_mtime_ns, S_ISDIR(found.st_mode))
+    return Stat(found.st_size, storable(found.st_mtime_ns), S_ISDIR(found.st_mode))
 
 
 def find(address: str) -> dict[str, Stat]:
@@ -151,7 +155,9 @@ def read_range(address: str, start: int, size: int) -> bytes:
 def read_whole(address: str) -> bytes:
     """Return a file's bytes. Raises ImageError when it cannot be read, is empty or is larger than ``MAX_BYTES``."""
     if is_http(address):
-        content = _fetch(address)
+        from t2c_search.sources.web import fetch  # with httpx, which most runs never need
+
+        content = fetch(address)
     elif is_remote(address):
         with said_of("the file", ImageError):
             content = read_range(address, 0, MAX_BYTES + 1)
@@ -185,40 +191,20 @@ def _said(exc: Exception) -> str:
     return getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
 
 
+def storable(time_ns: int) -> int:
+    """Return a time of change that stores can hold: of the years 1678 to 2262, whatever a file says."""
+    return max(INT64.start, min(time_ns, INT64.stop - 1))
+
+
 def _remote_stat(entry: dict[str, Any]) -> Stat:
     moment = next((entry[name] for name in _TIMES if entry.get(name)), 0)
-    if isinstance(moment, str):
-        moment = datetime.fromisoformat(moment)
-    if isinstance(moment, datetime):
-        moment = moment.timestamp()
-    size = entry.get("size")
-    return Stat(UNKNOWN_SIZE if size is None else int(size), round(moment * 1e9), entry.get("type") == "directory")
-
-
-@cache
-def _client() -> httpx.Client:
-    import httpx
-
-    return httpx.Client(timeout=TIMEOUT, follow_redirects=True, headers={"User-Agent": "t2c-search"})
-
-
-def _fetch(address: str) -> bytes:
-    """Return what a web server sends. Raises ImageError when it fails, or takes too long, or sends too much."""
-    import httpx
-
-    deadline = time.monotonic() + _FETCH_SECONDS
-    content = bytearray()
     try:
-        with _client().stream("GET", address) as answer:
-            if not answer.is_success:
-                raise ImageError(f"the server answered {answer.status_code} {answer.reason_phrase}")
-            for part in answer.iter_bytes():
-                content += part
-                check_size(len(content))
-                if time.monotonic() > deadline:
-                    raise ImageError(f"the server did not finish within {_FETCH_SECONDS:.0f} s")
-    except httpx.TimeoutException as exc:
-        raise ImageError(f"the server did not answer within {TIMEOUT:.0f} s") from exc
-    except (httpx.HTTPError, httpx.InvalidURL) as exc:
-        raise ImageError(f"the address cannot be fetched: {_said(exc)}") from exc
-    return bytes(content)
+        if isinstance(moment, str):
+            moment = datetime.fromisoformat(moment)
+        if isinstance(moment, datetime):
+            moment = moment.timestamp()
+        mtime_ns = storable(round(moment * 1e9))
+    except (ValueError, OverflowError, TypeError):
+        mtime_ns = 0  # as for file systems that do not tell
+    size = entry.get("size")
+    return Stat(UNKNOWN_SIZE if size is None else int(size), mtime_ns, entry.get("type") == "directory")

@@ -26,7 +26,8 @@ class ImageInput:
     even be looked at has size and time 0; reading it says why.
 
     ``hash`` is that of its bytes, where this run has read them, and empty before; ``content`` the bytes themselves, where
-    they are held so that nobody need read them again.
+    they are held so that nobody need read them again. ``allow_private`` says that it may be fetched from a private address,
+    as the user named it, or trusts the table that does.
     """
 
     path: str
@@ -35,6 +36,7 @@ class ImageInput:
     fields: Mapping[str, Any] = field(default_factory=dict)
     hash: str = ""
     content: bytes | None = field(default=None, repr=False)
+    allow_private: bool = False
 
     @property
     def id(self) -> str:

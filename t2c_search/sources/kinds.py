@@ -21,21 +21,23 @@ class Kind:
     """A kind of file that holds or names many images, known by its ending.
 
     ``read(address, member)`` returns the bytes of one; None where the paths that it lists lie elsewhere. ``forwards``:
-    to read one behind the last is quick, and to go back costs as much as all before it.
+    to read one behind the last is quick, and to go back costs as much as all before it. ``holds_all``: it never names what
+    lies elsewhere.
     """
 
     suffixes: tuple[str, ...]
     list: Lister
     read: Callable[[str, str], bytes] | None = None
     forwards: bool = False
+    holds_all: bool = False
 
 
 KINDS = (
-    Kind(archives.TAR_SUFFIXES, archives.list_tar, archives.read_tar),
+    Kind(archives.TAR_SUFFIXES, archives.list_tar, archives.read_tar, holds_all=True),
     Kind(archives.COMPRESSED_SUFFIXES, archives.refuse_compressed),
-    Kind(archives.ZIP_SUFFIXES, archives.list_zip, archives.read_zip),
+    Kind(archives.ZIP_SUFFIXES, archives.list_zip, archives.read_zip, holds_all=True),
     Kind((".parquet",), parquet.list_parquet, parquet.read_parquet, forwards=True),
-    Kind(video.VIDEO_SUFFIXES, video.list_video, video.read_frame, forwards=True),
+    Kind(video.VIDEO_SUFFIXES, video.list_video, video.read_frame, forwards=True, holds_all=True),
     Kind((embeddings.VECTORS_SUFFIX,), embeddings.list_embeddings),
     Kind(TABLE_SUFFIXES, manifests.list_manifest),
 )

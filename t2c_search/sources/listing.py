@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from t2c_search.errors import T2CError, UsageError
 from t2c_search.progress import NoProgress, Progress
-from t2c_search.sources.addresses import UNKNOWN_SIZE, Stat, is_remote, stat
+from t2c_search.sources.addresses import UNKNOWN_SIZE, Stat, absolute, is_remote, stat
 from t2c_search.sources.arguments import as_list
 from t2c_search.sources.containers.embeddings import embeddings_in
 from t2c_search.sources.folders import list_file, list_folder, list_remote
 from t2c_search.sources.image_list import ImageList
 from t2c_search.sources.inputs import SUFFIXES, ImageInput
-from t2c_search.sources.kinds import kind_of, split_member
+from t2c_search.sources.kinds import Kind, kind_of, split_member
 from t2c_search.sources.lister import EVERY, Listing
+from t2c_search.sources.passed_over import check_patterns
 from t2c_search.sources.patterns import expand_sources
 from t2c_search.sources.remarks import Remarks
 from t2c_search.sources.tables.annotations import bounded
@@ -37,52 +39,61 @@ def list_images(
     every: float = EVERY,
     image_column: str = "",
     types: Mapping[str, FieldType] | None = None,
+    exclude: Sequence[str] = (),
+    allow_private: bool = False,
     progress: Progress | None = None,
 ) -> ImageList:
     """List the images in folders, files, archives, tables, videos and remote file systems, each image once.
 
-    In folders a file is an image by its ending (``SUFFIXES``), and names that start with a dot are passed over. Links
-    to folders are followed, but no folder is entered twice. The order is that of ``sources``, then the source's own.
-    Patterns are expanded, and ``-`` stands for the lines of standard input, of which those that name nothing are among
-    the warnings. Of videos, a frame every ``every`` seconds.
+    In folders a file is an image by its ending (``SUFFIXES``). Names that start with a dot, folders that systems keep for
+    themselves, and what ``exclude`` has a pattern for are passed over. Links to folders are followed, but no folder is entered
+    twice. The order is that of ``sources``, then the source's own. Patterns are expanded, and ``-`` stands for the lines of
+    standard input, of which those that name nothing are among the remarks. Of videos, a frame every ``every`` seconds.
+    Tables may name private addresses only with ``allow_private``.
 
     Fields for the payload come from ``photo.txt`` and ``photo.json`` beside ``photo.jpg``, from the columns of tables,
     and from the ``captions`` table, which has the last word; ``types`` says which are more than text. The ``image_column``
     of tables holds or names the images; left out, it is found by its name, or else by what is in it.
 
-    A damaged source is among the warnings. Raises UsageError when a source does not exist, or when the ``captions``
-    cannot be used.
+    A damaged source is among the remarks, and so is all that was passed over, by its kind. Raises UsageError when a source
+    does not exist, or when the ``captions`` cannot be used.
     """
-    listing = Listing(Remarks(), every, image_column)
+    listing = Listing(Remarks(), every, image_column, check_patterns(as_list("exclude", exclude)), allow_private)
     table = _caption_table(captions, listing)
 
     def found() -> Iterator[ImageInput]:
-        addresses = list(expand_sources(as_list("sources", sources), listing.remarks))
+        addresses = list(expand_sources(as_list("sources", sources), listing))
+        listing.named.update(addresses)
         yield from _described(_list_all(addresses, listing, listing.remarks.add), listing, table, types or {})
         if table is not None:
             table.remark_unused()
 
-    return ImageList(_counted(found(), progress or NoProgress()), listing.remarks.lines)
+    return ImageList(_counted(found(), progress or NoProgress()), listing.remarks.all)
 
 
 def list_known(
-    paths: Iterable[str], *, captions: str | Path | None = None, types: Mapping[str, FieldType] | None = None
+    paths: Iterable[str],
+    *,
+    captions: str | Path | None = None,
+    types: Mapping[str, FieldType] | None = None,
+    exclude: Sequence[str] = (),
 ) -> ImageList:
     """List images by the paths that a listing gave them, and folders: none is a pattern, and none is refused.
 
+    None may come from a private address: a table may have named it.
     An image that is not to be found where it was is listed all the same: reading it says why it fails.
     """
-    listing = Listing(Remarks())
+    listing = Listing(Remarks(), exclude=tuple(exclude))
 
     def found() -> Iterator[ImageInput]:
         left = dict.fromkeys(paths)
         for item in _list_all(list(left), listing, lambda reason, path: None):
             left.pop(item.path, None)
-            yield item
+            yield replace(item, allow_private=False)
         yield from (ImageInput(path, UNKNOWN_SIZE, 0) for path in left if not Path(path).is_dir())
 
     table = _caption_table(captions, listing)
-    return ImageList(_described(found(), listing, table, types or {}), listing.remarks.lines)
+    return ImageList(_described(found(), listing, table, types or {}), listing.remarks.all)
 
 
 def require_images(
@@ -92,12 +103,21 @@ def require_images(
     every: float = EVERY,
     image_column: str = "",
     types: Mapping[str, FieldType] | None = None,
+    exclude: Sequence[str] = (),
+    allow_private: bool = False,
     progress: Progress | None = None,
 ) -> ImageList:
     """List the images as ``list_images`` does. Raises UsageError when there is none, too."""
     named = as_list("sources", sources)
     inputs = list_images(
-        named, captions=captions, every=every, image_column=image_column, types=types, progress=progress
+        named,
+        captions=captions,
+        every=every,
+        image_column=image_column,
+        types=types,
+        exclude=exclude,
+        allow_private=allow_private,
+        progress=progress,
     )
     if not inputs:
         told = "; ".join(inputs.warnings[:_TOLD_WARNINGS]) + "; ..." * (len(inputs.warnings) > _TOLD_WARNINGS)
@@ -116,7 +136,10 @@ def _counted(inputs: Iterable[ImageInput], progress: Progress) -> Iterator[Image
 
 
 def _caption_table(captions: str | Path | None, listing: Listing) -> CaptionTable | None:
-    return None if captions is None else CaptionTable(Path(captions), listing.remarks)
+    if captions is None:
+        return None
+    listing.named.add(absolute(str(captions)))
+    return CaptionTable(Path(captions), listing.remarks)
 
 
 def _described(
@@ -126,7 +149,7 @@ def _described(
     for item in inputs:
         written = {**item.fields, **table.fields(item.path)} if table is not None else item.fields
         fields = typed(nested(written, item.path, listing.remarks), types, item.path, listing.remarks)
-        yield ImageInput(item.path, item.size, item.mtime_ns, bounded(fields, item.path, listing.remarks))
+        yield replace(item, fields=bounded(fields, item.path, listing.remarks))
 
 
 def _list_all(addresses: list[str], listing: Listing, refuse: Callable[[str, str], None]) -> Iterator[ImageInput]:
@@ -146,7 +169,7 @@ def _list_all(addresses: list[str], listing: Listing, refuse: Callable[[str, str
             elif container in members:
                 yield from _list_members(container, members.pop(container), listing)
         except T2CError as exc:
-            refuse(str(exc), address.encode("utf-8", "replace").decode())
+            refuse(str(exc), address)
 
 
 def _list_one(address: str, listing: Listing) -> Iterator[ImageInput]:
@@ -154,8 +177,14 @@ def _list_one(address: str, listing: Listing) -> Iterator[ImageInput]:
         return _list_local(address, listing)
     if kind := kind_of(address):
         _require_utf8(address)
-        return kind.list(address, listing)
+        return _list_kind(kind, address, listing)
     return list_remote(address, listing) if is_remote(address) else list_file(address, listing)
+
+
+def _list_kind(kind: Kind, address: str, listing: Listing) -> Iterator[ImageInput]:
+    """List a container; the members of an archive are where the user named it, and what a table names is not."""
+    for item in kind.list(address, listing):
+        yield replace(item, allow_private=item.allow_private or kind.holds_all or listing.allow_private)
 
 
 def _require_utf8(container: str) -> None:
@@ -171,7 +200,7 @@ def _list_local(folder: str, listing: Listing) -> Iterator[ImageInput]:
     vectors = embeddings_in(folder)
     if samples := samples_in(folder):
         yield from list_manifest(samples, listing)
-    elif vectors and next(list_folder(folder, Listing(Remarks())), None) is None:
+    elif vectors and next(list_folder(folder, Listing(Remarks(), exclude=listing.exclude)), None) is None:
         for file in vectors:
             yield from _list_one(file, listing)
     else:
@@ -182,7 +211,7 @@ def _list_members(container: str, wanted: list[str], listing: Listing) -> Iterat
     """List some members of a container; one that it does not list, such as a frame between others, is taken on trust."""
     _require_utf8(container)
     kind = kind_of(container)
-    members = {item.path: item for item in kind.list(container, listing)} if kind else {}
+    members = {item.path: item for item in _list_kind(kind, container, listing)} if kind else {}
     mtime_ns = (stat(container) or Stat(0, 0)).mtime_ns
     for path in wanted:
         yield members.get(path) or ImageInput(path, UNKNOWN_SIZE, mtime_ns)

@@ -11,36 +11,38 @@ from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 
 from t2c_search.errors import UsageError
-from t2c_search.sources.addresses import absolute, glob_remote, is_http, is_remote, stat
+from t2c_search.sources.addresses import absolute, glob_remote, is_http, is_remote, stat, tidied
 from t2c_search.sources.inputs import SUFFIXES
 from t2c_search.sources.kinds import split_member
-from t2c_search.sources.remarks import Remarks
+from t2c_search.sources.lister import Listing
+from t2c_search.sources.passed_over import EXCLUDED, is_excluded, why_not_an_image
 
 _STDIN = "-"
 _MOST_NAMES = 100_000  # from one brace pattern; more is a slip of the finger
 _RANGE = r"-?\d+\.\.-?\d+(?:\.\.-?\d+)?|[A-Za-z]\.\.[A-Za-z](?:\.\.-?\d+)?"
 
 
-def expand_sources(sources: Iterable[str | Path], remarks: Remarks) -> Iterator[str]:
+def expand_sources(sources: Iterable[str | Path], listing: Listing) -> Iterator[str]:
     """Yield the address of every source, in order: patterns expanded, ``-`` replaced by the lines of standard input.
 
     What a file is really called always counts before what it might mean as a pattern. Raises UsageError for what does
     not exist, and for a pattern that nothing matches; where a line of standard input is such a one, it is a remark.
     """
     for source in map(str, sources):
-        yield from _expand_lines(sys.stdin.buffer, remarks) if source == _STDIN else _expand(source)
+        yield from _expand_lines(sys.stdin.buffer, listing) if source == _STDIN else _expand(source, listing)
 
 
-def _expand_lines(lines: Iterable[bytes], remarks: Remarks) -> Iterator[str]:
+def _expand_lines(lines: Iterable[bytes], listing: Listing) -> Iterator[str]:
     """Expand the lines of a list, which was made a while ago as a rule: files may have gone since."""
     for name in filter(None, (line.rstrip(b"\r\n") for line in lines)):
         try:
-            yield from _expand(os.fsdecode(name))
+            yield from _expand(os.fsdecode(name), listing)
         except UsageError as exc:
-            remarks.add(str(exc), name.decode("utf-8", "replace"))
+            listing.remarks.add(str(exc), name.decode("utf-8", "replace"))
 
 
-def _expand(source: str) -> Iterator[str]:
+def _expand(source: str, listing: Listing) -> Iterator[str]:
+    source = tidied(source)
     if _exists(source):
         yield absolute(source)
         return
@@ -48,7 +50,7 @@ def _expand(source: str) -> Iterator[str]:
     if len(names) > _MOST_NAMES:
         raise UsageError(f"{source!r} stands for more than {_MOST_NAMES} names")
     for name in names:
-        yield from _matches(name)
+        yield from _matches(name, listing)
 
 
 def expand_braces(pattern: str) -> Iterator[str]:
@@ -95,7 +97,7 @@ def _exists(source: str) -> bool:
     return plain or (not is_http(source) and stat(source) is not None)
 
 
-def _matches(name: str) -> Iterator[str]:
+def _matches(name: str, listing: Listing) -> Iterator[str]:
     """Yield what one name without braces stands for."""
     container, _ = split_member(name)
     if _exists(name) or (container and _exists(container)):
@@ -105,7 +107,7 @@ def _matches(name: str) -> Iterator[str]:
         raise UsageError(f"there is no file or folder {absolute(name)!r}: name images, folders or archives of images")
     pattern = absolute(name)
     matches = glob_remote(pattern) if is_remote(pattern) else _glob(pattern)
-    wanted = [match for match in matches if _is_wanted(match, pattern)]
+    wanted = [match for match in matches if _is_wanted(match, pattern, listing)]
     if not wanted:
         raise UsageError(f"nothing matches {name!r}")
     yield from wanted
@@ -115,10 +117,16 @@ def _glob(pattern: str) -> list[str]:
     return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
 
 
-def _is_wanted(match: str, pattern: str) -> bool:
-    """Tell folders, images, and what the pattern names by its ending, from what merely lies between them."""
+def _is_wanted(match: str, pattern: str, listing: Listing) -> bool:
+    """Tell folders, images, and what the pattern names by its ending, from what merely lies between them, and is remarked."""
+    if is_excluded(match, "", listing.exclude):
+        listing.remarks.add(EXCLUDED, match)
+        return False
     suffix = PurePosixPath(match).suffix
     if suffix.lower() in SUFFIXES or (suffix and pattern.endswith(suffix)):
         return True
     found = stat(match)
-    return found is not None and found.is_folder
+    if found is None or not found.is_folder:
+        listing.remarks.add(why_not_an_image(match), match)
+        return False
+    return True

@@ -103,6 +103,16 @@ def test_typed_fields_are_indexed_filtered_and_remembered(
     assert (wrong.code, "types are keyword, integer" in wrong.err) == (2, True)
 
 
+def test_the_image_column_of_a_table_can_be_chosen(
+    drawn: list[bytes], tmp_path: Path, t2c: Callable[..., Outcome]
+) -> None:
+    pq.write_table(pa.table({"image": drawn, "thumb": drawn[::-1]}), tmp_path / "a.parquet")
+    place = ("-c", "c", "--store", tmp_path / "s.t2c")
+    t2c("index", tmp_path / "a.parquet", "--image-column", "thumb", "--clip", "mini", *place)
+    found = t2c("search", "--image", f"{tmp_path}/a.parquet::image/0", "-n", 1, *place, "--json").json["hits"]
+    assert found[0]["path"] == f"{tmp_path}/a.parquet::thumb/{COUNT - 1}"
+
+
 def test_hits_in_archives_can_be_seen_searched_by_copied_and_learnt_from(
     shards: str,
     drawn: list[bytes],

@@ -17,6 +17,7 @@ from PIL import Image
 
 from t2c_search.errors import StoreUnavailableError, UsageError
 from t2c_search.export.files import FOLDERS, FORMATS, export_hits, write_folder, write_json
+from t2c_search.export.separated import read_columns
 from t2c_search.export.sheet import write_sheet
 from t2c_search.results import Contribution, Hit
 
@@ -53,14 +54,12 @@ def test_paths(tmp_path: Path) -> None:
     assert written("paths", found).decode().splitlines() == [hit.path for hit in found]
 
 
-@pytest.mark.parametrize("name", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("name", ["jsonl", "parquet"])
 def test_tables_hold_every_field(tmp_path: Path, name: str) -> None:
     found = hits(tmp_path)
     content = written(name, found)
     if name == "jsonl":
         rows = [json.loads(line) for line in content.splitlines()]
-    elif name == "csv":
-        rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
     else:
         rows = pq.read_table(io.BytesIO(content)).to_pylist()
     for hit, row in zip(found, rows, strict=True):
@@ -70,6 +69,53 @@ def test_tables_hold_every_field(tmp_path: Path, name: str) -> None:
         assert nested["payload"] == hit.payload
         assert [part["constraint"] for part in nested["contributions"]] == ["a dog", "NOT a person"]
         assert row["expression"] == EXPRESSION
+
+
+def read_csv(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+
+
+def test_a_csv_has_a_column_for_each_field_of_any_hit(tmp_path: Path) -> None:
+    first, second = hits(tmp_path, 2)
+    odd = {
+        "score": "user's",
+        "meta": {"rating": 4, "by": {"who": 'a, "b"\n'}},
+        "tags": ["x", "y"],
+        "ok": True,
+        "none": None,
+    }
+    second = replace(second, payload={**second.payload, **odd})
+    content = written("csv", [first, second])
+    header = content.decode().split("\r\n")[0].split(",")
+    assert header == [
+        "rank", "id", "path", "score", "cosine", "width", "height", "captions",
+        "payload.score", "meta.rating", "meta.by.who", "tags", "ok", "none", "contributions", "expression",
+    ]  # fmt: skip
+    one, two = read_csv(content)
+    assert (int(one["rank"]), one["id"], one["path"]) == (1, first.id, first.path)
+    assert (float(one["score"]), float(one["cosine"]), one["width"]) == (first.score, first.cosine, "8")
+    assert json.loads(one["captions"]) == first.payload["captions"]
+    assert [part["constraint"] for part in json.loads(one["contributions"])] == ["a dog", "NOT a person"]
+    assert one["expression"] == EXPRESSION
+    assert {one[name] for name in header[8:14]} == {""}
+    assert [two[name] for name in header[8:14]] == ["user's", "4", 'a, "b"\n', '["x", "y"]', "true", ""]
+
+
+def test_columns_of_a_csv_can_be_chosen(tmp_path: Path) -> None:
+    found, target = hits(tmp_path), tmp_path / "some.csv"
+    export_hits(found, target, expression=EXPRESSION, format="csv", columns=["width", "path", "nowhere"])
+    rows = read_csv(target.read_bytes())
+    assert [row["path"] for row in rows] == [hit.path for hit in found]
+    assert all(
+        row.keys() == {"width", "path", "nowhere"} and row["width"] == "8" and not row["nowhere"] for row in rows
+    )
+    assert read_columns(" path, width") == ("path", "width")
+    for wrong in ("", "path,", "path,path"):
+        with pytest.raises(UsageError, match="name each once, with commas between"):
+            read_columns(wrong)
+    for format in ("jsonl", "links"):
+        with pytest.raises(UsageError, match="columns can be chosen for the format csv"):
+            export_hits(found, tmp_path / "x", expression=EXPRESSION, format=format, columns=["path"])
 
 
 @pytest.mark.parametrize("count", [0, 5])

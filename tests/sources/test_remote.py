@@ -17,7 +17,7 @@ import pytest
 
 from t2c_search.errors import ImageError, UsageError
 from t2c_search.sources import ImageInput, list_images, read_image
-from t2c_search.sources import addresses as places
+from t2c_search.sources import web as web_places
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
 from tests.indexing.support import COUNT, contents, create, index, no_encoder
@@ -167,12 +167,12 @@ def test_web_addresses_in_a_manifest_are_fetched_and_each_failure_is_that_images
     (tmp_path / "urls.csv").write_text(
         "\n".join(["url,caption", *rows, "http://127.0.0.1:1/closed.jpg,x", "http:///,y"])
     )
-    images = list_images([tmp_path / "urls.csv"])
+    images = list_images([tmp_path / "urls.csv"], allow_private=True)
     assert Server.requests == [], "listing fetches nothing"
-    monkeypatch.setattr(places, "TIMEOUT", 0.5)
-    places._client.cache_clear()
+    monkeypatch.setattr(web_places, "TIMEOUT", 0.5)
+    web_places.client.cache_clear()
     report = index(images, store)
-    places._client.cache_clear()
+    web_places.client.cache_clear()
     assert report.indexed == 2
     found = contents(store)
     assert found[f"{web}/0000.jpg"][0]["captions"] == ["picture 0"]
@@ -186,7 +186,7 @@ def test_web_addresses_in_a_manifest_are_fetched_and_each_failure_is_that_images
         "": "the address cannot be fetched: Request URL is missing an 'http://' or 'https://' protocol.",
     }
     Server.requests.clear()
-    again = index(list_images([tmp_path / "urls.csv"]), store)
+    again = index(list_images([tmp_path / "urls.csv"], allow_private=True), store)
     assert again.unchanged == 2
     assert f"{web}/0000.jpg" not in Server.requests
 
@@ -204,6 +204,6 @@ def test_a_server_that_sends_too_much_is_cut_off(web: str, monkeypatch: pytest.M
 
 
 def test_a_server_that_drips_is_left_though_it_never_pauses(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "_FETCH_SECONDS", 0.1)  # of the two that the file takes, a byte at a time
+    monkeypatch.setattr(web_places, "_FETCH_SECONDS", 0.1)  # of the two that the file takes, a byte at a time
     with pytest.raises(ImageError, match="the server did not finish within 0 s"):
         read_image(f"{web}/dripping.jpg")

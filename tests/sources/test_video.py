@@ -116,14 +116,14 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[BinaryIO]:
 
 @pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
 def test_frames_in_any_order_are_the_same(tmp_path: Path, codec: str, opened: list[BinaryIO]) -> None:
-    """On and back, between two pictures, within and beyond the reach of decoding on, at the end and behind it."""
+    """On and back, between two pictures, within and beyond the reach of decoding on, at the end."""
     if codec not in av.codecs_available:
         pytest.skip(f"this PyAV cannot write {codec}")
     video = save_video(tmp_path / "clip.mp4", 60, codec=codec)
-    times = [0, 0, 0.1, 14.9, 14.75, 12, 0.2, 11, 1, 100, 15, 14.8, 14.7, 0.25]
-    times += [random.Random(20261125).uniform(0, 16) for _ in range(60)]
+    times = [0, 0, 0.1, 14.9, 14.75, 12, 0.2, 11, 1, 14.99, 14.8, 14.7, 0.25]
+    times += [random.Random(20261125).uniform(0, 15) for _ in range(60)]
     found = [shown(video, seconds) for seconds in times]
-    np.testing.assert_allclose(found, [4 * min(int(seconds * RATE), 59) + 10 for seconds in times], atol=1.9)
+    np.testing.assert_allclose(found, [4 * int(seconds * RATE) + 10 for seconds in times], atol=1.9)
 
 
 def test_a_video_is_opened_once_for_its_frames_in_order_and_closed_at_its_end(
@@ -135,7 +135,8 @@ def test_a_video_is_opened_once_for_its_frames_in_order_and_closed_at_its_end(
         list(pool.map(read_image, [item.path for item in images]))
     assert len(images) == 25
     assert len(opened) == listing + 1
-    shown(video, 13)  # behind the end
+    with pytest.raises(ImageError, match="no frame"):
+        shown(video, 13)  # behind the end
     assert len(opened) == listing + 1
     assert all(file.closed for file in opened)
 
@@ -159,7 +160,7 @@ def test_frames_behind_damage_are_found_from_the_next_key_frame(tmp_path: Path) 
         assert abs(shown(video, seconds) - (4 * seconds * RATE + 10)) < 1.9
 
 
-@pytest.mark.parametrize("member", ["nan.png", "inf.png", "x.png", ".png"])
+@pytest.mark.parametrize("member", ["nan.png", "inf.png", "x.png", ".png", "12.510.png", "1000000.000.png"])
 def test_what_is_no_time_is_a_failure(video: Path, member: str) -> None:
     with pytest.raises(ImageError, match="no frame|the frame cannot be read"):
         read_image(f"{video}::{member}")

@@ -17,11 +17,10 @@ from operator import itemgetter
 from typing import Any
 
 from t2c_search.decoding.metadata import CAPTIONS, MEASURED
+from t2c_search.sources.addresses import INT64
 from t2c_search.sources.remarks import Remarks
 from t2c_search.types import Payload
 
-INT64 = range(-(2**63), 2**63)
-"""Integers that stores can hold."""
 PAYLOAD_BYTES = 256 << 10
 """What people wrote of one image is kept up to this, as JSON: stores and proxies limit the size of a request."""
 TEXT_BYTES = 128 << 10

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
 from t2c_search.decoding.metadata import MEMBER
-from t2c_search.sources.addresses import is_remote
+from t2c_search.sources.addresses import is_remote, tidied
 from t2c_search.sources.remarks import Remarks
 from t2c_search.sources.tables.annotations import as_fields, gather
 from t2c_search.sources.tables.rows import Wanted, pop_images, read_rows
@@ -52,7 +52,7 @@ class CaptionTable:
 
     def _key(self, image: str) -> str:
         """Normalise ``./a.jpg`` to ``a.jpg``, what points up to an absolute path, and letters to NFC."""
-        image = normalize("NFC", image)
+        image = normalize("NFC", tidied(image))
         if is_remote(image):
             return image
         name = os.path.normpath(image)

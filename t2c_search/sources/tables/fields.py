@@ -8,8 +8,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from t2c_search.sources.addresses import INT64
 from t2c_search.sources.remarks import Remarks
-from t2c_search.sources.tables.annotations import INT64
 from t2c_search.sources.tables.field_types import NAMING, can_be_asked_for
 from t2c_search.stores.protocol import FieldType
 from t2c_search.types import Payload

@@ -10,7 +10,7 @@ from unicodedata import normalize
 
 from t2c_search.decoding.metadata import MEMBER
 from t2c_search.errors import UsageError
-from t2c_search.sources.addresses import UNKNOWN_SIZE, Stat, absolute, is_remote, stat
+from t2c_search.sources.addresses import UNKNOWN_SIZE, Stat, absolute, is_remote, stat, tidied
 from t2c_search.sources.inputs import ImageInput
 from t2c_search.sources.lister import Listing
 from t2c_search.sources.tables.annotations import as_fields, gather
@@ -54,6 +54,7 @@ def _located(address: str, rows: Iterable[Row], listing: Listing) -> Iterator[tu
 
 def located(image: str, folder: str) -> str:
     """Return the address of an image that a table in ``folder`` names: spelt as the file is, in Unicode's NFC or NFD."""
+    image = tidied(image)
     if is_remote(image):
         return image
     place = absolute(image, folder)

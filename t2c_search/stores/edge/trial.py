@@ -1,24 +1,17 @@
 """Opening the engine's files in a process of its own, where they may be its death.
 
 The engine answers damaged files by a panic, or by a signal when a mapped file is cut, and a full disk by a signal too; none
-can be caught. ``python -m t2c_search.stores.edge.trial SHARD ANSWER VECTOR...`` is the other process; ``try_opening`` starts
-it and waits.
+can be caught.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import qdrant_edge as edge
 
+from t2c_search import child
 from t2c_search.stores.edge.disk_space import full_disk, is_short_of_room
 from t2c_search.stores.edge.errors import damaged, engine_error
 
@@ -31,30 +24,28 @@ def try_opening(shard: Path, location: str, collection: str, vectors: Sequence[s
 
     Raises CollectionDamagedError where that differs, or is the child's death; StoreFullError where the disk may be why.
     """
-    folder = Path(tempfile.mkdtemp())
     try:
-        child = subprocess.run(
-            [sys.executable, "-P", "-m", __name__, str(shard), str(folder / "answer"), *vectors],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-            check=False,
-        )
-        told: dict[str, int | str] | None = None
-        with suppress(OSError, ValueError):
-            told = json.loads((folder / "answer").read_bytes())
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    if told is None:
-        if child.returncode < 0 and is_short_of_room(shard):
-            raise full_disk(location, ": the collection cannot be opened without more of it")
-        raise damaged(location, collection, f"opening its points ends the engine with exit code {child.returncode}")
+        told: dict[str, int | str] = child.call(examine, str(shard), *vectors)
+    except child.NoAnswerError as exc:
+        if exc.code < 0 and is_short_of_room(shard):
+            raise full_disk(location, ": the collection cannot be opened without more of it") from exc
+        raise damaged(location, collection, f"opening its points ends the engine with exit code {exc.code}") from exc
     if "error" in told:
         raise engine_error(str(told["error"]), location, collection, opening=True)
     if len(set(told.values())) > 1:
         found = ", ".join(f"{number} {what}" for what, number in told.items())
         raise damaged(location, collection, f"of its images, {found}")
+
+
+def examine(path: str, *vectors: str) -> dict[str, int] | dict[str, str]:
+    """Open a shard, and return how many points there are, in several ways; or the engine's error. For the child process."""
+    try:
+        shard = edge.EdgeShard.load(path)
+        counts = _examine(shard, vectors)
+        shard.close()
+    except Exception as exc:  # the engine raises nothing more specific; its panics are no Exception
+        return {"error": str(exc)}
+    return counts
 
 
 def _examine(shard: edge.EdgeShard, vectors: Sequence[str]) -> dict[str, int]:
@@ -85,20 +76,3 @@ def _count_found(shard: edge.EdgeShard, ids: Sequence[edge.PointId], name: str) 
         params=edge.SearchParams(exact=True),
     )
     return len(shard.query(request))
-
-
-def main() -> int:
-    """Open the shard that the command line names, and write what was found, or the error, to the file named behind it."""
-    path, answer, *vectors = sys.argv[1:]
-    try:
-        shard = edge.EdgeShard.load(path)
-        told: dict[str, int] | dict[str, str] = dict(_examine(shard, vectors))
-        shard.close()
-    except Exception as exc:  # the engine raises nothing more specific; its panics are no Exception
-        told = {"error": str(exc)}
-    Path(answer).write_text(json.dumps(told), "utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
