@@ -8,7 +8,7 @@ import typer
 
 from t2c_search.cli import options
 from t2c_search.cli.app import COLLECTIONS, app
-from t2c_search.cli.render import confirm, err, out, print_json, progress_bar
+from t2c_search.cli.render import confirm, err, loading, out, print_json, progress_bar
 from t2c_search.errors import redact
 from t2c_search.settings import load_settings
 
@@ -142,6 +142,9 @@ def remove(
     from t2c_search.collection import open_collection
 
     with open_collection(collection, store, text=text, device=device) as images:
+        if query is not None:
+            with loading():
+                images.load_models(query, where=where)
         found = images.remove(query, where=where, ids=ids or (), dry_run=True)
         if found and not dry_run:
             confirm(f"Remove {len(found)} images from collection {images.name!r}?", yes=yes)

@@ -8,7 +8,7 @@ import typer
 
 from t2c_search.cli import options
 from t2c_search.cli.app import SEARCHING, app
-from t2c_search.cli.render import err, out, print_json, waiting
+from t2c_search.cli.render import err, loading, out, print_json, waiting
 
 concept = typer.Typer(no_args_is_help=True, help="Teach concepts by examples, and use them in expressions as @name.")
 app.add_typer(concept, name="concept", rich_help_panel=SEARCHING)
@@ -40,7 +40,7 @@ def add(
     from t2c_search.collection import open_collection
     from t2c_search.concepts.saved import ENOUGH_EXAMPLES
 
-    with open_collection(collection, store, device=device, wait=waiting(wait)) as images:
+    with open_collection(collection, store, device=device, wait=waiting(wait)) as images, loading():
         saved = images.add_concept(name, yes or [], no or [], texts=phrase or [])
     bound = "the default threshold" if saved.threshold is None else f"a threshold of {saved.threshold:.2f} sd"
     out.print(f"saved [bold]@{name}[/] with {bound}")
