@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from t2c_search.collection.realigning import RealignReport as RealignReport
     from t2c_search.errors import AlignerMismatchError as AlignerMismatchError
     from t2c_search.errors import AlignmentError as AlignmentError
+    from t2c_search.errors import CollectionDamagedError as CollectionDamagedError
     from t2c_search.errors import CollectionFormatError as CollectionFormatError
     from t2c_search.errors import CollectionNotFoundError as CollectionNotFoundError
     from t2c_search.errors import CollectionReplacedError as CollectionReplacedError
@@ -42,8 +43,10 @@ if TYPE_CHECKING:
     from t2c_search.errors import StoreAccessError as StoreAccessError
     from t2c_search.errors import StoreError as StoreError
     from t2c_search.errors import StoreFullError as StoreFullError
+    from t2c_search.errors import StoreLimitError as StoreLimitError
     from t2c_search.errors import StoreLockedError as StoreLockedError
     from t2c_search.errors import StoreTimeoutError as StoreTimeoutError
+    from t2c_search.errors import StoreTooLargeError as StoreTooLargeError
     from t2c_search.errors import StoreUnavailableError as StoreUnavailableError
     from t2c_search.errors import T2CError as T2CError
     from t2c_search.errors import T2CWarning as T2CWarning
@@ -67,6 +70,7 @@ if TYPE_CHECKING:
     from t2c_search.results import PlannedConstraint as PlannedConstraint
     from t2c_search.results import SearchResult as SearchResult
     from t2c_search.results import StatisticsUsed as StatisticsUsed
+    from t2c_search.sources.remarks import Remark as Remark
     from t2c_search.state.concepts import SavedConcept as SavedConcept
     from t2c_search.stores.protocol import Wait as Wait
     from t2c_search.types import Failure as Failure
@@ -82,6 +86,7 @@ _NAMES = {
     "errors": (
         "AlignerMismatchError",
         "AlignmentError",
+        "CollectionDamagedError",
         "CollectionFormatError",
         "CollectionNotFoundError",
         "CollectionReplacedError",
@@ -91,8 +96,10 @@ _NAMES = {
         "StoreAccessError",
         "StoreError",
         "StoreFullError",
+        "StoreLimitError",
         "StoreLockedError",
         "StoreTimeoutError",
+        "StoreTooLargeError",
         "StoreUnavailableError",
         "T2CError",
         "T2CWarning",
@@ -118,6 +125,7 @@ _NAMES = {
         "SearchResult",
         "StatisticsUsed",
     ),
+    "sources.remarks": ("Remark",),
     "state.concepts": ("SavedConcept",),
     "stores.protocol": ("Wait",),
     "types": ("Failure",),

@@ -10,10 +10,10 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 
 import warnings
 from contextlib import suppress
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from t2c_search.ending import ending_in_order, exit_code, fail, open_standard_streams
-from t2c_search.errors import T2CError, T2CWarning, UsageError
+from t2c_search.errors import T2CError, T2CWarning, UsageError, brief
 
 
 def main() -> None:
@@ -25,9 +25,9 @@ def main() -> None:
         with ending_in_order():
             _run()
     except UsageError as exc:
-        fail(exc, 2)
+        _complain(exc, 2)
     except T2CError as exc:
-        fail(exc, 1)
+        _complain(exc, 1)
     except KeyboardInterrupt as exc:
         fail("interrupted", exit_code(exc))
 
@@ -37,9 +37,27 @@ def _run() -> None:
         os.getcwd()  # noqa: PTH109 - as above
     except FileNotFoundError as exc:
         raise UsageError("the working folder was deleted: go to another one (cd) and run the command again") from exc
+    for number, argument in enumerate(sys.argv[1:], 1):
+        if not _is_utf8(argument) and not os.path.lexists(argument):
+            raise UsageError(f"argument {number}, {brief(argument)!a}, is not UTF-8: write it so, or rename the file")
     from t2c_search.cli import app  # takes a while, in which a signal may come
 
     app()
+
+
+def _is_utf8(argument: str) -> bool:
+    """Tell whether an argument came in UTF-8: Python keeps other bytes as halves of characters."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _complain(message: object, code: int) -> NoReturn:
+    from t2c_search.cli.render import err
+
+    fail(err.complaint(message), code)
 
 
 def _show(
@@ -51,8 +69,10 @@ def _show(
     line: str | None = None,
 ) -> None:
     """Show a warning of ours as a sentence, others as Python does."""
+    from t2c_search.cli.render import err
+
     told = (
-        f"t2c: {message}\n"
+        f"t2c: {err.complaint(message)}\n"
         if issubclass(category, T2CWarning)
         else warnings.formatwarning(message, category, filename, lineno)
     )

@@ -188,3 +188,8 @@ class CollectionFormatError(StoreError):
 
 class CollectionDamagedError(CollectionFormatError):
     """Part of what the collection is made of is lost or altered."""
+
+
+def brief(text: str, most: int = 60) -> str:
+    """Return a text as a message repeats it: what is in the middle of a long one is left out."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-(most // 2) :]}"

@@ -23,13 +23,16 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One found image. ``rank`` counts from 1; ``score`` orders hits; ``cosine`` is with the query's direction."""
+    """One found image. ``rank`` counts from 1; ``score`` orders hits; ``cosine`` is with the query's direction.
+
+    Both are None where conditions alone were asked for: nothing ranks then, and the hits come by id.
+    """
 
     rank: int
     id: str
     path: str
-    score: float
-    cosine: float
+    score: float | None
+    cosine: float | None
     payload: Payload
     contributions: tuple[Contribution, ...] = ()
 
@@ -149,7 +152,8 @@ def _number(count: int, one: str, several: str) -> str:
 class SearchResult(Sequence[Hit]):
     """Hits in order of rank, with how they were found.
 
-    ``as_of`` tells of how many images the statistics are that set its thresholds, where those are not current.
+    ``as_of`` tells of how many images the statistics are that set its thresholds, where those are not current. ``total`` is
+    the number of all that match, where conditions alone were asked for.
     """
 
     hits: tuple[Hit, ...]
@@ -158,6 +162,7 @@ class SearchResult(Sequence[Hit]):
     plan: Plan | None = None
     statistics: StatisticsUsed | None = None
     as_of: int | None = None
+    total: int | None = None
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...
@@ -179,6 +184,7 @@ class SearchResult(Sequence[Hit]):
         return {
             "hits": [hit.to_json() for hit in self.hits],
             "count": len(self.hits),
+            "total": self.total,
             "certificate": self.certificate.to_json(),
             "plan": self.plan and self.plan.to_json(),
             "seconds": round(self.seconds, 4),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError
@@ -14,6 +17,9 @@ from t2c_search.settings_file import SettingsFile, read_settings_file
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
+_OF_TESTS = ("T2C_REAL_DATA", "T2C_TEST_QDRANT_URL", "T2C_ORACLE_FULL")
+"""Variables of this project's tests and benchmarks."""
+
 
 class Settings(BaseSettings):
     """Defaults of every command and of ``open_collection``; each field is also a variable ``T2C_<FIELD>``."""
@@ -22,7 +28,9 @@ class Settings(BaseSettings):
 
     collection: str = Field("images", description="Collection to work on.")
     store: str = Field(
-        "./images.t2c", description="Folder of the embedded store, or http:// address of a Qdrant server."
+        default_factory=lambda: _store_here(),
+        description="Folder of the embedded store, or http:// address of a Qdrant server; the only folder here whose name "
+        "ends in .t2c, or else ./images.t2c, when absent.",
     )
     clip: str = Field(
         "open_clip:ViT-B-32/laion2b_s34b_b79k", description="CLIP model: understands the texts (see: t2c models)."
@@ -86,6 +94,24 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources: the environment, then what is given, which is the file's."""
         return env_settings, init_settings
+
+
+def _store_here() -> str:
+    """Return the one store that lies here, so that it need not be named again; else the default's name."""
+    here = sorted(path.name for path in Path().glob("*.t2c") if path.is_dir())
+    return f"./{here[0]}" if len(here) == 1 else "./images.t2c"
+
+
+def unknown_variables() -> list[str]:
+    """Say of each variable ``T2C_*`` that is no setting, for a slip would pass unseen, what is near it."""
+    known = {f"T2C_{name.upper()}" for name in Settings.model_fields}
+    remarks = []
+    for name in sorted(os.environ):
+        if name.startswith("T2C_") and name not in known and name not in _OF_TESTS:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "t2c settings lists them"
+            remarks.append(f"variable {name} is no setting: {hint}")
+    return remarks
 
 
 def load_settings() -> Settings:

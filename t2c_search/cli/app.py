@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from t2c_search.cli.render import err, harmless
 from t2c_search.ending import in_order
+from t2c_search.errors import brief
+from t2c_search.settings import unknown_variables
 
 INDEXING, SEARCHING, COLLECTIONS, MACHINE = "Indexing", "Searching", "Collections", "This machine"
 """Under which heading help lists a command."""
@@ -25,16 +29,33 @@ class _Commands(TyperGroup):
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Read the command line, where help is printed."""
-        with in_order():
+        with in_order(), _harmless_mistakes():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        with in_order():
+        with in_order(), _harmless_mistakes():
             return super().invoke(ctx)
 
 
-app = typer.Typer(cls=_Commands, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
+@contextmanager
+def _harmless_mistakes() -> Iterator[None]:
+    """Let typer's own complaints repeat what was typed harmlessly, and no more of it than is read."""
+    try:
+        yield
+    except Exception as exc:  # their class is typer's secret
+        if isinstance(message := getattr(exc, "message", None), str):
+            exc.message = harmless(brief(message, 500))  # type: ignore[attr-defined]
+        raise
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def _show_version(wanted: bool) -> None:
@@ -60,3 +81,5 @@ def root(
     Where help says "setting store", the default can stand in the variable T2C_STORE or as store = "..." in ./t2c.toml;
     t2c settings lists them all.
     """
+    for remark in unknown_variables():
+        err.print(f"[yellow]note[/] {err.shown(remark)}", soft_wrap=True)

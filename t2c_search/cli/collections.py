@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from t2c_search.cli import options
 from t2c_search.cli.app import COLLECTIONS, app
@@ -55,7 +54,7 @@ def delete(
     if json:
         print_json({"collection": name, "images": count})
     else:
-        out.print(f"deleted [bold]{escape(name)}[/] and its {'' if count is None else f'{count} '}images")
+        out.print(f"deleted [bold]{out.shown(name)}[/] and its {'' if count is None else f'{count} '}images")
 
 
 @app.command(rich_help_panel=COLLECTIONS)
@@ -81,7 +80,7 @@ def rename(
     if json:
         print_json({"collection": new_name, "former": name})
     else:
-        out.print(f"renamed {escape(name)} to [bold]{escape(new_name)}[/]")
+        out.print(f"renamed {out.shown(name)} to [bold]{out.shown(new_name)}[/]")
 
 
 @app.command(rich_help_panel=COLLECTIONS)
@@ -112,7 +111,7 @@ def copy(
         print_json(report.to_json())
     else:
         out.print(
-            f"copied [bold]{report.images}[/] images to {escape(report.collection)} in {escape(redact(report.store))} in "
+            f"copied [bold]{report.images}[/] images to {out.shown(report.collection)} in {out.shown(redact(report.store))} in "
             f"{report.seconds:.1f} s" + (f", {report.written} of them now" if report.written < report.images else "")
         )
 

@@ -8,7 +8,7 @@ import typer
 
 from t2c_search.cli import options
 from t2c_search.cli.app import SEARCHING, app
-from t2c_search.cli.render import out, print_json, waiting
+from t2c_search.cli.render import err, out, print_json, waiting
 
 concept = typer.Typer(no_args_is_help=True, help="Teach concepts by examples, and use them in expressions as @name.")
 app.add_typer(concept, name="concept", rich_help_panel=SEARCHING)
@@ -38,11 +38,18 @@ def add(
       t2c mine '@beach AND NOT "a person"'
     """
     from t2c_search.collection import open_collection
+    from t2c_search.concepts.saved import ENOUGH_EXAMPLES
 
     with open_collection(collection, store, device=device, wait=waiting(wait)) as images:
         saved = images.add_concept(name, yes or [], no or [], texts=phrase or [])
     bound = "the default threshold" if saved.threshold is None else f"a threshold of {saved.threshold:.2f} sd"
     out.print(f"saved [bold]@{name}[/] with {bound}")
+    if 0 < (marked := len(yes or []) + len(no or [])) < ENOUGH_EXAMPLES:
+        err.print(
+            f"[yellow]note[/] {marked} marked examples leave its threshold a guess: mark {ENOUGH_EXAMPLES} or more, hits from "
+            "the first down to where nothing shows it any more",
+            soft_wrap=True,
+        )
 
 
 @concept.command("list")

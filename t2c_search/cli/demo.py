@@ -7,12 +7,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from t2c_search.cli import options
 from t2c_search.cli.app import MACHINE, app
-from t2c_search.cli.render import out, print_json, progress_bar
+from t2c_search.cli.render import ShownPath, out, print_json, progress_bar
 
 if TYPE_CHECKING:
     from t2c_search.demo.tour import Tour
@@ -66,10 +65,12 @@ def _answer_table(done: Tour) -> Table:
     table.add_column("query")
     table.add_column("right of the first 10", justify="right")
     table.add_column("recall", justify="right")
-    table.add_column("contact sheet", style="dim", overflow="fold")
+    table.add_column("contact sheet", style="dim")
     for answer in done.queries:
         right, recall = f"{10 * answer.precision_at_10:.0f}", f"{answer.recall:.2f}"
-        table.add_row(escape(answer.query), right, recall, escape(str(answer.sheet)))
+        table.add_row(
+            out.shown(answer.query), right, recall, ShownPath(str(answer.sheet.absolute()), str(answer.sheet))
+        )
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections import Counter
@@ -12,7 +13,6 @@ from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from t2c_search.cli import options
@@ -279,7 +279,8 @@ def fit(
         print_json(report)
     else:
         out.print(key_value_table(_rounded(report)))
-        out.print(f"aligner written to [bold]{output}[/]; use it with: t2c index --aligner {output} ...")
+        shown = out.shown(output)
+        out.print(f"aligner written to [bold]{shown}[/]; use it with: t2c index --aligner {shown} ...", soft_wrap=True)
 
 
 @contextmanager
@@ -356,23 +357,25 @@ def _show_report(report: IndexReport, fit: FitReport | None, images: Collection)
     _show_notes(report)
     if not report.all_failed:
         out.print(
-            f'search it: t2c search -c {images.name} --store {redact(images.store.location)} "a dog on a beach"',
+            f"search it: t2c search -c {images.name} --store {shlex.quote(redact(images.store.location))} a dog on a beach",
             style="dim",
+            markup=False,
+            soft_wrap=True,
         )
 
 
 def _show_notes(report: IndexReport) -> None:
     for warning in map(redact, report.warnings[:_SHOWN]):
-        err.print(f"[yellow]note[/] {escape(warning)}", soft_wrap=True)
+        err.print(f"[yellow]note[/] {err.shown(warning)}", soft_wrap=True)
     if len(report.warnings) > _SHOWN:
         err.print(f"... and {len(report.warnings) - _SHOWN} more notes; all are in --json")
     for failure in [failure.redacted() for failure in report.failures[:_SHOWN]]:
-        err.print(f"[red]failed[/] {escape(failure.path)}: {escape(failure.reason)}", soft_wrap=True)
+        err.print(f"[red]failed[/] {err.shown(failure.path)}: {err.shown(failure.reason)}", soft_wrap=True)
     if len(report.failures) > _SHOWN:
         reasons = Counter(failure.reason for failure in report.failures[_SHOWN:])
         err.print(f"... and {len(report.failures) - _SHOWN} more; all are in --json and in t2c info")
         for reason, count in reasons.most_common(5):
-            err.print(f"    {count} x {escape(reason)}")
+            err.print(f"    {count} x {err.shown(reason)}")
 
 
 def _rounded(report: Mapping[str, Any]) -> dict[str, object]:

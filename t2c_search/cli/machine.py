@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from t2c_search.cli import options
@@ -38,7 +37,7 @@ def info(
     from t2c_search.collection import open_collection
 
     with open_collection(collection, store, wait=waiting(wait)) as images:
-        summary = images.summary()
+        summary, fit = images.summary(), images.fit_report
     if json:
         print_json(summary)
         return
@@ -46,11 +45,11 @@ def info(
     aligner = summary.pop("aligner")
     summary["physical_names"] = ", ".join(summary["physical_names"])
     out.print(key_value_table(summary))
-    if aligner:
-        out.print("\n[bold]alignment[/], on held-out images")
+    if fit is not None:
+        out.print(f"\n[bold]alignment[/], on held-out images: {fit.verdict}", soft_wrap=True)
         out.print(key_value_table({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in aligner.items()}))
     for failure in failures:
-        out.print(f"[red]failed[/] {escape(failure['path'])}: {escape(failure['reason'])}", soft_wrap=True)
+        out.print(f"[red]failed[/] {out.shown(failure['path'])}: {out.shown(failure['reason'])}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=MACHINE)
@@ -68,10 +67,10 @@ def models(json: options.Json = False) -> None:
         print_json({"kinds": kinds})
         return
     for kind in kinds:
-        out.print(f"\n[bold]{escape(kind.usage)}[/]  {escape(kind.summary)}", soft_wrap=True)
+        out.print(f"\n[bold]{out.shown(kind.usage)}[/]  {out.shown(kind.summary)}", soft_wrap=True)
         for choice in kind.choices:
             size = f"{choice.dim}-d, {choice.parameters_m:g} M parameters"
-            out.print(f"  {escape(choice.id):<46} {size:<28} [dim]{escape(choice.note)}[/]", soft_wrap=True)
+            out.print(f"  {out.shown(choice.id):<46} {size:<28} [dim]{out.shown(choice.note)}[/]", soft_wrap=True)
 
 
 @settings.callback()
@@ -101,11 +100,11 @@ def list_settings(ctx: typer.Context, json: options.Json = False) -> None:
     table.add_column(style="bold", overflow="fold")
     table.add_column(style="dim", overflow="fold")
     for setting in found:
-        table.add_row(setting.name, escape(_value(setting)), escape(setting.origin))
+        table.add_row(setting.name, out.shown(_value(setting)), out.shown(setting.origin))
     out.print(table)
     if file is not None:
         state = "trusted" if file.is_trusted else "not trusted; if you want what it sets: t2c settings trust ."
-        out.print(f"[dim]{escape(str(file.path))} is {state}[/]", soft_wrap=True)
+        out.print(f"[dim]{out.shown(file.path)} is {state}[/]", soft_wrap=True)
 
 
 @settings.command()
@@ -141,7 +140,7 @@ def trust(
     if (file := read_settings_file(folder)) is None:
         raise UsageError(f"there is no {NAME} in {folder}")
     file.trust()
-    err.print(f"trusted as it is now: {escape(str(file.path))}", style="dim", soft_wrap=True)
+    err.print(f"trusted as it is now: {err.shown(file.path)}", style="dim", soft_wrap=True)
 
 
 def _value(setting: EffectiveSetting) -> str:
@@ -170,8 +169,8 @@ def doctor(store: options.StoreLocation = None, json: options.Json = False) -> N
         table.add_column(no_wrap=True, style="bold")
         table.add_column(overflow="fold")
         for finding in findings:
-            advice = f"\n[dim]{escape(finding.remedy)}[/]" if finding.remedy else ""
-            table.add_row(_MARKS[finding.state], finding.subject, escape(finding.message) + advice)
+            advice = f"\n[dim]{out.shown(finding.remedy)}[/]" if finding.remedy else ""
+            table.add_row(_MARKS[finding.state], finding.subject, out.shown(finding.message) + advice)
         out.print(table)
     if any(finding.state == "problem" for finding in findings):
         raise typer.Exit(1)

@@ -39,6 +39,9 @@ Where = Annotated[
     str | None, typer.Option("--where", help="Filter on the payload, e.g. 'width >= 1024 AND camera ~ \"X100V\"'.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
+Open = Annotated[
+    bool, typer.Option("--open", help="Show them in the browser: the --sheet, or else a page in a temporary folder.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 ExplainPlan = Annotated[bool, typer.Option("--explain-plan", help="Show how the answer was found.")]
 Format = Literal["paths", "jsonl", "csv", "parquet", "coco", "fiftyone", "links", "copies"]

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from t2c_search.cli import options
 from t2c_search.cli.app import COLLECTIONS, app
-from t2c_search.cli.render import err, out, print_json, progress_bar, waiting
+from t2c_search.cli.look import show_sheet
+from t2c_search.cli.render import ShownPath, err, out, print_json, progress_bar, waiting
 from t2c_search.query.execution.duplicates import NEAR, Group
 
 _SHOWN_GROUPS = 20
@@ -53,11 +53,11 @@ def realign(
     if json:
         print_json({"collection": images.name, **report.to_json()})
         return
-    out.print(f"[bold]{report.images}[/] images realigned to {escape(report.clip)} in {report.seconds:.1f} s")
+    out.print(f"[bold]{report.images}[/] images realigned to {out.shown(report.clip)} in {report.seconds:.1f} s")
     if report.dropped_concepts:
         names = ", ".join(f"@{name}" for name in report.dropped_concepts)
         err.print(
-            f"[yellow]note[/] these concepts were learnt in the former CLIP space; add them again: {escape(names)}",
+            f"[yellow]note[/] these concepts were learnt in the former CLIP space; add them again: {err.shown(names)}",
             soft_wrap=True,
         )
 
@@ -73,6 +73,8 @@ def duplicates(
     export: Annotated[
         Path | None, typer.Option("--export", help="Write what to keep and what to drop here: .csv or .jsonl.")
     ] = None,
+    sheet: Annotated[Path | None, typer.Option("--sheet", help="Show the groups on this page: .html.")] = None,
+    open: options.Open = False,
     json: options.Json = False,
 ) -> None:
     """Find images that are there several times: the same file, or resized and saved again.
@@ -83,14 +85,16 @@ def duplicates(
     Examples:
       t2c duplicates -c photos
       t2c duplicates -c photos --near 0.995 --export duplicates.csv
+      t2c duplicates -c photos --open
     """
     from t2c_search.collection import open_collection
-    from t2c_search.export.duplicates import write_duplicates
+    from t2c_search.export.duplicates import write_duplicates, write_duplicates_page
 
     with open_collection(collection, store, wait=waiting(wait)) as images:
         groups = images.duplicates(near)
     if export is not None:
         write_duplicates(groups, export)
+    show_sheet(lambda path: write_duplicates_page(groups, f"Duplicates in {images.name}", path), sheet, open=open)
     if json:
         print_json({"collection": images.name, **groups.to_json()})
         return
@@ -107,11 +111,13 @@ def _group_table(groups: Sequence[Group]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("", "pixels", "bytes", "cosine"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("image", overflow="fold")
+    table.add_column("image")
     for group in groups:
         for at, each in enumerate(group):
             mark = "[green]keep[/]" if each.keep else "same" if each.same_bytes else "near"
             cosine = "" if each.keep else f"{each.cosine:.4f}"
             size = f"{each.width} x {each.height}"
-            table.add_row(mark, size, str(each.bytes), cosine, escape(each.path), end_section=at == len(group) - 1)
+            table.add_row(
+                mark, size, str(each.bytes), cosine, ShownPath(each.path, each.path), end_section=at == len(group) - 1
+            )
     return table

@@ -34,9 +34,7 @@ from t2c_search.indexing.report import IndexReport
 from t2c_search.progress import Monitor, NoProgress, Progress
 from t2c_search.query.execution.duplicates import NEAR, Duplicates, find_duplicates
 from t2c_search.query.execution.searcher import MAX_CANDIDATES, Expression, Searcher, Wanted
-from t2c_search.query.language.constraints import as_constraint
 from t2c_search.query.language.printer import unparse
-from t2c_search.query.language.syntax import joined, parse_filter
 from t2c_search.results import Count, Facets, Mined, SearchResult
 from t2c_search.settings import Device, Dtype, load_settings
 from t2c_search.sources import EVERY
@@ -277,12 +275,14 @@ class Collection:
     ) -> SearchResult:
         """Find the ``limit`` images that match best: a text, an expression, its JSON tree, an ``image``, or both.
 
-        The ``image`` is a path, an image file's bytes, an image of Pillow, or an array (h, w, 3) of uint8.
+        The ``image`` is a path, an image file's bytes, an image of Pillow, or an array (h, w, 3) of uint8. A filter alone
+        (``where``) has nothing to rank by: the hits come by id, without a score, and ``total`` says how many match.
 
         ``exact`` scans every vector instead of asking the index, as small collections always do; ``diverse`` prefers
         hits unlike each other; ``group_by`` keeps the best of each value of a field. A search that reaches
-        ``max_candidates`` (5000 when left out) or ``max_seconds`` returns what it has, uncertified. Raises ExpressionError
-        for an expression that cannot be read.
+        ``max_candidates`` (5000 when left out) or ``max_seconds`` returns what it has, uncertified. The seconds count from
+        the loaded models, and may be overshot by one call of the store. Raises ExpressionError for an expression that cannot
+        be read.
         """
         shown = None if image is None else as_image("image", image)
         _check_question(query, where, group_by)
@@ -293,13 +293,13 @@ class Collection:
         wanted = Wanted(limit, exact, diverse, group_by, most, max_seconds)
 
         def answer(now: Snapshot) -> SearchResult:
-            searcher = now.searcher()
+            tree, searcher = now.asked_and_loaded(query, where, shown), now.searcher()
             scanned = replace(wanted, exact=exact or is_scanned(searcher.calibration.count))
-            return searcher.search(now.with_image(query, shown), scanned, where=where)
+            return searcher.search(tree, scanned)
 
         return self._snapshots.ask(answer)
 
-    def mine(self, query: Expression, *, where: str | Filter | None = None) -> Mined:
+    def mine(self, query: Expression | None = None, *, where: str | Filter | None = None) -> Mined:
         """Find every image that satisfies the constraints, in ascending order of id, in memory that stays constant.
 
         An iterator of hits, with the ``plan`` that finds them. A bare text holds for what lies above the default threshold.
@@ -307,12 +307,33 @@ class Collection:
         after the first hit, so that the others would not belong to it.
         """
         _check_question(query, where)
-        return self._snapshots.ask(lambda now: of_one_collection(now.searcher().mine(query, where=where)))
+        return self._snapshots.ask(
+            lambda now: of_one_collection(now.searcher().mine(now.asked_and_loaded(query, where)))
+        )
 
-    def count(self, query: Expression, *, where: str | Filter | None = None, approx: bool = False) -> Count:
+    def count(
+        self, query: Expression | None = None, *, where: str | Filter | None = None, approx: bool = False
+    ) -> Count:
         """Count the images that satisfy the constraints: exactly, or from the sample with a 95 % interval."""
         _check_question(query, where)
-        return self._snapshots.ask(lambda now: now.searcher().count(query, where=where, approximate=approx))
+        return self._snapshots.ask(
+            lambda now: now.searcher().count(now.asked_and_loaded(query, where), approximate=approx)
+        )
+
+    def load_models(
+        self,
+        query: Expression | None = None,
+        *,
+        image: GivenImage | None = None,
+        where: str | Filter | None = None,
+    ) -> None:
+        """Load the models that a question needs, which its first asking does otherwise; the store is not opened for it.
+
+        Raises ExpressionError as ``search`` does.
+        """
+        shown = None if image is None else as_image("image", image)
+        _check_question(query, where)
+        self._snapshots.ask(lambda now: now.load_models(now.asked(query, shown, where)))
 
     def remove(
         self,
@@ -331,10 +352,7 @@ class Collection:
         named = as_list("ids", ids)
         if bool(named) == (query is not None or where is not None):
             raise UsageError("say which images to remove: by constraints, or by ids")
-        if query is None and where is not None:
-            condition = parse_filter(where, fields=snapshot.fields) if isinstance(where, str) else where
-            query, where = as_constraint(condition), None
-        found = present(snapshot.store, named) if query is None else [hit.id for hit in self.mine(query, where=where)]
+        found = present(snapshot.store, named) if named else [hit.id for hit in self.mine(query, where=where)]
         if found and not dry_run:
             self._snapshots.ask(lambda now: remove_images(now.store, found))
         return found
@@ -364,11 +382,9 @@ class Collection:
         if image is not None and not isinstance(as_image("image", image), str | Path):
             raise UsageError("an image in memory cannot be written into an expression: save it, and give its path")
         _check_question(query, where)
-        now = self._snapshots.made()
-        asked = now.with_image(query, image)
-        if isinstance(asked, str) and where is None:
-            return asked
-        return unparse(joined(asked, where, fields=now.fields))
+        if isinstance(query, str) and image is None and where is None:
+            return query
+        return unparse(self._snapshots.made().asked(query, image, where))
 
     @property
     def concepts(self) -> dict[str, SavedConcept]:

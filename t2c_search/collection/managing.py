@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from t2c_search import stores
 from t2c_search.collection.copying import CopyReport, copy
+from t2c_search.collection.nearby import not_found
 from t2c_search.errors import CollectionDamagedError, UsageError
 from t2c_search.progress import Progress
 from t2c_search.settings import Settings, load_settings
@@ -25,6 +26,7 @@ def count_images(name: str, store: str | None = None) -> int | None:
     """Count a collection's images; None when it is damaged. Raises CollectionNotFoundError."""
     settings = load_settings()
     with _opened(store or settings.store, name, settings) as opened:
+        _require(opened)
         try:
             CARD.read(opened)
             return opened.count()
@@ -36,6 +38,7 @@ def delete_collection(name: str, store: str | None = None) -> None:
     """Delete a collection, damaged or not, with all that it keeps; image files are left alone. Raises CollectionNotFoundError."""
     settings = load_settings()
     with _opened(store or settings.store, name, settings) as opened:
+        _require(opened)
         opened.drop()
 
 
@@ -47,6 +50,8 @@ def rename_collection(name: str, new_name: str, store: str | None = None, *, pro
     """
     settings = load_settings()
     location = store or settings.store
+    with _opened(location, name, settings) as old:
+        _require(old)
     if stores.rename(location, name, new_name):
         return
     with _opened(location, name, settings) as old, _opened(location, new_name, settings) as new:
@@ -75,7 +80,14 @@ def copy_collection(
         _opened(location, name, settings) as source,
         _opened(to_store or location, new_name or name, settings) as target,
     ):
+        _require(source)
         return copy(source, target, progress)
+
+
+def _require(store: VectorStore) -> None:
+    """Raise CollectionNotFoundError, which says which collections there are, unless this one is there."""
+    if not store.exists():
+        raise not_found(store)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from t2c_search.collection.models import Models, ModelSelection
+from t2c_search.collection.nearby import not_found
 from t2c_search.concepts.saved import fit_concept
 from t2c_search.decoding.given import GivenImage
 from t2c_search.errors import (
@@ -28,11 +29,11 @@ from t2c_search.errors import (
     redact,
 )
 from t2c_search.filters import Exists, Filter
-from t2c_search.query.execution.searcher import Expression, Known, Searcher
-from t2c_search.query.language.concepts import Image, ShownImage
-from t2c_search.query.language.constraints import And
+from t2c_search.query.execution.searcher import Expression, Known, Searcher, check_limit
+from t2c_search.query.language.concepts import Image, Phrase, ShownImage
+from t2c_search.query.language.constraints import And, Constraint, as_constraint
 from t2c_search.query.language.reader import is_known, unknown_field
-from t2c_search.query.language.syntax import parse, parse_filter
+from t2c_search.query.language.syntax import joined, parse, parse_filter
 from t2c_search.query.planning.texts import Texts
 from t2c_search.results import Facets, Hit, Mined, StatisticsUsed
 from t2c_search.state.aligner import ALIGNER, read_aligner
@@ -120,17 +121,37 @@ class Snapshot:
             return Image(path=str(image))
         return ShownImage(direction=tuple(self.embed_image(image).tolist()))
 
-    def with_image(self, query: Expression | None, image: GivenImage | None) -> Expression:
-        """Return a query that asks for an image, too. Raises UsageError when there is neither."""
-        if image is None:
-            if query is None:
-                raise UsageError("nothing to search for: give a text, constraints, or an image")
-            return query
-        wanted = self.as_concept(image)
-        if query is None:
-            return wanted
-        tree = parse(query, fields=self.fields) if isinstance(query, str | Mapping) else query
-        return And(parts=(tree, wanted))
+    def asked(self, query: Expression | None, image: GivenImage | None, where: str | Filter | None) -> Constraint:
+        """Return all that is asked for as one tree: a query, an image, and a filter, any of which may be missing.
+
+        Raises UsageError where all are, ExpressionError for what cannot be read.
+        """
+        wanted: Constraint | None = None
+        if query is not None:
+            wanted = parse(query, fields=self.fields) if isinstance(query, str | Mapping) else query
+        if image is not None:
+            shown = self.as_concept(image)
+            wanted = shown if wanted is None else And(parts=(wanted, shown))
+        if wanted is not None:
+            return joined(wanted, where, fields=self.fields)
+        if where is None:
+            raise UsageError("nothing to search for: give a text, constraints, an image, or a filter")
+        return as_constraint(parse_filter(where, fields=self.fields) if isinstance(where, str) else where)
+
+    def asked_and_loaded(
+        self, query: Expression | None, where: str | Filter | None, image: GivenImage | None = None
+    ) -> Constraint:
+        """Return all that is asked for, once the models are loaded that it needs."""
+        tree = self.asked(query, image, where)
+        self.load_models(tree)
+        return tree
+
+    def load_models(self, tree: Constraint) -> None:
+        """Load what a tree's texts and images go through, before its store is opened and its clock runs."""
+        if any(tree.find(Phrase)):
+            _ = self.models.text
+        if any(tree.find(Image)):
+            self.models.load_image_side()
 
     def learn_concept(
         self, name: str, yes: Sequence[GivenImage], no: Sequence[GivenImage], texts: Sequence[str]
@@ -145,12 +166,13 @@ class Snapshot:
 
     def facets(self, field: str, query: Expression | None, where: str | Filter | None, limit: int) -> Facets:
         """Count a field's values; without constraints the store's index does, where the field has one."""
+        check_limit("limit", limit)
         if not is_known(field, self.fields):
             raise UsageError(unknown_field(field, self.fields))
         if query is None and self.header.spec.indexes.get(field) not in _COUNTED_BY_INDEX:
             query = Exists(field=field)
         if query is not None:
-            return self.searcher().facets(query, field, where=where, limit=limit)
+            return self.searcher().facets(self.asked_and_loaded(query, where), field, limit=limit)
         condition = parse_filter(where, fields=self.fields) if isinstance(where, str) else where
         return Facets(field, self.store.facet(field, where=condition, limit=limit))
 
@@ -210,11 +232,7 @@ class Snapshots:
         """Return the collection as it is now. Raises CollectionNotFoundError, saying how to make it, when it is not there."""
         snapshot = self.current()
         if snapshot is None:
-            name, location = self.store.collection, self.store.location
-            raise CollectionNotFoundError(
-                f"there is no collection {name!r} in {location}; "
-                f"make it with: t2c index FOLDER -c {name} --store {location}"
-            )
+            raise not_found(self.store)
         return snapshot
 
     def refresh(self) -> None:

@@ -12,6 +12,8 @@ from t2c_search.types import FloatArray
 
 EXAMPLES_FOR_HALF = 10
 """Positive examples that weigh as much as the text does: the best of 5, 8, 10, 15, 25 and 50 on real photos."""
+ENOUGH_EXAMPLES = 10
+"""Marked images, with it and without, from which a threshold is more than a guess: ``benchmarks.constraints`` marks 20."""
 _LEAST_SHIFT = 1e-6  # of the examples' mean from the collection's, below which it is rounding
 _STRAY = 0.1
 """Share of the images marked among hits that may lie in the lower half of the ranking all the same."""

@@ -43,6 +43,14 @@ def write_paths(hits: Iterable[Hit], expression: str, target: BinaryIO) -> int:
     return count
 
 
+def write_paths0(hits: Iterable[Hit], expression: str, target: BinaryIO) -> int:
+    """Write paths, each ended by a NUL byte, which no path has in it; returns how many."""
+    count = 0
+    for count, hit in enumerate(hits, 1):
+        target.write(f"{hit.path}\0".encode())
+    return count
+
+
 def write_jsonl(hits: Iterable[Hit], expression: str, target: BinaryIO) -> int:
     """Write one JSON object a line; returns how many."""
     count = 0
@@ -103,6 +111,7 @@ def write_json(
 
 FORMATS: dict[str, Writer] = {
     "paths": write_paths,
+    "paths0": write_paths0,
     "jsonl": write_jsonl,
     "csv": write_csv,
     "parquet": write_parquet,

@@ -1,4 +1,4 @@
-"""A contact sheet: one picture that shows a whole search at a glance."""
+"""A contact sheet: a whole search at a glance, as one picture or as a page for a browser."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
-from t2c_search.decoding.decode import decode
 from t2c_search.errors import T2CError, UsageError
 from t2c_search.export.aside import file_aside
+from t2c_search.export.page import PAGES, Card, Page, Section, write_page
+from t2c_search.export.thumbnails import thumbnail
 from t2c_search.results import Hit
-from t2c_search.sources import read_image
 
 _TILE = 240  # pixels, side of a thumbnail's square
 _GAP = 16
@@ -37,15 +37,29 @@ class _Style:
 _HEADING, _RANK, _NOTE, _REMARK = _Style(22, _INK), _Style(13, _INK), _Style(13, _GREY), _Style(14, _GREY)
 
 
-def write_sheet(hits: Sequence[Hit], title: str, path: Path, *, columns: int = 4) -> None:
-    """Write the hits' thumbnails, in order of rank under ``title``, to an image file in the format of its suffix.
+def write_sheet(hits: Sequence[Hit], title: str, path: Path, *, notes: Sequence[str] = (), columns: int = 4) -> None:
+    """Write the hits' thumbnails, in order of rank under ``title``: a page for .html and .htm, else an image file.
 
-    A hit that cannot be read any more shows an empty frame that says so. Raises UsageError for a suffix that names no image
-    format, for more hits than the format has room for, and for a place that cannot be written.
+    A page also shows captions, whole paths, and the lines of ``notes``; an image has no room for them, and stands in
+    ``columns``. A hit that cannot be read any more shows an empty frame that says so. Raises UsageError for a suffix that
+    names no image format, for more hits than the format has room for, and for a place that cannot be written.
     """
+    if path.suffix.lower() in PAGES:
+        write_page(Page(title, notes, (Section("", tuple(map(_card, hits))),)), path)
+    else:
+        _write_picture(hits, title, path, columns)
+
+
+def _card(hit: Hit) -> Card:
+    captions = hit.payload.get("captions", [])
+    told = captions if isinstance(captions, list) else [captions]
+    return Card(hit.path, str(hit.rank), f"score {hit.score:.3f}, cosine {hit.cosine:.3f}", tuple(map(str, told)))
+
+
+def _write_picture(hits: Sequence[Hit], title: str, path: Path, columns: int) -> None:
     format = Image.registered_extensions().get(path.suffix.lower(), "")
     if format not in Image.SAVE:
-        raise UsageError(f"no image format is named {path.suffix!r} in {str(path)!r}; use .png, .jpg or .webp")
+        raise UsageError(f"no image format is named {path.suffix!r} in {str(path)!r}; use .png, .jpg, .webp or .html")
     columns = max(1, min(columns, len(hits)))
     rows = -(-len(hits) // columns)
     width = max(_GAP + columns * (_TILE + _GAP), 2 * (_TILE + _GAP))
@@ -74,12 +88,17 @@ def _draw_hit(sheet: Image.Image, draw: ImageDraw.ImageDraw, hit: Hit, corner: t
     left, top = corner
     draw.rectangle((left, top, left + _TILE - 1, top + _TILE - 1), fill=_FRAME)
     try:
-        thumbnail = ImageOps.contain(decode(read_image(hit.path), _TILE).pixels, (_TILE, _TILE))
-        sheet.paste(thumbnail, (left + (_TILE - thumbnail.width) // 2, top + (_TILE - thumbnail.height) // 2))
+        small = thumbnail(hit.path, _TILE)
+        sheet.paste(small, (left + (_TILE - small.width) // 2, top + (_TILE - small.height) // 2))
     except T2CError as exc:  # it cannot be read, or a package for reading it is missing
         _draw_line(draw, (left + 8, top + _TILE // 2), str(exc), _TILE - 16, _NOTE)
     label = top + _TILE + 4
-    draw.text((left, label), f"{hit.rank}   {hit.score:.3f}", fill=_RANK.colour, font=_RANK.font)
+    draw.text(
+        (left, label),
+        f"{hit.rank}" if hit.score is None else f"{hit.rank}   {hit.score:.3f}",
+        fill=_RANK.colour,
+        font=_RANK.font,
+    )
     _draw_line(draw, (left, label + 16), Path(hit.path).name, _TILE, _NOTE)
 
 

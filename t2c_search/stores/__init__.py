@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable
 
-from t2c_search.errors import UsageError
+from t2c_search.errors import UsageError, brief
 from t2c_search.stores.protocol import NO_WAIT, VectorStore, Wait
 
 __all__ = ["MEMORY", "build_index", "list_collections", "open_store", "rename"]
@@ -19,6 +19,7 @@ MEMORY = ":memory:"
 TIMEOUT_SECONDS = 30.0
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_LONGEST_NAME = 255  # bytes of a folder's
 _RESERVED_SUFFIX = ".t2c"  # a server's companion collections
 
 
@@ -108,6 +109,8 @@ def _is_server(location: str) -> bool:
         return True
     if "://" in location or not location or location.startswith(":"):
         raise UsageError(f"store {location!r} cannot be used; expected a folder, http(s)://host:port or {MEMORY}")
+    if any(len(os.fsencode(name)) > _LONGEST_NAME for name in location.split("/")):
+        raise UsageError(f"store {brief(location)!r} cannot be used: no folder has so long a name")
     return False
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,28 @@ def test_sheet_shows_the_hits(t2c: T2C, indexed: list[object], tmp_path: Path) -
         assert middle == pytest.approx(source, abs=24)  # the pictures are smooth, and shown enlarged
     wrong = t2c("search", *indexed, "picture", "--sheet", tmp_path / "sheet.doc")
     assert (wrong.code, ".doc" in wrong.err) == (2, True)
+
+
+def test_open_and_pages_show_hits_and_duplicates(
+    t2c: T2C, indexed: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setenv("BROWSER", "a browser")
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    page = tmp_path / "page.html"
+    found = t2c("search", *indexed, '"picture 7" AND width >= 8', "-n", 3, "--json", "--sheet", page, "--open").json
+    shown = unescape(page.read_text())
+    places = [shown.index(f">{hit['path']}<") for hit in found["hits"]]
+    assert places == sorted(places)
+    assert found["expression"] in shown
+    assert "certified" in shown
+    assert all(hit["payload"]["captions"][0] in shown for hit in found["hits"])
+    groups = t2c("duplicates", *indexed, "--json", "--near", 0.5, "--sheet", page, "--open").json["groups"]
+    assert groups
+    assert unescape(page.read_text()).count('class="path"') == sum(map(len, groups))
+    assert opened == [page.as_uri()] * 2
+    wrong = t2c("duplicates", *indexed, "--sheet", tmp_path / "page.png")
+    assert (wrong.code, ".html" in wrong.err) == (2, True)
 
 
 def test_count_mine_and_facets_agree(t2c: T2C, indexed: list[object], tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_hits_are_exported_in_every_format(tmp_path: Path) -> None:
         assert export_hits(iter(found), str(target), expression=EXPRESSION, format=format).count == 5
         if format in FORMATS and format != "parquet":  # whose writer's version may change
             assert target.read_bytes() == written(format, found)
-    with pytest.raises(UsageError, match="formats: paths, jsonl"):
+    with pytest.raises(UsageError, match="formats: paths, paths0, jsonl"):
         export_hits(found, tmp_path / "x", expression=EXPRESSION, format="xml")
 
 

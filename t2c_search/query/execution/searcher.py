@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from t2c_search.errors import UsageError
+from t2c_search.errors import UsageError, brief
 from t2c_search.filters import Exists, Filter, Scalar
 from t2c_search.query.execution.account import Stopwatch, contributions, describe
 from t2c_search.query.execution.estimate import estimate_count
@@ -37,6 +38,8 @@ from t2c_search.types import CLIP, FloatArray
 Expression = str | Mapping[str, Any] | Constraint
 MAX_CANDIDATES = 5000
 NO_EXACT_SEARCH = "the server allows no exact search (search_allow_exact of its strict mode)"
+MAX_LIMIT = 1_000_000
+"""Hits that a search ranks, and candidates that it examines: all that match, however many, are for ``mine``."""
 _BATCH = 1000
 
 
@@ -63,8 +66,8 @@ class Wanted:
     ``limit`` of them, the best by score: of every vector if ``exact``, else of those that the index finds. ``diverse`` picks
     unlike ones among the best, ``group_by`` the best image of each value of a field: the best of those that share no value
     with a hit before it, without the images that lack the field. A search that has examined ``max_candidates``, but at least
-    twice the hits it chooses from, or that has taken ``max_seconds``, but at least one round, ends with what it has,
-    uncertified.
+    twice the hits it chooses from, or that has taken ``max_seconds``, but at least one call of the store, ends with
+    what it has, uncertified.
     """
 
     limit: int = 10
@@ -75,9 +78,8 @@ class Wanted:
     max_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        for name, given in (("limit", self.limit), ("max_candidates", self.max_candidates)):
-            if given < 1:
-                raise UsageError(f"{name} {given} cannot be used; expected at least 1")
+        check_limit("limit", self.limit)
+        check_limit("max_candidates", self.max_candidates)
         if self.max_seconds is not None and not self.max_seconds >= 0:
             raise UsageError(f"max_seconds {self.max_seconds} cannot be used; expected 0 or more, or none for no limit")
         if self.diverse and self.group_by:
@@ -87,6 +89,12 @@ class Wanted:
     def pool(self) -> int:
         """How many of the best the hits are chosen from."""
         return self.limit * POOL if self.diverse or self.group_by else self.limit
+
+
+def check_limit(name: str, given: int) -> None:
+    """Raise UsageError for a number of hits or candidates that cannot be."""
+    if not 1 <= given <= MAX_LIMIT:
+        raise UsageError(f"{name} {brief(str(given))} cannot be used; expected 1 to {MAX_LIMIT}")
 
 
 _BEST = Wanted()
@@ -117,7 +125,8 @@ class Searcher:
         """Find the best images, by score in standard deviations, and say how certain they are.
 
         Thresholds exclude; bare concepts only rank. A hit's contributions are those of the alternative (of an OR) that gave
-        its score.
+        its score. Where no meaning is asked for, there is nothing to rank by: the hits come by id, without a score, and
+        ``total`` says how many match.
         """
         if wanted.group_by:  # a name that is not there would leave nothing to group
             parse_filter(unparse_filter(Exists(field=wanted.group_by)), fields=self.known.fields)
@@ -136,6 +145,10 @@ class Searcher:
         chosen = self._diverse(top.found, wanted.limit) if wanted.diverse and top.found else top.found
         hits = tuple(self._hits(chosen, branches))
         watch.lap("payload")
+        total = None
+        if _only_filter(branches):
+            total = self._total(branches[0], hits, wanted.limit, deadline)
+            watch.lap("count")
         return SearchResult(
             hits,
             watch.total,
@@ -143,6 +156,7 @@ class Searcher:
             describe(top.fronts, watch.laps, refused),
             self.known.used,
             self._as_of(branches),
+            total,
         )
 
     def mine(self, expression: Expression, *, where: str | Filter | None = None) -> Mined:
@@ -182,7 +196,7 @@ class Searcher:
             return Count(estimate, low == high, low, high, watch.total, None, used, as_of)
         fronts = _fronts(branches)
         count: int | None
-        if len(branches) == 1 and not branches[0].axes:
+        if _only_filter(branches):
             count = fronts[0].candidates = self.store.count(branches[0].where)
             fronts[0].path = "scan"
         else:
@@ -221,6 +235,12 @@ class Searcher:
         watch.lap("plan")
         return branches
 
+    def _total(self, branch: Branch, hits: tuple[Hit, ...], limit: int, deadline: float) -> int | None:
+        """Count what matches conditions alone; None when time is up."""
+        if len(hits) < limit:
+            return len(hits)
+        return self.store.count(branch.where) if time.perf_counter() <= deadline else None
+
     def _diverse(self, found: list[Found], limit: int) -> list[Found]:
         points = self.store.fetch([each.id for each in found], vectors=(CLIP,), payload=False)
         stored = set(points.ids)
@@ -231,9 +251,10 @@ class Searcher:
     def _hits(self, found: list[Found], branches: tuple[Branch, ...], rank: int = 1) -> Iterator[Hit]:
         for at, (each, payload) in enumerate(with_payloads(self.store, found), rank):
             branch = branches[each.branch]
-            cosine = float(each.cosines[branch.ranking.terms[0].axis]) if len(each.cosines) else 0.0
+            cosine = float(each.cosines[branch.ranking.terms[0].axis]) if len(each.cosines) else None
+            score = None if _only_filter(branches) else each.score
             path = str(payload.get("path", ""))
-            yield Hit(at, each.id, path, each.score, cosine, payload, contributions(branch, each.cosines))
+            yield Hit(at, each.id, path, score, cosine, payload, contributions(branch, each.cosines))
 
     def _certificate(self, top: TopK, exact: bool) -> Certificate:
         if top.open:
@@ -261,6 +282,11 @@ class Searcher:
             return None
         rows = self.store.fetch([known], vectors=(CLIP,), payload=False).vectors[CLIP]
         return rows[0] if len(rows) else None
+
+
+def _only_filter(branches: tuple[Branch, ...]) -> bool:
+    """Tell whether no meaning is asked for, so that nothing ranks: a filter stays whole, in one branch."""
+    return len(branches) == 1 and not branches[0].axes
 
 
 def _fronts(branches: tuple[Branch, ...]) -> list[Front]:

@@ -87,17 +87,18 @@ def find_top(store: VectorStore, branches: Sequence[Branch], k: int, effort: Eff
     # no score asked of a branch may exceed its ceiling: half-spaces for such scores lie beyond all precision
     top = TopK(k, [Front(number, branch, bound=branch.ranking.ceiling) for number, branch in enumerate(branches)])
     for front in top.fronts:
-        if not front.branch.axes:
+        if not front.branch.axes and not _is_over(top, effort):
             top.add(_first_matching(store, front, k))
     asked = {front.number: store.asked(front.branch.where) for front in top.open}
-    while (waiting := top.open) and not (top.candidates and time.perf_counter() > effort.deadline):
+    while (waiting := top.open) and not _is_over(top, effort):
         left = effort.candidates - top.candidates
         if left <= 0:
             break
         waiting = waiting[:left]
         allowance = left // len(waiting)
         searches = [_next_search(front, top, effort.points, allowance) for front in waiting]
-        with_payload = store.capabilities.concurrent or sum(each.limit for each in searches) <= FEW_PAYLOADS
+        limited = effort.deadline < np.inf  # then no call follows the last search
+        with_payload = limited or store.capabilities.concurrent or sum(each.limit for each in searches) <= FEW_PAYLOADS
         queries = [
             replace(each.query(effort.exact), where=asked[front.number], with_payload=with_payload)
             for front, each in zip(waiting, searches, strict=True)
@@ -107,6 +108,11 @@ def find_top(store: VectorStore, branches: Sequence[Branch], k: int, effort: Eff
         if not any(brought):
             break  # rounding has eaten the half-spaces' slack: asking again would answer the same
     return top
+
+
+def _is_over(top: TopK, effort: Effort) -> bool:
+    """Tell whether time is up; the first call of the store is made all the same."""
+    return any(front.rounds for front in top.fronts) and time.perf_counter() > effort.deadline
 
 
 def _take(top: TopK, front: Front, search: _Search, answer: ScoredPoints, with_payload: bool) -> bool:

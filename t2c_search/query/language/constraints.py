@@ -207,5 +207,5 @@ def as_constraint(where: Filter) -> Constraint:
 
 def _weighted(text: object, weight: object) -> dict[str, Any]:
     if not isinstance(text, str) or isinstance(weight, bool) or not isinstance(weight, int | float):
-        raise ExpressionError(f"a dictionary of weights maps texts to numbers, not {text!r} to {weight!r}")
+        raise ExpressionError(f"a dictionary of weights maps texts to numbers, not {text!r:.60} to {weight!r:.60}")
     return {"concept": {"kind": "phrase", "text": text}, "weight": weight}

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 
 from lark import Token
 
+from t2c_search.errors import brief
 from t2c_search.filters import (
     Condition,
     Contains,
@@ -91,7 +92,9 @@ class TreeReader:
     def text(self, token: Token) -> str:
         """Read the token of a text. Raises Misread for a payload field without quotes."""
         if token.type == "BARE" and self.fields is not None and token in self.fields:
-            message = f"{token} is a payload field: compare it, as in {unparse_field(token)} = ..., or quote the text"
+            message = (
+                f"{brief(token)} is a payload field: compare it, as in {unparse_field(token)} = ..., or quote the text"
+            )
             raise Misread(message, position_of(token))
         return unquoted(token)
 
@@ -205,6 +208,7 @@ def is_known(field: str, fields: Collection[str]) -> bool:
 
 def unknown_field(field: str, fields: Collection[str]) -> str:
     """Say that there is no such field, and which come near."""
+    field = brief(field)
     near = [unparse_field(name) for name in get_close_matches(field, fields, n=3, cutoff=0.5)]
     known = ", ".join(unparse_field(name) for name in sorted(fields))
     hint = f"did you mean {' or '.join(near)}?" if near else f"known fields: {known}"
@@ -217,8 +221,10 @@ def _scalar(token: Token) -> Scalar:
             return token.lower() == "true"
         case "NUMBER":
             value = number(token)
-            whole = token.lstrip("+-").isdigit() and abs(value) <= 2**63
-            return int(Decimal(token)) if whole else value  # int alone refuses thousands of leading zeros
+            whole = (
+                int(Decimal(token)) if token.lstrip("+-").isdigit() else None
+            )  # int alone refuses thousands of zeros
+            return value if whole is None or not -(2**63) <= whole < 2**63 else whole
         case _:
             return unquoted(token)
 

@@ -18,6 +18,7 @@ from lark import Lark, Tree, UnexpectedCharacters, UnexpectedInput, UnexpectedTo
 
 from t2c_search.errors import ExpressionError
 from t2c_search.filters import Condition, Filter
+from t2c_search.query.language.bounds import check_cost, check_length
 from t2c_search.query.language.concepts import Concept, Phrase, keywords, kinds
 from t2c_search.query.language.constraints import (
     TOO_DEEP,
@@ -34,7 +35,7 @@ from t2c_search.query.language.reader import NO_MEANINGS, TreeReader, is_known, 
 
 _SIGNS = r"""["“”<>=~*{}] | (?<!\w)['`] | \b(?:AND|OR|NOT|EXISTS|CONTAINS|GLOB|STARTS\s+WITH)\b
     | \bIN\s*\( | \bBETWEEN\s+-?\d | \bWITHIN\s+[\d.] | \bTOP\s*[\d.]+\s*%
-    | \b(?!the\b)[\w)]+\s+top\s*[\d.]+\s*%\s*(?:$|\)|\#)"""
+    | (?<![\w)])\b(?!the\b)[\w)]+\s+top\s*[\d.]+\s*%\s*(?:$|\)|\#)"""
 """What makes an expression more than one text, beside the signs of concepts."""
 _COMPARED = re.compile(
     r"""(?:^|\()\s*([^\W\d][\w.-]*)\s+
@@ -43,6 +44,8 @@ _COMPARED = re.compile(
 )
 """A word that words compare, which makes syntax of them where it is a payload field: ``width between 3 and 5``."""
 _COMMENT = re.compile(r"(?:^|\s)#.*")
+
+_NEAR = 60  # characters that an error shows on either side of the wrong one
 
 _EXPECTED = {
     "STRING": "a text in quotes",
@@ -78,6 +81,7 @@ def parse(expression: str | Mapping[str, Any], *, fields: Collection[str] | None
     """
     if isinstance(expression, Mapping):
         return _known(read_tree(dict(expression)), fields)
+    check_length(expression)
     if expression.lstrip().startswith("{"):
         return _known(read_tree(_json(expression)), fields)
     if _syntax(kinds()).search(expression) or any(
@@ -96,6 +100,7 @@ def parse_filter(expression: str, *, fields: Collection[str] | None = None) -> F
 
     Raises ExpressionError as ``parse`` does, and where the expression asks for a meaning.
     """
+    check_length(expression)
     if not expression.strip():
         raise ExpressionError("the filter is empty: type conditions such as width >= 1024", expression=expression)
     if expression.lstrip().startswith("{"):
@@ -128,7 +133,8 @@ def joined(
 
 
 def _known(tree: Constraint, fields: Collection[str] | None) -> Constraint:
-    """Return a tree whose fields are all known. Raises ExpressionError."""
+    """Return a tree whose cost is bounded and whose fields are all known. Raises ExpressionError."""
+    check_cost(tree)
     if fields is not None:
         for condition in tree.find(Condition):
             if not is_known(condition.field, fields):
@@ -202,8 +208,10 @@ def _expected(terminals: Collection[str], reader: TreeReader) -> str:
 
 
 def _pointed(message: str, expression: str, position: int) -> ExpressionError:
-    """Make the error: the message, the line it is about and a caret under the character."""
+    """Make the error: the message, the line it is about and a caret under the character; of a long line, what is near it."""
     start = expression.rfind("\n", 0, position) + 1
-    line = expression[start:].split("\n", 1)[0].expandtabs(1)
-    told = f"{message}\n  {line}\n  {' ' * (position - start)}^"
+    line, at = expression[start:].split("\n", 1)[0].expandtabs(1), position - start
+    cut = max(0, at - _NEAR)
+    before, after = "... " * (cut > 0), " ..." * (len(line) > at + _NEAR)
+    told = f"{message}\n  {before}{line[cut : at + _NEAR]}{after}\n  {' ' * (len(before) + at - cut)}^"
     return ExpressionError(told, expression=expression, position=position)

@@ -8,7 +8,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from t2c_search.errors import UsageError
+from t2c_search.errors import UsageError, brief
 from t2c_search.query.language.concepts import (
     Concept,
     Contrast,
@@ -70,6 +70,7 @@ class Directions:
         """Return a saved concept. Raises UsageError that names the nearest ones."""
         if name in self._saved:
             return self._saved[name]
+        name = brief(name)
         near = get_close_matches(name, self._saved, n=3)
         known = f"did you mean @{' or @'.join(near)}?" if near else f"saved: {', '.join(self._saved) or 'none'}"
         raise UsageError(f"no concept is saved as @{name}; {known}")
@@ -108,7 +109,7 @@ def _of_shown_image(concept: ShownImage, directions: Directions) -> Array:
 def _of_like(concept: Like, directions: Directions) -> Array:
     vector = directions.fetch(concept.id)
     if vector is None:
-        raise UsageError(f"like({concept.id!r}): the collection has no image of that id")
+        raise UsageError(f"like({brief(concept.id)!r}): the collection has no image of that id")
     return vector.astype(np.float64)
 
 

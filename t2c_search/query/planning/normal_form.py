@@ -8,6 +8,7 @@ from math import log10, prod
 from t2c_search.errors import ExpressionError
 from t2c_search.filters import AllOf, Filter
 from t2c_search.filters import Not as NotFilter
+from t2c_search.query.language.bounds import check_cost
 from t2c_search.query.language.concepts import Concept
 from t2c_search.query.language.constraints import And, Constraint, Not, Or, Threshold, as_filter
 
@@ -39,8 +40,11 @@ class Conjunction:
 def branches(tree: Constraint, where: Filter | None = None) -> list[Conjunction]:
     """Write a tree in disjunctive normal form; parts that ask about the payload alone stay whole, as filters.
 
-    Raises ExpressionError when there would be more than ``MAX_BRANCHES``.
+    Raises ExpressionError when there would be more than ``MAX_BRANCHES``, or when it would cost too much (``bounds.py``).
     """
+    check_cost(tree)
+    if where is not None:
+        check_cost(where)
     number = _size(tree, True)
     if number > MAX_BRANCHES:
         raise ExpressionError(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from t2c_search.errors import UsageError
+from t2c_search.query.language.bounds import check_texts
 from t2c_search.query.planning.calibration import Array
 from t2c_search.query.planning.remembered import Remembered
 from t2c_search.types import FloatArray
@@ -54,8 +55,9 @@ class Texts:
     def worded(self, wordings: Sequence[str]) -> Array:
         """Unit direction (d,) float64 of one thing put in several wordings: the mean of theirs, a paraphrase ensemble.
 
-        Raises UsageError for an empty one.
+        Raises UsageError for an empty one, and for too many or too long ones.
         """
+        check_texts(wordings)
         if not all(wording.strip() for wording in wordings):
             raise UsageError("one of the texts for the concept is empty: leave it out, or say what it shows")
         found: Array = np.mean([_unit(self.vector(wording)) for wording in wordings], axis=0)

@@ -110,7 +110,7 @@ class Doorkeeper:
     def _acquire(self, lock: BaseFileLock, deadline: float, tell: Callable[[], None]) -> None:
         while True:
             try:
-                lock.acquire(timeout=_POLL_SECONDS)
+                lock.acquire(timeout=_POLL_SECONDS, poll_interval=_POLL_SECONDS)
                 return
             except Timeout:
                 if time.monotonic() > deadline:

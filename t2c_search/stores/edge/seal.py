@@ -61,7 +61,7 @@ class Seal:
     def of(cls, shard: Path, points: int) -> Seal:
         """Seal a shard that nobody has open. Raises OSError."""
         names = sorted(path.relative_to(shard).as_posix() for path in shard.rglob("*") if path.is_file())
-        return cls(points, {name: File((shard / name).stat().st_size, _digest(shard, name)) for name in names})
+        return cls(points, {name: _file(shard / name, name) for name in names})
 
     @classmethod
     def read(cls, shard: Path) -> Seal:
@@ -82,40 +82,51 @@ class Seal:
         """Say which of the files is not what it was, and what that loses; None when all are. Raises OSError."""
         for name, file in (self.files or {}).items():
             try:
-                size = (shard / name).stat().st_size
-                if size == file.size and _digest(shard, name) == file.digest:
-                    continue
-                found = f"has {size} bytes of {file.size}" if size != file.size else "has other bytes than were written"
+                now = _file(shard / name, name)
             except (FileNotFoundError, NotADirectoryError):
                 found = "is lost"
+            else:
+                if now == file:
+                    continue
+                cut = f"has {now.size} bytes of {file.size}"
+                found = cut if now.size != file.size else "has other bytes than were written"
             held = next(held for pattern, held in _LOST if fnmatch(name, pattern))
             return f"the file {shard.name}/{name}, which holds {held}, {found}"
         return None
 
 
-def _digest(shard: Path, name: str) -> str | None:
-    """Return the digest of a file's blocks that are not all zero, with their places, so that holes cost nothing."""
-    if any(fnmatch(name, pattern) for pattern in _CONTENTS):
-        return None
-    hasher = blake3()
-    with (shard / name).open("rb", buffering=0) as file:
-        for start in _data(file.fileno()):
-            file.seek(start)
-            block = file.read(_BLOCK)
+def _file(path: Path, name: str) -> File:
+    """Return what there is to know of a file: the digest is of its blocks that are not all zero, with their places."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        size = os.fstat(descriptor).st_size
+        if any(fnmatch(name, pattern) for pattern in _CONTENTS):
+            return File(size, None)
+        hasher = blake3()
+        for start in _data(descriptor, size):
+            block = _read(descriptor, start)
             if block != _ZEROS[: len(block)]:
-                hasher.update(start.to_bytes(8, "little"))
-                hasher.update(block)
-    return hasher.hexdigest()
+                hasher.update(start.to_bytes(8, "little") + block)
+        return File(size, hasher.hexdigest())
+    finally:
+        os.close(descriptor)
 
 
-def _data(descriptor: int) -> Iterator[int]:
-    """Yield the places of an open file's blocks, but for those in holes where the system tells them."""
-    size, at = os.fstat(descriptor).st_size, 0
+def _data(descriptor: int, size: int) -> Iterator[int]:
+    """Yield the places of a file's blocks, but for those in holes where the system tells them."""
+    at = 0
     while at < size:
-        if hasattr(os, "SEEK_DATA"):
+        if size > _BLOCK and hasattr(os, "SEEK_DATA"):
             try:
                 at = os.lseek(descriptor, at, os.SEEK_DATA) // _BLOCK * _BLOCK
             except OSError:  # ENXIO: a hole up to the end
                 return
         yield at
         at += _BLOCK
+
+
+def _read(descriptor: int, start: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, _BLOCK, start)
+    os.lseek(descriptor, start, os.SEEK_SET)
+    return os.read(descriptor, _BLOCK)

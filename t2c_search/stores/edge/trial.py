@@ -1,7 +1,7 @@
 """Opening the engine's files in a process of its own, where they may be its death.
 
-The engine answers damaged files by a panic, or by a signal when a mapped file is cut, and a full disk by a signal too; none
-can be caught.
+The engine answers damaged files by a panic, or by a signal when a mapped file is cut, and a full disk by a signal too: that
+cannot be caught.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import qdrant_edge as edge
 
 from t2c_search import child
 from t2c_search.stores.edge.disk_space import full_disk, is_short_of_room
-from t2c_search.stores.edge.errors import damaged, engine_error
+from t2c_search.stores.edge.errors import damaged, mapped_errors
+from t2c_search.stores.edge.shard import count_points, load_shard
 
 _BATCH = 1000
 _NOBODY_HAS = "no-image-has-this-field"
@@ -25,33 +26,29 @@ def try_opening(shard: Path, location: str, collection: str, vectors: Sequence[s
     Raises CollectionDamagedError where that differs, or is the child's death; StoreFullError where the disk may be why.
     """
     try:
-        told: dict[str, int | str] = child.call(examine, str(shard), *vectors)
+        numbers: dict[str, int] = child.call(count_in_each_way, str(shard), location, collection, *vectors)
     except child.NoAnswerError as exc:
         if exc.code < 0 and is_short_of_room(shard):
             raise full_disk(location, ": the collection cannot be opened without more of it") from exc
-        raise damaged(location, collection, f"opening its points ends the engine with exit code {exc.code}") from exc
-    if "error" in told:
-        raise engine_error(str(told["error"]), location, collection, opening=True)
-    if len(set(told.values())) > 1:
-        found = ", ".join(f"{number} {what}" for what, number in told.items())
+        raise damaged(location, collection, f"the engine dies of opening its points ({exc})") from exc
+    if len(set(numbers.values())) > 1:
+        found = ", ".join(f"{number} {what}" for what, number in numbers.items())
         raise damaged(location, collection, f"of its images, {found}")
 
 
-def examine(path: str, *vectors: str) -> dict[str, int] | dict[str, str]:
-    """Open a shard, and return how many points there are, in several ways; or the engine's error. For the child process."""
-    try:
-        shard = edge.EdgeShard.load(path)
-        counts = _examine(shard, vectors)
-        shard.close()
-    except Exception as exc:  # the engine raises nothing more specific; its panics are no Exception
-        return {"error": str(exc)}
-    return counts
+def count_in_each_way(shard: str, location: str, collection: str, *vectors: str) -> dict[str, int]:
+    """Return, in this process, how many points there are, by several ways that agree when nothing is damaged."""
+    with mapped_errors(location, collection, opening=True):
+        opened = load_shard(Path(shard))
+        numbers = _examine(opened, vectors)
+        opened.close()
+    return numbers
 
 
 def _examine(shard: edge.EdgeShard, vectors: Sequence[str]) -> dict[str, int]:
     """Return how many points there are, in several ways that agree when nothing is damaged."""
     empty = edge.Filter(must=[edge.IsEmptyCondition(_NOBODY_HAS)])  # reads every payload
-    found = {"are counted": shard.count(edge.CountRequest(exact=True, filter=None))}
+    found = {"are counted": count_points(shard)}
     found["have a payload"] = shard.count(edge.CountRequest(exact=True, filter=empty))
     found |= {"are listed": 0} | {f"are found by the vector {name!r}": 0 for name in vectors}
     offset = None
