@@ -65,7 +65,7 @@ def test_questions_take_few_requests_and_read_no_vectors_while_an_indexer_is_at_
     requests()
     reader = opened(server.url)
     quiet = answer(reader)
-    assert len(requests()) <= 3 + 2 * len(ASKED)
+    assert len(requests()) <= 4 + 2 * len(ASKED)  # version, header, blobs, strict mode
     indexer = opened(server.url)
     indexing = Writer(indexer.store.pinned()).__enter__()
     point = next(indexer.store.scan(vectors=("clip", "native"), batch_size=1))
@@ -81,7 +81,7 @@ def test_questions_take_few_requests_and_read_no_vectors_while_an_indexer_is_at_
         assert late.search('"a star"', limit=5).as_of is None  # no threshold hangs on it
         asked = requests()
         assert not [path for path in asked if "scroll" in path]
-        assert len(asked) <= 3 + 2 * (len(ASKED) + 2)
+        assert len(asked) <= 4 + 2 * (len(ASKED) + 2)
     indexing.__exit__(None, None, None)
     found = reader.search('"a star" >= 0.5sd', limit=5)
     assert found.statistics is not None
