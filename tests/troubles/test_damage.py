@@ -138,6 +138,12 @@ def cut(file: Path, _: random.Random) -> Undo:
     return undo
 
 
+def cut_short(file: Path, _: random.Random) -> Undo:
+    """Leave a page: what is mapped behind it is a bus error."""
+    os.truncate(file, min(4096, file.stat().st_size))
+    return lambda: None
+
+
 def flip(file: Path, rng: random.Random) -> Undo:
     size = file.stat().st_size
     if not size or any(part in file.as_posix() for part in CONTENTS):
@@ -187,7 +193,7 @@ def test_each_file_of_a_closed_collection_is_missed_and_each_flip_seen(disk: Pat
     assert ask(disk) == answer
 
 
-@pytest.mark.parametrize("damage", [lose, cut])
+@pytest.mark.parametrize("damage", [lose, cut, cut_short])
 @pytest.mark.parametrize(
     "name",
     [
