@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import trustme
 
 from t2c_search.doctor import examine
 from t2c_search.errors import StoreAccessError, StoreError, StoreTooLargeError, StoreUnavailableError, T2CWarning
@@ -20,9 +22,25 @@ from t2c_search.testing.points import COUNT, SPEC, make_id, make_points
 from tests.stubs.grpc import GrpcStub
 from tests.stubs.rest import QdrantStub
 
-CERTIFICATE = Path(__file__).with_name("localhost.pem")
-"""Signed by itself, with its key, for these tests."""
 MOST_BYTES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """Files of an authority that nobody trusts, and of what it issued to this machine, with the key."""
+
+    authority: Path
+    server: Path
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    folder, authority = tmp_path_factory.mktemp("certificates"), trustme.CA()
+    made = Certificates(folder / "authority.pem", folder / "server.pem")
+    authority.cert_pem.write_to_path(str(made.authority))
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(str(made.server))
+    return made
 
 
 @pytest.fixture
@@ -136,21 +154,21 @@ def test_waiting_shows_with_its_reason(stub: QdrantStub, monkeypatch: pytest.Mon
 
 
 def test_a_certificate_that_nobody_trusts_is_told_and_its_authority_can_be_named(
-    monkeypatch: pytest.MonkeyPatch,
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    with QdrantStub(certificate=CERTIFICATE) as stub:
+    with QdrantStub(certificate=certificates.server) as stub:
         with pytest.raises(StoreAccessError, match=r"certificate of https://.* is not trusted .*SSL_CERT_FILE"):
             list_collections(stub.url)
-        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
         for location in (stub.url, stub.url.replace("127.0.0.1", "localhost")):
             assert list_collections(location) == []
 
 
-def test_tls_and_plain_http_are_told_apart(stub: QdrantStub) -> None:
+def test_tls_and_plain_http_are_told_apart(stub: QdrantStub, certificates: Certificates) -> None:
     with pytest.raises(StoreError, match="speaks no TLS: use http://"):
         list_collections(stub.url.replace("http://", "https://"))
-    with QdrantStub(certificate=CERTIFICATE) as behind_tls, pytest.raises(StoreError, match="TLS.*https://"):
+    with QdrantStub(certificate=certificates.server) as behind_tls, pytest.raises(StoreError, match="TLS.*https://"):
         list_collections(behind_tls.url.replace("https://", "http://"))
     stub.faults.extend([400] * 2)
 
