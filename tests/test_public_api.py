@@ -52,7 +52,7 @@ def paths(photos: t2c.Collection) -> list[str]:
 PLANTED = {
     "best: t2c.Hit = result[0]": (
         "best: t2c.Hit = result[0].score",
-        'expression has type "float", variable has type "Hit"',
+        'expression has type "float | None", variable has type "Hit"',
     ),
     "result[1:3]": ("result[1]", 'expression has type "Hit", variable has type "tuple[Hit, ...]"'),
     "refused.position": ("refused.postion", '"ExpressionError" has no attribute "postion"'),

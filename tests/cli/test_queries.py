@@ -48,7 +48,7 @@ def test_a_search_tells_all_that_it_knows(t2c: T2C, scenes: list[object]) -> Non
     assert told["expression"] == '"a star" AND NOT "at night" >= 1sd'
     assert told["count"] == len(told["hits"]) == 4
     assert told["certificate"] == {"kind": "exact", "gap": 0.0, "recall": None, "reason": None}
-    assert told["plan"].keys() == {"branches", "candidates", "rounds", "seconds"}
+    assert told["plan"].keys() == {"branches", "candidates", "rounds", "seconds", "reason"}
     assert told["plan"]["candidates"] >= 4 and told["plan"]["rounds"] >= 1
     for hit in told["hits"]:
         star, night = hit["contributions"]

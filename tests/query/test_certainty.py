@@ -152,7 +152,7 @@ def test_a_search_out_of_time_ends_honestly(world):
     [
         ({"max_seconds": -1}, "max_seconds -1 cannot be used; expected 0 or more"),
         ({"max_seconds": float("nan")}, "max_seconds nan"),
-        ({"max_candidates": 0}, "max_candidates 0 cannot be used; expected at least 1"),
+        ({"max_candidates": 0}, "max_candidates 0 cannot be used; expected 1 to 1000000"),
         ({"max_candidates": -5}, "max_candidates -5"),
     ],
 )
@@ -164,8 +164,8 @@ def test_limits_that_mean_nothing_are_refused(world, limits, message):
 def test_alternatives_beyond_counting_are_refused_in_one_line(world):
     either = '("dog" OR "cat")'
     tree = parse(f"{either} AND {either}")
-    tree = tree.model_copy(update={"parts": tree.parts * 8000})
-    with pytest.raises(ExpressionError, match=r"more than 10\^4816 alternatives, and at most 32"):
+    tree = tree.model_copy(update={"parts": tree.parts * 25})
+    with pytest.raises(ExpressionError, match=r"more than 10\^15 alternatives, and at most 32"):
         world.searcher.search(tree)
 
 

@@ -13,8 +13,10 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from qdrant_client import models
 
 from t2c_search.errors import CollectionReplacedError, StoreError, StoreLockedError
 from t2c_search.stores import open_store
@@ -163,7 +165,8 @@ def blind_swap_of_files(self: FolderVault, former: str | None, header: Header) -
 
 def blind_swap_of_points(self: PointVault, former: str | None, header: Header) -> bool:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("t2c_search.stores.server.vault.models.Filter", lambda must: None)
+        blind = SimpleNamespace(**{**vars(models), "Filter": lambda must: None})
+        patch.setattr("t2c_search.stores.server.vault.models", blind)
         return SWAP_OF_POINTS(self, former, header)
 
 
