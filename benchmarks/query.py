@@ -129,23 +129,24 @@ class Bench:
         def no_image(path: str) -> FloatArray:
             raise AssertionError(f"no question asks for an image, such as {path}")
 
-        return Searcher(self.store, Known(self.statistics), Texts(self.drawn.embed), no_image)
+        # pinned, as a collection asks: the store would look at its header with each call otherwise
+        return Searcher(self.store.pinned(), Known(self.statistics), Texts(self.drawn.embed), no_image)
 
     def peers(self, exact: bool) -> dict[str, Callable[[int], Any]]:
         """What others do with the first two words of a question, by its number; texts are embedded beforehand."""
-        pairs = [self.drawn.embed(words[:2]) for words in self.words]
+        pairs, store = [self.drawn.embed(words[:2]) for words in self.words], self.store.pinned()
 
         def plain(vector: FloatArray, limit: int = TOP, payload: bool = True) -> VectorQuery:
             return VectorQuery(vector, limit, exact=exact, with_payload=payload)
 
         def intersection(at: int) -> list[str]:
-            first, second = self.store.search([plain(row, LIST, False) for row in pairs[at]])
+            first, second = store.search([plain(row, LIST, False) for row in pairs[at]])
             others = set(second.ids)
             return [point for point in first.ids if point in others][:TOP]
 
         return {
-            "plain search": lambda at: self.store.search([plain(pairs[at][0])]),
-            "vector sum": lambda at: self.store.search([plain(pairs[at][0] - pairs[at][1])]),
+            "plain search": lambda at: store.search([plain(pairs[at][0])]),
+            "vector sum": lambda at: store.search([plain(pairs[at][0] - pairs[at][1])]),
             f"intersect top {LIST}": intersection,
         }
 
