@@ -17,6 +17,7 @@ from t2c_search.sources import list_images, read_image
 from t2c_search.sources import web as places
 from t2c_search.sources.private import private_addresses
 from t2c_search.stores.protocol import VectorStore
+from tests.cli.conftest import run
 from tests.indexing.conftest import photos, store
 from tests.indexing.support import index
 
@@ -155,3 +156,27 @@ def test_addresses_are_known_however_their_scheme_is_spelt(spelt: str, tmp_path:
         assert read_image(item.path) == photos[0].read_bytes()
     (tmp_path / "local.csv").write_text(f"image\nFILE://{photos[1]}\n")
     assert [item.path for item in list_images([tmp_path / "local.csv"])] == [photos[1].as_posix()]
+
+
+def test_the_command_line_has_a_word_for_tables_that_are_trusted(port: int, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(f"url\nhttp://127.0.0.1:{port}/0002.jpg\n")
+    command = (
+        "index",
+        tmp_path / "rows.csv",
+        "--store",
+        tmp_path / "photos.t2c",
+        "-c",
+        "web",
+        "--clip",
+        "mini",
+        "--json",
+    )
+    refused = run(*command)
+    assert refused.code == 3
+    assert "--allow-private" in refused.json["failures"][0]["reason"]
+    assert run(*command, "--allow-private").json["indexed"] == 1
+
+
+def test_only_what_the_user_names_may_be_private(port: int, photos: list[Path]) -> None:
+    listed = list_images([photos[0].parent, f"http://127.0.0.1:{port}/0001.jpg"])
+    assert [item.allow_private for item in listed] == [False] * len(photos) + [True]
