@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -149,8 +149,9 @@ class FolderVault:
             named = set[str]() if header is None else header.content_ids
             oldest = time.time() - _ORPHAN_SECONDS
             for file in (self.home / _CONTENTS).glob("*"):
-                if file.name not in named and file.stat().st_mtime < oldest:
-                    file.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):  # others write and remove there beside us
+                    if file.name not in named and file.stat().st_mtime < oldest:
+                        file.unlink()
 
     def _mapped_errors(self) -> AbstractContextManager[None]:
         return mapped_errors(self._location, self._collection)
