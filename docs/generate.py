@@ -114,7 +114,10 @@ def _annotation(each: type, name: str) -> str:
 
 def _members(each: type) -> dict[str, Any]:
     """Return a class's own public methods and properties, in its order."""
-    members = {name: _plain(member) for name, member in vars(each).items() if not name.startswith("_")}
+    parts = each.__mro__ if each is t2c_search.Collection else (each,)
+    members = {
+        name: _plain(member) for part in parts for name, member in vars(part).items() if not name.startswith("_")
+    }
     fields = _fields(each)
     return {
         name: member

@@ -10,6 +10,7 @@ from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, get_args
 
+from t2c_search.collection.in_words import InWords
 from t2c_search.collection.making import Asked
 from t2c_search.collection.models import Models, ModelSelection
 from t2c_search.collection.realigning import (
@@ -91,7 +92,7 @@ def open_collection(
         raise
 
 
-class Collection:
+class Collection(InWords):
     """One collection of images: index into it, search it. A context manager; ``close`` releases the store."""
 
     def __init__(self, store: VectorStore, choice: ModelSelection) -> None:
@@ -231,7 +232,6 @@ class Collection:
             run = begin_run(self._snapshots.made(), Monitor())
             return index_known(run, touched, batching, captions=captions, exclude=exclude, gone=gone if sync else ())
 
-        changes = watch(as_list("folders", folders), ended, check_patterns(as_list("exclude", exclude)))
         changes = watch(as_list("folders", folders), ended, check_patterns(as_list("exclude", exclude)))
         return index_changes(changes, index, store=self.store, stop=ended, tell=tell or _tell_nobody)
 

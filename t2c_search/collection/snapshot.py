@@ -146,6 +146,10 @@ class Snapshot:
         self.load_models(tree)
         return tree
 
+    def chosen(self, query: Expression | None, where: str | Filter | None) -> Constraint | None:
+        """Return what chooses images to be read in bulk, its models loaded; None for all of them."""
+        return None if query is None and where is None else self.asked_and_loaded(query, where)
+
     def load_models(self, tree: Constraint) -> None:
         """Load what a tree's texts and images go through, before its store is opened and its clock runs."""
         if any(tree.find(Phrase)):

@@ -33,7 +33,7 @@ from t2c_search.results import Certificate, Count, Facets, Hit, Mined, SearchRes
 from t2c_search.state.concepts import SavedConcept
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import CLIP, FloatArray
+from t2c_search.types import CLIP, FloatArray, Points
 
 Expression = str | Mapping[str, Any] | Constraint
 MAX_CANDIDATES = 5000
@@ -112,6 +112,7 @@ class Searcher:
     def __init__(self, store: VectorStore, known: Known, texts: Texts, embed_image: EmbedImage) -> None:
         self.store = store
         self.known = known
+        self.texts = texts
         self.calibration = Calibration(known.statistics)
         self.directions = Directions(self.calibration, texts, embed_image, self._stored_vector, known.concepts)
 
@@ -184,6 +185,26 @@ class Searcher:
                 return
             yield from hits
             rank += len(hits)
+
+    def read(
+        self,
+        tree: Constraint | None = None,
+        *,
+        vectors: tuple[str, ...] = (CLIP,),
+        payload: bool | tuple[str, ...] = False,
+    ) -> Iterator[Points]:
+        """Yield the images that ``mine`` finds, or all of them, in ascending order of id, by batches: for reading them in bulk.
+
+        ``payload`` may name the fields wanted. Memory is constant, whatever the number of images.
+        """
+        branches = () if tree is None else self._plan(tree, None, mining=True)
+        if tree is None or _only_filter(branches):
+            where = branches[0].where if branches else None
+            yield from self.store.scan(where=where, vectors=vectors, payload=payload, batch_size=_BATCH)
+            return
+        found = matches(self.store, _fronts(branches), points=self.calibration.count)
+        while batch := [each.id for each in islice(found, _BATCH)]:
+            yield self.store.fetch(batch, vectors=vectors, payload=bool(payload))
 
     def count(self, expression: Expression, *, where: str | Filter | None = None, approximate: bool = False) -> Count:
         """Count the images that ``mine`` finds, or estimate their number from a sample, with its interval."""

@@ -22,6 +22,7 @@ PROMPTS = ("{}", "a {}", "the {}")
 JOINERS = (", ", " and ")
 """How texts that must hold together are put into one sentence: commas rank better than most conjunctions."""
 CACHED_TEXTS = 4096
+_BATCH = 128  # texts of a vocabulary embedded at a time, each with its prompts
 
 _LEAD = re.compile(
     r"^(?:(?:(?:an?|the)\s+)?(?:photo|picture|image|photograph)s?\s+(?:of|with|showing)\s+|there\s+(?:is|are)\s+)?"
@@ -47,6 +48,19 @@ class Texts:
     def vector(self, text: str) -> Array:
         """Mean vector (d,) float64 of a text's prompts."""
         return self._mean(self.prompts(text))
+
+    def rows(self, texts: Sequence[str]) -> FloatArray:
+        """Unit rows (n, d) float32 of many texts, each the mean of its prompts, embedded in batches: for vocabularies.
+
+        A row may differ from ``vector`` in its last digits, by the batch it was embedded in.
+        """
+        prompts = [self.prompts(text) for text in texts]
+        found: list[Array] = []
+        for start in range(0, len(prompts), _BATCH):
+            batch = prompts[start : start + _BATCH]
+            embedded = self._embed_texts([each for several in batch for each in several]).astype(np.float64)
+            found += [part.mean(axis=0) for part in np.split(embedded, np.cumsum([len(each) for each in batch])[:-1])]
+        return np.array([_unit(row) for row in found], np.float32)
 
     def joint(self, texts: tuple[str, ...]) -> Array:
         """Mean vector (d,) float64 of several texts at once, put into one sentence each way."""

@@ -1,0 +1,37 @@
+"""What is read in words from stored vectors: classes, bottlenecks, shifts, sentences, audits, maps.
+
+    python -m benchmarks.concepts [--quick] [--json] [--only PART]
+
+Real photographs and models are read from the folder T2C_REAL_DATA (default ../shared/real); parts that need them say so
+where it is absent.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from benchmarks._common import finish, options
+from benchmarks.concepts._parts import Measured
+
+PARTS: tuple[str, ...] = ()
+"""Modules of this folder, in the order of their tables."""
+
+
+def main() -> int:
+    chosen = options("concepts", __doc__, parts=PARTS)
+    found: dict[str, Measured] = {
+        part: import_module(f"benchmarks.concepts.{part}").measure(chosen.quick) for part in chosen.only or PARTS
+    }
+    name = "concepts" if not chosen.only else f"concepts-{'-'.join(chosen.only)}"
+    return finish(
+        name,
+        chosen,
+        {part: measured.figures for part, measured in found.items()},
+        [table for measured in found.values() for table in measured.tables],
+        [bar for measured in found.values() for bar in measured.bars],
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
