@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # tests never reach for a hub
+# Ray would write a token into the home folder, which tests change, and a process keeps the first one it reads.
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
 
 import hypothesis
 import pytest

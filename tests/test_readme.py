@@ -63,9 +63,9 @@ def test_expressions_of_the_query_page_read() -> None:
 
 def test_ci_runs_what_the_readme_says() -> None:
     script = (ROOT / ".ci" / "run").read_text()
-    assert '.venv/bin/pip install -e ".[dev]" && .venv/bin/pytest' in README
+    assert '.venv/bin/pip install -e ".[dev]" && .venv/bin/pytest -n 2' in README
     assert 'pip" install --quiet -e ".[dev]"' in script
-    assert re.search(r"^pytest$", script, re.MULTILINE)
+    assert re.search(r"^pytest -n 2$", script, re.MULTILINE)
 
 
 def test_the_reference_is_what_docstrings_and_help_say() -> None:
