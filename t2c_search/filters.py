@@ -36,9 +36,11 @@ class Node(BaseModel):
 
     def children(self) -> Iterator[Node]:
         """Yield the nodes directly below, as they stand."""
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            yield from (each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, Node))
+        for value in self.__dict__.values():  # in the order of the fields
+            if isinstance(value, Node):
+                yield value
+            elif isinstance(value, tuple):
+                yield from (each for each in value if isinstance(each, Node))
 
     def find(self, kind: type[_Kind]) -> Iterator[_Kind]:
         """Yield the nodes of a kind: this one, and those below it, as they stand."""

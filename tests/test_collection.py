@@ -175,8 +175,10 @@ def test_a_newer_format_is_refused(photos: Collection, store: str) -> None:
     card = json.loads(raw.read_blob("card") or b"")
     raw.write_blob("card", json.dumps(card | {"format_version": 99, "shape_of_things": "to come"}).encode())
     raw.close()
-    with pytest.raises(CollectionFormatError, match="has format 99, .* reads up to 2; upgrade"):
-        open_collection("photos", store)
+    with open_collection("photos", store) as newer:
+        for use in (lambda: newer.search("a dog"), lambda: newer.index("images"), lambda: newer.card, newer.refresh):
+            with pytest.raises(CollectionFormatError, match="has format 99, .* reads up to 2; upgrade"):
+                use()
 
 
 def test_an_unfinished_collection_is_made_anew(folder: Path, ids: dict[str, str], store: str) -> None:

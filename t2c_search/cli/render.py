@@ -235,8 +235,8 @@ class _Bar:
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Show on a terminal that models are being loaded, which takes a while."""
-    with err.status("loading the models", spinner_style="dim") if err.is_terminal else nullcontext():
+    """Show on a terminal that models are being loaded, which takes a while, for what is asked then."""
+    with err.status("loading the models, and asking", spinner_style="dim") if err.is_terminal else nullcontext():
         yield
 
 

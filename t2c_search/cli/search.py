@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from itertools import islice
 from math import isinf
 from pathlib import Path
@@ -20,7 +21,7 @@ from t2c_search.cli.render import ShownPath, err, loading, out, print_json, stan
 from t2c_search.errors import ExpressionError, UsageError, brief
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console, RenderableType
 
@@ -111,20 +112,19 @@ def search(
     with open_collection(
         collection, store, clip=clip, backbone=backbone, text=text, device=device, dtype=dtype, wait=waiting(wait)
     ) as images:
-        query = _query(words, images)
-        with loading():
-            images.load_models(query, image=image, where=where)
-        result = images.search(
-            query,
-            image=image,
-            limit=limit,
-            where=where,
-            exact=exact,
-            diverse=diverse,
-            group_by=group_by,
-            max_candidates=max_candidates,
-            max_seconds=max_seconds,
-        )
+        query = " ".join(words) if words else None
+        with loading(), _one_text(words, images):  # most of the time, for a question in a shell
+            result = images.search(
+                query,
+                image=image,
+                limit=limit,
+                where=where,
+                exact=exact,
+                diverse=diverse,
+                group_by=group_by,
+                max_candidates=max_candidates,
+                max_seconds=max_seconds,
+            )
         expression = images.expression(query, image=image, where=where)
         nothing = None if result else _nothing_matches(result.plan, images)
     of = "" if result.total is None else f" of {result.total} that match"
@@ -177,8 +177,8 @@ def mine(
     form = _chosen_format(format, output, json=json, print0=print0)
     chosen = _chosen_columns(columns, form)
     with open_collection(collection, store, text=text, device=device, wait=waiting(wait)) as images:
-        query = _query(words, images)
-        with loading():
+        query = " ".join(words) if words else None
+        with loading(), _one_text(words, images):
             images.load_models(query, where=where)
         expression = images.expression(query, where=where)
         hits = images.mine(query, where=where)
@@ -218,10 +218,9 @@ def count(
     if approx and explain_plan:
         raise UsageError("--approx reads a sample and searches nothing: leave out --explain-plan, or --approx")
     with open_collection(collection, store, text=text, device=device, wait=waiting(wait)) as images:
-        query = _query(words, images)
-        with loading():
-            images.load_models(query, where=where)
-        counted = images.count(query, where=where, approx=approx)
+        query = " ".join(words) if words else None
+        with loading(), _one_text(words, images):
+            counted = images.count(query, where=where, approx=approx)
         nothing = None if counted.high else _nothing_matches(counted.plan, images)
     if json:
         print_json(counted.to_json())
@@ -258,10 +257,7 @@ def facets(
     """
     from t2c_search.collection import open_collection
 
-    with open_collection(collection, store, text=text, device=device, wait=waiting(wait)) as images:
-        if query is not None:
-            with loading():
-                images.load_models(query, where=where)
+    with open_collection(collection, store, text=text, device=device, wait=waiting(wait)) as images, loading():
         values = images.facets(field, query, where=where, limit=limit)
     if json:
         print_json(values.to_json())
@@ -274,24 +270,25 @@ def facets(
         out.print(table)
 
 
-def _query(words: Sequence[str] | None, images: Collection) -> str | None:
-    """Join the words of a text. Raises UsageError where they are more than a text: the shell has eaten its quotes."""
+@contextmanager
+def _one_text(words: Sequence[str] | None, images: Collection) -> Iterator[None]:
+    """Raise UsageError where several words, as one question, are more than a text: the shell has eaten its quotes."""
     from t2c_search.query.language.concepts import Phrase
     from t2c_search.query.language.syntax import parse
 
-    if not words:
-        return None
-    query = " ".join(words)
+    several = len(words or ()) > 1
     try:
-        is_text = len(words) == 1 or isinstance(parse(query, fields=images.searcher.known.fields), Phrase)
+        yield
+        is_text = not several or isinstance(parse(" ".join(words or ()), fields=images.fields), Phrase)
     except ExpressionError:
+        if not several:
+            raise
         is_text = False
     if not is_text:
         raise UsageError(
             f"an expression with operators is one word of the shell: put all of it between single quotes, as in "
-            f"'\"a dog\" AND width >= 1024'; what came is {brief(' '.join(map(repr, words)))}"
+            f"'\"a dog\" AND width >= 1024'; what came is {brief(' '.join(map(repr, words or ())))}"
         )
-    return query
 
 
 def _chosen_format(

@@ -71,7 +71,8 @@ def open_collection(
     What is left out comes from the collection's card, or else from the settings (``T2C_*`` variables, ``t2c.toml``). One
     process at a time has an embedded collection open; ``wait`` says how long to wait for another one: not at all if left out.
     Models are loaded through a ``pool``, which several collections may share: this process's own if left out.
-    Raises StoreError when the store cannot be opened, CollectionFormatError when a newer version made the collection.
+    Raises StoreError when the store cannot be opened; a collection that a newer version made raises CollectionFormatError
+    when it is used.
     """
     settings = load_settings()
     choice = ModelSelection(
@@ -99,7 +100,6 @@ class Collection(InWords):
         self.store = store
         self._choice = choice
         self._snapshots = Snapshots(store, choice)
-        self._snapshots.refresh()
 
     @property
     def name(self) -> str:
@@ -116,6 +116,11 @@ class Collection(InWords):
     def models(self) -> Models:
         """The models that made the collection. Raises CollectionNotFoundError when nothing was indexed yet."""
         return self._snapshots.made().models
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The payload fields that expressions may name, as of the last question."""
+        return self._snapshots.ask_what_was_read(lambda now: now.fields)
 
     @property
     def searcher(self) -> Searcher:
@@ -333,7 +338,7 @@ class Collection(InWords):
         """
         shown = None if image is None else as_image("image", image)
         _check_question(query, where)
-        self._snapshots.ask(lambda now: now.load_models(now.asked(query, shown, where)))
+        self._snapshots.ask_what_was_read(lambda now: now.load_models(now.asked(query, shown, where)))
 
     def remove(
         self,
@@ -384,7 +389,7 @@ class Collection(InWords):
         _check_question(query, where)
         if isinstance(query, str) and image is None and where is None:
             return query
-        return unparse(self._snapshots.made().asked(query, image, where))
+        return self._snapshots.ask_what_was_read(lambda now: unparse(now.asked(query, image, where)))
 
     @property
     def concepts(self) -> dict[str, SavedConcept]:
@@ -458,7 +463,7 @@ class Collection(InWords):
 
     def __repr__(self) -> str:
         snapshot = self._snapshots.last
-        made = "nothing indexed yet" if snapshot is None else f"{snapshot.card.backbone.id} for {snapshot.card.clip.id}"
+        made = "nothing read yet" if snapshot is None else f"{snapshot.card.backbone.id} for {snapshot.card.clip.id}"
         return f"<Collection {self.name!r} in {redact(self.store.location)}: {made}>"
 
 

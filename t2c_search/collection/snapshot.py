@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain, islice
@@ -24,6 +25,7 @@ from t2c_search.errors import (
     CollectionFormatError,
     CollectionNotFoundError,
     CollectionReplacedError,
+    ExpressionError,
     ImageError,
     UsageError,
     redact,
@@ -213,6 +215,8 @@ class Snapshots:
         self._choice = choice
         self._turn = threading.Lock()
         self._now: Snapshot | None = None
+        self._opened = self._if_there(store.header)
+        """What was there when it was opened: the rest is read by whoever asks first."""
 
     @property
     def last(self) -> Snapshot | None:
@@ -229,7 +233,7 @@ class Snapshots:
                 return None
         with self._turn:
             if self._now is None or seen is None or not self._now.header.descends_from(seen.version):
-                self._now = self._take(self._now, seen)
+                self._now = self._take(self._now, seen or self._opened)
             return self._now
 
     def made(self) -> Snapshot:
@@ -253,6 +257,16 @@ class Snapshots:
             except CollectionReplacedError:
                 if self.current() is snapshot:
                     raise
+
+    def ask_what_was_read(self, question: Callable[[Snapshot], T]) -> T:
+        """Return the answer to a question about an expression alone, without a look at the collection where that was read.
+
+        What cannot be read of it may have a name that is new: then it is asked of the collection as it is now.
+        """
+        if self._now is not None:
+            with suppress(ExpressionError, UsageError):
+                return question(self._now)
+        return self.ask(question)
 
     def _take(self, former: Snapshot | None, seen: Header | None) -> Snapshot | None:
         """Read the collection; what has not changed since a former snapshot, seen by the header, is not read again."""
@@ -317,11 +331,11 @@ def _read(store: VectorStore, former: Snapshot | None, seen: Header | None) -> t
     """Return the header and what is read at once, of one moment."""
     while former is not None and seen is not None:
         same = [key for key in _READ if _unchanged(seen, former, key)]
-        header, blobs = store.read_blobs([key for key in _READ if key not in same])
+        header, blobs = store.read_blobs([key for key in _READ if key not in same], seen)
         if _unchanged(header, former, *same):
             return header, {key: former.blobs[key] for key in same if key in former.blobs} | blobs
         seen = header
-    return store.read_blobs(_READ)
+    return store.read_blobs(_READ, seen)
 
 
 def _unchanged(header: Header, former: Snapshot, *keys: str) -> bool:

@@ -33,6 +33,10 @@ class Vault(Protocol):
         """Return the header; None when there is no such collection."""
         ...
 
+    def load_with(self, contents: Sequence[Content]) -> tuple[Header | None, dict[str, bytes]]:
+        """Return the header, and what ``get`` does, in one request where the engine is asked by requests."""
+        ...
+
     def swap(self, former: str | None, header: Header) -> bool:
         """Store the header in one step if the one that is there has the version ``former`` (None: if there is none)."""
         ...
@@ -65,15 +69,24 @@ class Blobs:
         """Return the header. Raises CollectionNotFoundError or CollectionFormatError where there is none."""
         return self.vault.load() or self._missing()
 
-    def read(self, keys: Sequence[str], pin: Header | None = None) -> tuple[Header, dict[str, bytes]]:
-        """Return the header and those of the blobs that there are, of one moment; with a ``pin``, of that moment."""
+    def read(
+        self, keys: Sequence[str], pin: Header | None = None, seen: Header | None = None
+    ) -> tuple[Header, dict[str, bytes]]:
+        """Return the header and those of the blobs that there are, of one moment; with a ``pin``, of that moment.
+
+        ``seen`` is the header as it was read before: where it still is, one request reads everything.
+        """
         for key in keys:
             check_key(key)
         deadline = time.monotonic() + self.vault.lag_seconds
         while True:
-            header = pin or self.header()
-            named = {key: header.blobs[key] for key in keys if key in header.blobs}
-            found = self.vault.get(list(named.values())) if named else {}
+            header, found = pin, dict[str, bytes]()
+            if header is None and seen is not None:
+                header, found = self.vault.load_with(list(_named(seen, keys).values()))
+            header = header or self.header()
+            named = _named(header, keys)
+            if missing := [content for content in named.values() if content.id not in found]:
+                found |= self.vault.get(missing)
             lost = [key for key, content in named.items() if content.id not in found]
             if not lost:
                 return header, {key: each.check(found[each.id], key) for key, each in named.items()}
@@ -182,6 +195,10 @@ class Aside:
     def discard(self) -> None:
         """Remove what was written for nothing."""
         self._blobs.vault.discard(list(self._own.values()))
+
+
+def _named(header: Header, keys: Sequence[str]) -> dict[str, Content]:
+    return {key: header.blobs[key] for key in keys if key in header.blobs}
 
 
 def check_key(key: str) -> None:

@@ -273,9 +273,10 @@ class VectorStore(Protocol):
         """Count the values of an indexed keyword, integer or bool field, most frequent first, ties by value."""
         ...
 
-    def read_blobs(self, keys: Sequence[str]) -> tuple[Header, dict[str, bytes]]:
+    def read_blobs(self, keys: Sequence[str], seen: Header | None = None) -> tuple[Header, dict[str, bytes]]:
         """Return the header, and those of the blobs that there are, all as they are at that header's moment.
 
+        ``seen`` is the header as it was read before, which spares a request where it still is.
         Raises UsageError for a key that is not made of a-z, digits and ``-``, CollectionFormatError for damaged bytes.
         """
         ...

@@ -19,6 +19,7 @@ from t2c_search.state.concepts import CONCEPTS
 from t2c_search.state.statistics import CLAIMS
 from t2c_search.stores import header
 from t2c_search.types import FloatArray, Points
+from tests.cli.conftest import run
 from tests.collection.conftest import Open
 from tests.collection.support import ASKED, IMAGES, Aligners, answer, beside, opened
 from tests.indexing.support import save_pictures
@@ -54,6 +55,14 @@ def test_a_handle_sees_what_others_added(handle: Open, photos: Path, tmp_path: P
     assert starry == [hit.id for hit in writer.search("a star", limit=5)]
 
 
+@pytest.mark.parametrize("words", [["a", "star"], ['"a star" >= 0.5sd AND width > 1']])
+def test_a_search_in_a_shell_takes_five_requests(server: QdrantStub, words: list[str]) -> None:
+    server.requests.clear()
+    outcome = run("search", *words, "-c", "photos", "--store", server.url, "--json")
+    assert outcome.json["count"] == 10
+    assert len(server.requests) <= 5  # its version, the header, what the header names, strict mode, the question
+
+
 def test_questions_take_few_requests_and_read_no_vectors_while_an_indexer_is_at_work(
     server: QdrantStub, photos: Path
 ) -> None:
@@ -64,8 +73,12 @@ def test_questions_take_few_requests_and_read_no_vectors_while_an_indexer_is_at_
 
     requests()
     reader = opened(server.url)
+    reader.search("a star")
+    assert len(requests()) <= 5
+    reader.search("a circle")
+    assert len(requests()) <= 2
     quiet = answer(reader)
-    assert len(requests()) <= 4 + 2 * len(ASKED)  # version, header, blobs, strict mode
+    requests()
     indexer = opened(server.url)
     indexing = Writer(indexer.store.pinned()).__enter__()
     point = next(indexer.store.scan(vectors=("clip", "native"), batch_size=1))
@@ -81,7 +94,7 @@ def test_questions_take_few_requests_and_read_no_vectors_while_an_indexer_is_at_
         assert late.search('"a star"', limit=5).as_of is None  # no threshold hangs on it
         asked = requests()
         assert not [path for path in asked if "scroll" in path]
-        assert len(asked) <= 4 + 2 * (len(ASKED) + 2)
+        assert len(asked) <= 3 + 2 * (len(ASKED) + 2)
     indexing.__exit__(None, None, None)
     found = reader.search('"a star" >= 0.5sd', limit=5)
     assert found.statistics is not None
@@ -226,9 +239,10 @@ def test_damaged_concepts_stop_only_questions_that_name_one(handle: Open) -> Non
 
 def test_it_shows_what_it_is(folder: str, tmp_path: Path) -> None:
     with opened(folder) as made:
+        assert made.card is not None
         assert repr(made) == f"<Collection 'photos' in {folder}: mini:cnn for mini>"
     with opened(str(tmp_path / "none")) as nothing:
-        assert "nothing indexed yet" in repr(nothing)
+        assert "nothing read yet" in repr(nothing)
 
 
 def test_texts_are_embedded_once_however_often_the_collection_changes(

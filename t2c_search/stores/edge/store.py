@@ -330,12 +330,12 @@ class EdgeStore(FilteredReads[Opening]):
             request = edge.FacetRequest(json_path(facet.field), facet.limit, True, edge_filter(facet.where, spec))
             return [(hit.value, hit.count) for hit in shard.facet(request).hits]
 
-    def read_blobs(self, keys: Sequence[str]) -> tuple[Header, dict[str, bytes]]:
+    def read_blobs(self, keys: Sequence[str], seen: Header | None = None) -> tuple[Header, dict[str, bytes]]:
         """Return the header and those of the blobs that there are, of one moment; works while others have the points open."""
         header = self.header()
         if self._aside is not None:
             return header, self._aside.read(keys)
-        return self._blobs.read(keys, self._pin)
+        return self._blobs.read(keys, self._pin, seen)
 
     def read_blob(self, key: str) -> bytes | None:
         """Return the bytes of that key, or None."""

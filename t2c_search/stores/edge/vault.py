@@ -54,6 +54,10 @@ class FolderVault:
                 )
         return None if content is None else Header.from_json(content, self._collection)
 
+    def load_with(self, contents: Sequence[Content]) -> tuple[Header | None, dict[str, bytes]]:
+        """Read the header, and files."""
+        return self.load(), self.get(contents)
+
     def swap(self, former: str | None, header: Header) -> bool:
         """Replace the header, under a lock of the system's, if it has the version ``former``."""
         with self._mapped_errors():

@@ -346,11 +346,11 @@ class QdrantStore(FilteredReads[str]):
         answer = self._call(self._client.facet, place, json_path(facet.field), condition, facet.limit, exact=exact)
         return [(hit.value, hit.count) for hit in answer.hits]
 
-    def read_blobs(self, keys: Sequence[str]) -> tuple[Header, dict[str, bytes]]:
+    def read_blobs(self, keys: Sequence[str], seen: Header | None = None) -> tuple[Header, dict[str, bytes]]:
         """Return the header and those of the blobs that there are, of one moment."""
         if self._aside is not None:
             return self.header(), self._aside.read(keys)
-        return self._blobs.read(keys, self._pin)
+        return self._blobs.read(keys, self._pin, seen)
 
     def read_blob(self, key: str) -> bytes | None:
         """Return the bytes of that key, or None."""

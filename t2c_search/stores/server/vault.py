@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from qdrant_client import QdrantClient, models
 
@@ -25,7 +25,7 @@ from t2c_search.types import Payload
 
 COMPANION_SUFFIX = ".t2c"
 _CHUNK_BYTES = 1 << 20  # a third more in base64: far below what a server takes in one request
-_CHUNKS_AT_ONCE = 12  # read in one answer, of 16 MiB
+_CHUNKS_AT_ONCE = 24  # read in one answer, of 32 MiB
 _LEAST_PIECE = 1 << 10  # who takes less takes no request of ours
 _SEEN_SECONDS = 30.0  # in which a write that was acknowledged must be seen
 _NAMESPACE = uuid.UUID("6f0e4c1e-6d6f-5f0b-9d0e-2f6a6f1b7c55")
@@ -61,11 +61,19 @@ class PointVault:
 
     def load(self) -> Header | None:
         """Return the header; None when there is none, or no companion collection."""
+        return self.load_with([])[0]
+
+    def load_with(self, contents: Sequence[Content]) -> tuple[Header | None, dict[str, bytes]]:
+        """Return the header, and read points with it."""
+        header_id = _point_id("header")
+        chunks = [chunk_id for content in contents for chunk_id in _chunk_ids(content)]
         try:
-            payload = self.payload(_point_id("header"))
+            payloads = dict(self.payloads([header_id, *chunks]))
         except CollectionNotFoundError:
-            return None
-        return None if payload is None else Header.from_json(payload["header"].encode(), self._collection)
+            return None, {}
+        payload = payloads.pop(header_id, None)
+        header = None if payload is None else Header.from_json(payload["header"].encode(), self._collection)
+        return header, _joined(contents, self._whole(payloads))
 
     def forget_header(self) -> None:
         """Remove the header, if there is one."""
@@ -121,21 +129,15 @@ class PointVault:
     def get(self, contents: Sequence[Content]) -> dict[str, bytes]:
         """Read points, several pieces in one answer."""
         wanted = [chunk_id for content in contents for chunk_id in _chunk_ids(content)]
-        pieces = self._pieces(wanted)
-        found = {}
-        for content in contents:
-            chunks = [pieces.get(chunk_id) for chunk_id in _chunk_ids(content)]
-            if None not in chunks:
-                found[content.id] = b"".join(base64.b64decode(chunk or "") for chunk in chunks)
-        return found
+        return _joined(contents, self._whole(dict(self.payloads(wanted))))
 
-    def _pieces(self, point_ids: Sequence[str]) -> dict[str, str]:
-        """Read pieces, and put together those that were written as halves."""
-        payloads = dict(self.payloads(point_ids))
+    def _whole(self, payloads: Mapping[str, Payload]) -> dict[str, str]:
+        """Return pieces by point, those that were written as halves read and put together."""
         pieces = {point_id: payload["content"] for point_id, payload in payloads.items() if "content" in payload}
         halved = [point_id for point_id, payload in payloads.items() if "halved" in payload]
         if halved:
-            parts = self._pieces([half for point_id in halved for half in _halves(point_id)])
+            halves = [half for point_id in halved for half in _halves(point_id)]
+            parts = self._whole(dict(self.payloads(halves)))
             for point_id in halved:
                 first, second = _halves(point_id)
                 if first in parts and second in parts:
@@ -177,6 +179,16 @@ class PointVault:
         """Remove some of the companion's points."""
         if point_ids:
             self._call(self._client.delete, self.companion, models.PointIdsList(points=list(point_ids)), wait=True)
+
+
+def _joined(contents: Sequence[Content], pieces: Mapping[str, str]) -> dict[str, bytes]:
+    """Put contents together, those of which every piece is there."""
+    found = {}
+    for content in contents:
+        chunks = [pieces.get(chunk_id) for chunk_id in _chunk_ids(content)]
+        if None not in chunks:
+            found[content.id] = b"".join(base64.b64decode(chunk or "") for chunk in chunks)
+    return found
 
 
 def ensure_collection(
