@@ -105,6 +105,7 @@ def search(
       t2c search --image cat.jpg --where 'camera ~ "X100V"' --print0 | xargs -0 open
     """
     from t2c_search.collection import open_collection
+    from t2c_search.export.separated import check_columns
     from t2c_search.export.sheet import write_sheet
 
     form = _chosen_format(format, output, json=json, paths=paths, print0=print0)
@@ -125,6 +126,7 @@ def search(
                 max_candidates=max_candidates,
                 max_seconds=max_seconds,
             )
+        check_columns(chosen, images.fields)
         expression = images.expression(query, image=image, where=where)
         nothing = None if result else _nothing_matches(result.plan, images)
     of = "" if result.total is None else f" of {result.total} that match"
@@ -173,6 +175,7 @@ def mine(
     """
     from t2c_search.collection import open_collection
     from t2c_search.export.files import begun, write_json
+    from t2c_search.export.separated import check_columns
 
     form = _chosen_format(format, output, json=json, print0=print0)
     chosen = _chosen_columns(columns, form)
@@ -180,6 +183,7 @@ def mine(
         query = " ".join(words) if words else None
         with loading(), _one_text(words, images):
             images.load_models(query, where=where)
+        check_columns(chosen, images.fields)
         expression = images.expression(query, where=where)
         hits = images.mine(query, where=where)
         if json:

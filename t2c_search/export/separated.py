@@ -6,11 +6,12 @@ import csv
 import io
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import IO, Any, BinaryIO
 
 from t2c_search.errors import UsageError
+from t2c_search.query.language.reader import is_known, unknown_field
 from t2c_search.results import Hit
 
 _FIRST, _LAST = ("rank", "id", "path", "score", "cosine"), ("contributions", "expression")
@@ -43,6 +44,14 @@ def read_columns(text: str | None) -> tuple[str, ...]:
             f"the columns {text!r} cannot be used: name each once, with commas between, as rank,path,camera"
         )
     return columns if text is not None else ()
+
+
+def check_columns(columns: Sequence[str], fields: Collection[str]) -> None:
+    """Raise UsageError, naming the nearest ones, for a column that no image of a collection with these fields has."""
+    told = (*_FIRST, *_LAST, "payload")
+    for column in columns:
+        if column not in told and not is_known(column.removeprefix("payload."), fields):
+            raise UsageError(unknown_field(column, [*fields, *told[:-1]]))
 
 
 def _set_aside(rows: Iterable[Row], spool: IO[str]) -> list[str]:

@@ -163,6 +163,12 @@ def test_nothing_else_is_warned_of(location: str, key: str | None, monkeypatch: 
         open_store(location, "photos", api_key=key).close()
 
 
+@pytest.mark.parametrize("host", ["a" * 64, "a" * 64 + ".org", "a..org", "."])
+def test_a_name_that_no_host_can_have_is_a_sentence(host: str) -> None:
+    with pytest.raises(UsageError, match="cannot be used; expected http"):
+        open_store(f"http://{host}:6333", "photos")
+
+
 def test_half_a_password_is_not_told_as_a_port() -> None:
     with pytest.raises(UsageError) as told:
         open_store("http://anna:s3/cret@host", "photos")

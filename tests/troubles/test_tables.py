@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -117,6 +120,18 @@ def test_a_bad_value_of_json_costs_itself(tmp_path: Path, name: str) -> None:
     assert (found["u.jpg"], found["n.jpg"]["note"]) == ({"rating": 1}, "7" * 5000)
     assert any("that is not a JSON object passed over (2 times" in line for line in images.warnings)
     assert any("'note' left out where a text has bytes that are not UTF-8" in line for line in images.warnings)
+
+
+@pytest.mark.parametrize("fault", ["", ",", ', {"image": "z.jpg", "no', ' {"image": "z.jpg"}]', ",]", "]]", ", nul]"])
+def test_json_that_is_cut_or_broken_keeps_the_rows_before(tmp_path: Path, fault: str) -> None:
+    rows = [{"image": f"{number}.jpg", "note": "[,]"} for number in range(COUNT)]
+    (tmp_path / "a.json").write_text(" " + json.dumps(rows, indent=1)[:-2] + fault)
+    images = list_images([tmp_path / "a.json"])
+    assert len(fields(images)) == COUNT
+    assert [
+        line.startswith(f"JSON that is cut or broken: what stands behind its first {COUNT}") for line in images.warnings
+    ]
+    assert len(images.warnings) == 1
 
 
 @pytest.mark.parametrize("bad", [None, 3, "x", [], [{}], {}, {"image_id": [1]}, {"image_id": None, "caption": "z"}])
@@ -236,6 +251,25 @@ def test_spellings_of_unicode_meet(tmp_path: Path, on_disk: Any, written: Any) -
         assert image.fields["captions"] == [normalize("NFC", "schön")]
     (image,) = list_images([tmp_path / "a.jsonl"], types=types)
     assert image.fields == {normalize("NFC", "größe"): normalize("NFC", "Müll")}
+
+
+@pytest.mark.parametrize(("on_disk", "written"), [("NFC", "NFD"), ("NFD", "NFC")])
+@pytest.mark.parametrize("note", ["Füße.txt", "Füße.jpg.txt"])
+def test_a_text_beside_an_image_describes_it_in_any_spelling(
+    tmp_path: Path, on_disk: Any, written: Any, note: str
+) -> None:
+    files = {normalize(on_disk, "Füße.jpg"): b"", normalize(written, note): b"feet"}
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(content)
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            archive.addfile(header, io.BytesIO(content))
+    remote = fsspec.filesystem("memory")
+    remote.put(str(tmp_path / "F*"), "/feet/")
+    sources = [tmp_path, tmp_path / normalize(on_disk, "Füße.jpg"), tmp_path / "a.tar", "memory://feet"]
+    assert [dict(image.fields) for source in sources for image in list_images([source])] == [{"captions": ["feet"]}] * 4
+    remote.rm("/feet", recursive=True)
 
 
 def test_a_chosen_column_names_the_images_of_any_table(tmp_path: Path) -> None:

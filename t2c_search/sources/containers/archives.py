@@ -20,6 +20,7 @@ from stat import S_ISLNK
 from t2c_search.decoding.files import check_size
 from t2c_search.decoding.metadata import MEMBER
 from t2c_search.errors import ImageError, UsageError
+from t2c_search.filters import nfc
 from t2c_search.sources.addresses import Stat, open_binary, read_range, said_of, stat, version
 from t2c_search.sources.containers.cache import Cache
 from t2c_search.sources.containers.tar import TarMember, member_name, tar_members
@@ -158,7 +159,7 @@ class _Beside:
 def _key(name: str) -> str:
     """Return what webdataset calls a member's key: its name up to the first dot, with its folder."""
     folder, slash, last = name.rpartition("/")
-    return f"{folder}{slash}{last.partition('.')[0]}"
+    return nfc(f"{folder}{slash}{last.partition('.')[0]}")
 
 
 def _sidecar(member: _Member, path: str, remarks: Remarks) -> Payload:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TextIO
 
@@ -117,17 +119,32 @@ def _json_lines(file: TextIO, address: str, remarks: Remarks) -> Iterator[Row]:
 
 def _json(file: TextIO, address: str, remarks: Remarks) -> Iterator[Row]:
     """Yield the rows of COCO annotations, or of an array of objects."""
-    what = f"table {address!r}"
+    what, text = f"table {address!r}", file.read()
     try:
-        content = json.load(file, object_hook=_without_shapes, parse_int=whole_number)
+        content = _DECODER.decode(text)
     except (ValueError, RecursionError) as exc:
-        raise UsageError(f"{what} is not JSON: {exc}") from exc
+        content = list(_items_before_a_fault(text))
+        if not content:
+            raise UsageError(f"{what} is not JSON: {exc}") from exc
+        remarks.add(
+            f"JSON that is cut or broken: what stands behind its first {len(content)} rows is lost ({exc})", address
+        )
     if isinstance(content, list):
         yield from map(lowered, _objects(content, "row", address, remarks))
     elif isinstance(content, dict) and isinstance(content.get("images"), list):
         yield from _coco(content, address, remarks)
     else:
         raise UsageError(f"{what} is neither COCO annotations (an object with 'images') nor an array of objects")
+
+
+def _items_before_a_fault(text: str) -> Iterator[Any]:
+    """Yield the items of an array that is cut, or broken somewhere, up to there; nothing of what is no array."""
+    separator, at = "[", 0
+    with suppress(ValueError, RecursionError, IndexError):
+        while text[at := _BLANK.match(text, at).end()] == separator:  # type: ignore[union-attr]  # it matches nothing too
+            item, at = _DECODER.raw_decode(text, _BLANK.match(text, at + 1).end())  # type: ignore[union-attr]
+            yield item
+            separator = ","
 
 
 def _objects(items: Any, what: str, address: str, remarks: Remarks) -> Iterator[dict[str, Any]]:
@@ -144,6 +161,10 @@ def _without_shapes(item: dict[str, Any]) -> dict[str, Any]:
     if "image_id" in item and "id" in item:
         return {name: value for name, value in item.items() if name in _COCO_KEPT}
     return item
+
+
+_BLANK = re.compile(r"\s*")
+_DECODER = json.JSONDecoder(object_hook=_without_shapes, parse_int=whole_number)
 
 
 def _coco(content: dict[str, Any], address: str, remarks: Remarks) -> Iterator[Row]:

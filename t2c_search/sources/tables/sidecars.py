@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -29,7 +30,7 @@ def sidecar_names(image: str) -> tuple[str, ...]:
     """Return the names of the files beside an image that may describe it.
 
     ``photo.txt`` and ``photo.json``, ``photo.jpg.txt`` and ``photo.jpg.json``; and as a Takeout of Google's names them, which
-    cuts long names, and moves the number of ``photo(1).jpg``.
+    cuts long names, and moves the number of ``photo(1).jpg``. Each in every Unicode normal form: macOS writes other ones.
     """
     stem, suffix = PurePosixPath(image).stem, PurePosixPath(image).suffix
     base, number = image, ""
@@ -37,7 +38,10 @@ def sidecar_names(image: str) -> tuple[str, ...]:
         base, number = found[1] + suffix, found[2]
     takeout = [f"{(base + mark)[:_TAKEOUT_NAME]}{number}.json" for mark in ("", _TAKEOUT_MARK)]
     names = [name + ending for name in (stem, image) for ending in SIDECAR_SUFFIXES]
-    return tuple(dict.fromkeys([*names, *takeout]))
+    every = [*names, *takeout]
+    if not image.isascii():
+        every += [unicodedata.normalize(form, name) for form in ("NFC", "NFD") for name in every]
+    return tuple(dict.fromkeys(every))
 
 
 def read_sidecars(image: Path, neighbours: Iterable[str], remarks: Remarks) -> Payload:

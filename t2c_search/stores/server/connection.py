@@ -180,6 +180,7 @@ def connect(location: str, api_key: str | None, timeout: float) -> Connection:
     try:
         address = urlsplit(location)
         host, _ = address.hostname, address.port
+        (host or "").encode("idna")  # as it is looked up
     except ValueError as exc:  # its text may tell half a password
         raise UsageError(f"store {location!r} cannot be used; expected http(s)://host:port") from exc
     if not host:
