@@ -27,7 +27,7 @@ Array = npt.NDArray[np.floating]
 class SparseRow:
     """One vector's words: the concepts' places in the vocabulary, largest weight first, and their weights.
 
-    ``cosine`` is that of the vector with its reconstruction from them, both without their means; 0 where there is no word.
+    ``cosine`` is that of the vector with what they add up to, neither with its mean; 0 where there is no word.
     """
 
     places: npt.NDArray[np.intp]
@@ -38,19 +38,19 @@ class SparseRow:
 class SparseWords:
     """Writes vectors of CLIP space as few words of a vocabulary.
 
-    For each row x, with z = unit(x - m) and concepts c = unit(t - s), where m is the mean of the pictures and s that of the
-    vocabulary's texts, it finds the weights w >= 0 that minimise |Cw - z|^2 + lambda |w|_1 (SpLiCE, Bhalla et al., NeurIPS
-    2024, arXiv 2402.10376). A row's lambda is the largest that gives it so many ``words``, of 0.8^i times 2 max(c.z), which
-    gives it none: no one lambda suits rows, vocabularies and spaces in which pictures lie nearer to their texts or further
-    from them. Of more words, those of the largest weights are kept.
+    For each row z, a unit vector (a picture's without the mean of the pictures, or a direction), and concepts c = unit(t - s),
+    where s is the mean of the vocabulary's texts t, it finds the weights w >= 0 that minimise |Cw - z|^2 + lambda |w|_1
+    (SpLiCE, Bhalla et al., NeurIPS 2024, arXiv 2402.10376). A row's lambda is the largest that gives it so many ``words``, of
+    0.8^i times 2 max(c.z), which gives it none: no one lambda suits rows, vocabularies and spaces in which pictures lie nearer
+    to their texts or further from them. Of more words, those of the largest weights are kept.
 
     All rows of a batch are solved together, by coordinate descent among the few concepts that matter to each; then every
     other concept is tried against what is left of the row, and so on until none improves it: the optimum over the whole
     vocabulary, at the price of a product of rows and vocabulary for every penalty or two.
     """
 
-    def __init__(self, concepts: FloatArray, centre: Array, words: int = WORDS) -> None:
-        """Take the concepts' unit rows (v, d) and the mean of the pictures (d,).
+    def __init__(self, concepts: FloatArray, words: int = WORDS) -> None:
+        """Take the concepts' unit rows (v, d), and how many words to tell of each vector.
 
         Raises UsageError for less than two concepts, and for a number of words that cannot be.
         """
@@ -59,16 +59,15 @@ class SparseWords:
         if not 1 <= words <= MOST_WORDS:
             raise UsageError(f"{words} words cannot be told; expected 1 to {MOST_WORDS}")
         self._concepts = unit(concepts - concepts.mean(axis=0, dtype=np.float64))
-        self._centre = np.asarray(centre, np.float64)
         self._words = words
 
-    def __call__(self, rows: FloatArray) -> list[SparseRow]:
-        """Find the words of (n, d) rows, whatever their lengths; a row in the pictures' mean direction has none."""
+    def __call__(self, rows: Array) -> list[SparseRow]:
+        """Find the words of (n, d) rows without the mean of the pictures, whatever their lengths; a row of zeros has none."""
         size = max(1, _CELLS // len(self._concepts))
         return [each for start in range(0, len(rows), size) for each in self._batch(rows[start : start + size])]
 
-    def _batch(self, rows: FloatArray) -> list[SparseRow]:
-        centred = unit(unit(rows) - self._centre)
+    def _batch(self, rows: Array) -> list[SparseRow]:
+        centred = unit(rows)
         return [self._told(row, weights) for row, weights in zip(centred, self._follow(centred), strict=True)]
 
     def _told(self, row: FloatArray, weights: FloatArray) -> SparseRow:
