@@ -1,0 +1,1 @@
+"""Vectors of CLIP space told in words and sentences."""
