@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from t2c_search.concepts.bottleneck.concepts import Scale, most_telling, random_directions, unit
-from t2c_search.concepts.bottleneck.head import Array, Head, dense_head, sparse_path
+from t2c_search.concepts.bottleneck.head import Array, Head, sparse_path
 from t2c_search.concepts.bottleneck.sample import Labelled, Labels
 from t2c_search.state.bottlenecks import Curve, CurvePoint, Gain
 from t2c_search.types import FloatArray
@@ -116,14 +116,18 @@ def _held_out(
         yield most, right[most], float(np.mean(came_to[most]))
 
 
-def _label_free(labelled: Labelled, names: FloatArray, classes: FloatArray, nccs: Sequence[int]) -> Iterator[CurvePoint]:
+def _label_free(
+    labelled: Labelled, names: FloatArray, classes: FloatArray, nccs: Sequence[int]
+) -> Iterator[CurvePoint]:
     """Judge W = U C' (U-F2-CBM): a class's text times the concepts' texts, less their mean, the heaviest of them kept."""
     scale = Scale.of(names, labelled.vectors)
     scores = scale.scores(labelled.vectors)
     mean = names.mean(0)
     weights = unit(classes - mean) @ unit(names - mean).T
     for most in nccs:
-        least = -np.partition(-np.abs(weights), min(most, weights.shape[1]) - 1, axis=1)[:, [min(most, weights.shape[1]) - 1]]
+        least = -np.partition(-np.abs(weights), min(most, weights.shape[1]) - 1, axis=1)[
+            :, [min(most, weights.shape[1]) - 1]
+        ]
         head = Head(np.where(np.abs(weights) >= least, weights, 0), np.zeros(len(classes)))
         right = head.logits(scores).argmax(1) == labelled.labels
         yield CurvePoint(LABEL_FREE, float(right.mean()), most, head.contributing(scores))
@@ -138,20 +142,21 @@ def _zero_shot(labelled: Labelled, classes: FloatArray) -> float:
 def _dense(rows: FloatArray, labels: Labels, splits: Sequence[Split]) -> float:
     """Cross-validate a linear probe of the strength that is best on the first fold's held-out images, which favours it."""
 
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     def judge(split: Split, strength: float) -> float:
         fitted, held = split
-        scale = Scale.of(np.eye(rows.shape[1]), rows[fitted])
-        head = dense_head(scale.scores(rows[fitted]), labels[fitted], strength)
-        return float((head.logits(scale.scores(rows[held])).argmax(1) == labels[held]).mean())
+        probe = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000, tol=1e-3))
+        return float(probe.fit(rows[fitted], labels[fitted]).score(rows[held], labels[held]))
 
     first = {strength: judge(splits[0], strength) for strength in _STRENGTHS}
     best = max(first, key=lambda strength: first[strength])
     return float(np.mean([first[best], *(judge(split, best) for split in splits[1:])]))
 
 
-def _gain(
-    right: Mapping[tuple[str, int], npt.NDArray[np.bool_]], most: int, controls: Sequence[str]
-) -> Gain:
+def _gain(right: Mapping[tuple[str, int], npt.NDArray[np.bool_]], most: int, controls: Sequence[str]) -> Gain:
     """Compare names with the better control, image by image."""
     control = max(controls, key=lambda name: right[name, most].mean())
     differences: Array = right[NAMES, most].astype(np.float64) - right[control, most]

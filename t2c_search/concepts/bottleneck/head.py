@@ -66,19 +66,7 @@ def sparse_path(scores: npt.NDArray[np.floating], labels: Labels, most: float) -
         yield head
 
 
-def dense_head(rows: npt.NDArray[np.floating], labels: Labels, strength: float) -> Head:
-    """Fit a linear probe: ridge-penalised logistic regression on standardised rows (n, d), ``strength`` its 1 / ridge."""
-    from sklearn.linear_model import LogisticRegression
-
-    fitted = LogisticRegression(C=strength, max_iter=1000, tol=1e-3).fit(rows, labels)
-    if len(fitted.coef_) == 1:
-        return _head([(fitted.coef_[0], float(fitted.intercept_[0]))])
-    return Head(fitted.coef_.astype(np.float64), fitted.intercept_.astype(np.float64))
-
-
-def _choose(
-    scores: npt.NDArray[np.floating], target: npt.NDArray[np.bool_], strength: float
-) -> npt.NDArray[np.intp]:
+def _choose(scores: npt.NDArray[np.floating], target: npt.NDArray[np.bool_], strength: float) -> npt.NDArray[np.intp]:
     from sklearn.linear_model import LogisticRegression
 
     fitted = LogisticRegression(
