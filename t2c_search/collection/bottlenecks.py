@@ -7,14 +7,14 @@ from pathlib import Path
 
 from t2c_search.collection.snapshot import Snapshot
 from t2c_search.concepts.bottleneck.fit import Asked, fit_bottleneck
-from t2c_search.concepts.bottleneck.predict import Predictions, predict, write_labels
+from t2c_search.concepts.bottleneck.predict import Predictions, predict
 from t2c_search.concepts.bottleneck.sample import read_labelled
 from t2c_search.concepts.vocabulary import Vocabulary
 from t2c_search.errors import UsageError
 from t2c_search.query.language.constraints import Constraint
 from t2c_search.query.language.reader import is_known, unknown_field
 from t2c_search.state.bottlenecks import BOTTLENECKS, Bottleneck, named, save_bottleneck
-from t2c_search.state.fields import remember_fields
+from t2c_search.state.derived import derived_field, write_derived
 
 
 def fit_and_save(
@@ -41,5 +41,6 @@ def predict_by(
     """Label images by a saved bottleneck, and write the labels to ``derived.NAME`` where asked to."""
     found = predict(now.searcher(), tree, named(BOTTLENECKS.read(now.store), name), changes)
     if write:
-        remember_fields(now.store, [write_labels(now.store, found)])
+        labels = [found.classes[at] for at in found.labels.tolist()]
+        write_derived(now.store, derived_field(name), found.ids, labels)
     return found

@@ -40,8 +40,8 @@ class InWords:
         --help`` says of it, or a list); those with a class's name in theirs, or with a text too near to the class's, are
         left out (``fitted.left_out``). ``wordings`` maps values to what they mean: one text or several; left out, a value's own
         words. A concept's score is the cosine with its text in standard deviations of the images; an L1 path of
-        one-against-the-rest logistic regressions chooses concepts, a ridge weighs them. A decision takes ``ncc`` concepts at most,
-        on average: as many cover 95 % of its absolute contributions (NCC). ``seed`` draws folds and controls.
+        one-against-the-rest logistic regressions chooses concepts, a ridge weighs them. A decision takes ``ncc`` concepts at
+        most, on average: as many cover 95 % of its absolute contributions (NCC). ``seed`` draws folds and controls.
 
         ``curve`` tells the held-out accuracy, 5-fold, at NCC 5, 10, 15 and 30, beside the same number of random directions and
         of random words, a head without labels (W = U C', class texts times concept texts), zero-shot, a dense head on the
@@ -81,5 +81,5 @@ class InWords:
         return self._snapshots.ask(lambda now: predict_by(now, name, now.chosen(query, where), changes, write=write))
 
     def remove_bottleneck(self, name: str) -> None:
-        """Forget a bottleneck; labels written stay. Raises UsageError, naming those there are, when there is none of that name."""
+        """Forget a bottleneck; labels written stay. Raises UsageError, naming those there are, for a name that is none."""
         self._snapshots.ask(lambda now: forget_bottleneck(now.store, name))

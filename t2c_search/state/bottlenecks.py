@@ -25,8 +25,8 @@ Array = npt.NDArray[np.float64]
 class CurvePoint:
     """How often one kind of head is right on held-out images, and the concepts its decisions take.
 
-    ``most`` is the NCC allowed, ``ncc`` what it came to (concepts that cover 95 % of a decision's absolute contributions, mean over
-    images); both are None for heads that use no concepts.
+    ``most`` is the NCC allowed, ``ncc`` what it came to (concepts that cover 95 % of a decision's absolute contributions,
+    mean over images); both are None for heads that use no concepts.
     """
 
     head: str
@@ -73,11 +73,25 @@ class Curve(Tabular):
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A concept left out, the class it is too near to, and their texts' cosine; None where it has the class's name in it."""
+
+    concept: str
+    near: str
+    cosine: float | None
+
+    @property
+    def told(self) -> str:
+        """Say it in short."""
+        return f"{self.concept} ({self.near}{'' if self.cosine is None else f' {self.cosine:.2f}'})"
+
+
+@dataclass(frozen=True, slots=True)
 class Fitted:
     """What a bottleneck was fitted on: ``images`` of the ``found`` that have one value of the field, and which words.
 
-    ``left_out`` are concepts too near to a class, with the class and the cosine (None: its name is in theirs); ``rare`` the
-    values that too few images have. ``ncc`` is the most that was asked for.
+    ``concepts`` are those of the vocabulary that were not ``left_out``; ``rare`` the values that too few images have. ``ncc`` is
+    the most that was asked for.
     """
 
     images: int
@@ -86,7 +100,7 @@ class Fitted:
     concepts: int
     ncc: int
     seed: int
-    left_out: tuple[tuple[str, str, float | None], ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     rare: tuple[Scalar, ...] = ()
 
 
@@ -188,7 +202,7 @@ def load_bottlenecks(content: bytes) -> Mapping[str, Bottleneck]:
 
 def _bottleneck(told: Mapping[str, Any], at: int, stored: Mapping[str, Any]) -> Bottleneck:
     fitted = dict(told["fitted"])
-    fitted["left_out"] = tuple((concept, near, cosine) for concept, near, cosine in fitted["left_out"])
+    fitted["left_out"] = tuple(LeftOut(**each) for each in fitted["left_out"])
     fitted["rare"] = tuple(fitted["rare"])
     curve = Curve(tuple(CurvePoint(**each) for each in told["points"]), tuple(Gain(**each) for each in told["gains"]))
     return Bottleneck(

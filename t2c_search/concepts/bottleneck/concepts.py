@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from t2c_search.concepts.bottleneck.head import Array
 from t2c_search.concepts.bottleneck.sample import Labels
+from t2c_search.state.bottlenecks import LeftOut
 from t2c_search.types import FloatArray
 
 NEAR = 0.5
@@ -46,15 +47,6 @@ class Scale:
     def take(self, places: npt.NDArray[np.integer]) -> Scale:
         """Return the directions of these places."""
         return Scale(self.directions[places], self.mean[places], self.sd[places])
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A concept that is left out, the class it is too near to, and the cosine; None where it has the class's name in it."""
-
-    concept: str
-    near: str
-    cosine: float | None
 
 
 def too_near(

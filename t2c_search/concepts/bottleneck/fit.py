@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,19 +15,20 @@ from t2c_search.errors import UsageError
 from t2c_search.filters import Scalar
 from t2c_search.query.planning.texts import Texts
 from t2c_search.state.bottlenecks import Bottleneck, Fitted
+from t2c_search.state.derived import derived_field
 from t2c_search.types import FloatArray
 
 NCC = 15
 """Concepts that a decision may take, unless told: as many as the drawn world's rules are told within 3 points with
 (``benchmarks.concepts``), and as many as are still read."""
-_NAME = re.compile(r"[^\W\d]\w*")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a bottleneck is asked for: its name, the payload field whose values it tells, the most NCC, and the seed of folds.
 
-    ``wordings`` are the texts that a value means, where its own name is none. Raises UsageError for what cannot be.
+    ``wordings`` are the texts that a value means, where its own words are none. Labels
+    written back are ``derived.NAME``, so that the name is one word. Raises UsageError for what cannot be.
     """
 
     name: str
@@ -38,10 +38,7 @@ class Asked:
     wordings: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise UsageError(
-                f"{self.name!r} cannot name a bottleneck: expressions say derived.NAME, so it is letters, digits and _, a letter first"
-            )
+        derived_field(self.name)
         if not 1 <= self.ncc <= 100:
             raise UsageError(f"ncc {self.ncc} cannot be used; expected 1 to 100 concepts")
 
@@ -95,7 +92,7 @@ def fit_bottleneck(labelled: Labelled, vocabulary: Vocabulary, texts: Texts, ask
             len(names),
             asked.ncc,
             asked.seed,
-            tuple((each.concept, each.near, each.cosine) for each in near.values()),
+            tuple(near.values()),
             labelled.rare,
         ),
     )

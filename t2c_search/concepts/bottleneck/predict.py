@@ -19,13 +19,11 @@ from t2c_search.query.execution.searcher import Searcher
 from t2c_search.query.execution.selection import values_of
 from t2c_search.query.language.constraints import Constraint
 from t2c_search.state.bottlenecks import Bottleneck
-from t2c_search.stores.protocol import VectorStore
 from t2c_search.tabular import Tabular
-from t2c_search.types import CLIP, DERIVED, FloatArray
+from t2c_search.types import CLIP, FloatArray
 
 TOLD = 5
 """Contributions kept of each image: the largest."""
-_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +47,8 @@ class Predictions(Tabular):
 
     ``labels``, ``before`` and ``truth`` (n,) are places in ``classes``: the label, the label without interventions, and the
     field's value, -1 where it has none of the classes. ``shares`` (n,) are the label's among all classes: the logistic
-    functions of the logits, scaled to sum to 1. ``told`` and ``parts`` (n, t) are the concepts that contribute most to the label, by
-    their place in ``concepts``, and by how much.
+    functions of the logits, scaled to sum to 1. ``told`` and ``parts`` (n, t) are the concepts that contribute most to the
+    label, by their place in ``concepts``, and by how much.
     """
 
     bottleneck: str
@@ -170,16 +168,6 @@ def predict(
         bottleneck.name, bottleneck.field, bottleneck.classes, bottleneck.concepts, ids, paths,
         labels, before, np.array(truth, np.int16), shares, told, said, dict(changes),
     )  # fmt: skip
-
-
-def write_labels(store: VectorStore, predictions: Predictions) -> str:
-    """Write the labels back to the images, and return the field's name, ``derived.NAME``."""
-    name = f"{DERIVED}.{predictions.bottleneck}"
-    for start in range(0, len(predictions), _BATCH):
-        part = slice(start, start + _BATCH)
-        values = [{name: predictions.classes[at]} for at in predictions.labels[part].tolist()]
-        store.update_payload(predictions.ids[part], values)
-    return name
 
 
 def _said(head: Head, scores: Array) -> tuple[Any, ...]:
