@@ -247,7 +247,7 @@ def _print_left_out(fitted: Bottleneck) -> None:
     left = fitted.fitted.left_out
     told = ", ".join(each.told for each in left[:_MOST_LEFT_OUT])
     more = f", and {len(left) - _MOST_LEFT_OUT} more (--json lists all)" if len(left) > _MOST_LEFT_OUT else ""
-    out.print(f"[dim]left out, too near to a class: {out.shown(told)}{more}[/]", soft_wrap=True)
+    out.print(f"[dim]left out, too near to a class or another concept: {out.shown(told)}{more}[/]", soft_wrap=True)
 
 
 def _print_summary(found: Predictions) -> None:

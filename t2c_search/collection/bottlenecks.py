@@ -38,7 +38,12 @@ def fit_and_save(
 def predict_by(
     now: Snapshot, name: str, tree: Constraint | None, changes: Mapping[str, float], *, write: bool
 ) -> Predictions:
-    """Label images by a saved bottleneck, and write the labels to ``derived.NAME`` where asked to."""
+    """Label images by a saved bottleneck, and write the labels to ``derived.NAME`` where asked to.
+
+    Raises UsageError where what an intervention makes of labels would be written.
+    """
+    if write and changes:
+        raise UsageError("labels under an intervention are not those of the images: write them without one")
     found = predict(now.searcher(), tree, named(BOTTLENECKS.read(now.store), name), changes)
     if write:
         labels = [found.classes[at] for at in found.labels.tolist()]

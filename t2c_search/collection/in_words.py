@@ -37,9 +37,9 @@ class InWords:
 
         The classes are the values of a payload ``field`` among the images that satisfy the constraints, or all: at most 4,000
         of those with one value are read, a uniform sample. Concepts come from a ``vocabulary`` (what ``t2c bottleneck fit
-        --help`` says of it, or a list); those with a class's name in theirs, or with a text too near to the class's, are
-        left out (``fitted.left_out``). ``wordings`` maps values to what they mean: one text or several; left out, a value's own
-        words. A concept's score is the cosine with its text in standard deviations of the images; an L1 path of
+        --help`` says of it, or a list); those with a class's name in theirs, or a text too near to a class's or another
+        concept's, are left out (``fitted.left_out``). ``wordings`` maps values to what they mean, one text or several; left out,
+        a value's own words. A concept's score is the cosine with its text in standard deviations of the images; an L1 path of
         one-against-the-rest logistic regressions chooses concepts, a ridge weighs them. A decision takes ``ncc`` concepts at
         most, on average: as many cover 95 % of its absolute contributions (NCC). ``seed`` draws folds and controls.
 
@@ -54,7 +54,7 @@ class InWords:
         """
         check_kind("name", name, str, "a text")
         check_kind("field", field, str, "the name of a payload field")
-        asked = Asked(name, field, ncc, seed, wordings or {})
+        asked = Asked(name, field, wordings or {}, ncc, seed)
         return self._snapshots.ask(lambda now: fit_and_save(now, now.chosen(query, where), vocabulary, asked))
 
     @property
@@ -75,7 +75,8 @@ class InWords:
 
         ``set`` is an intervention: scores that concepts are given, in standard deviations, whatever the image shows;
         ``{"wings": 0}`` makes wings no reason for or against anything. ``write`` writes the labels to the field
-        ``derived.NAME``, by which expressions then filter. Raises UsageError for a name or concept that is not there.
+        ``derived.NAME``, by which expressions then filter. Raises UsageError for a name or concept that is not there, and for
+        both together: labels under an intervention are not written.
         """
         changes = dict(set or {})
         return self._snapshots.ask(lambda now: predict_by(now, name, now.chosen(query, where), changes, write=write))

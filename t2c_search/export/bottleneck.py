@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from t2c_search.errors import UsageError
 from t2c_search.export.aside import file_aside
 from t2c_search.export.page import PAGES, Page, write_page
@@ -63,7 +65,9 @@ def notes(bottleneck: Bottleneck) -> list[str]:
         bottleneck.verdict[0].upper() + bottleneck.verdict[1:] + ".",
     ]
     if fitted.left_out:
-        found.append(f"Left out, too near to a class: {', '.join(each.told for each in fitted.left_out)}.")
+        found.append(
+            f"Left out, too near to a class or another concept: {', '.join(each.told for each in fitted.left_out)}."
+        )
     if fitted.rare:
         found.append(f"Values of too few images: {', '.join(map(str, fitted.rare))}.")
     return found
@@ -81,7 +85,7 @@ def _picture(bottleneck: Bottleneck, classes: Sequence[Scalar], format: str) -> 
     tall = 0.7 + 0.24 * max(longest, 2)
     figure = Figure(figsize=(4.4 * max(across, 2), 3.6 + tall * down), layout="constrained")
     FigureCanvasAgg(figure)
-    above, below = figure.subfigures(2, 1, height_ratios=(3.6, tall * down))
+    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(3.6, tall * down)))
     _draw_curve(above.subplots(), bottleneck)
     axes = below.subplots(down, across, squeeze=False).ravel()
     for at, ax in enumerate(axes):
@@ -96,12 +100,11 @@ def _picture(bottleneck: Bottleneck, classes: Sequence[Scalar], format: str) -> 
 
 def _draw_curve(ax: Axes, bottleneck: Bottleneck) -> None:
     for head, (colour, style) in _LINES.items():
-        points = [each for each in bottleneck.curve.points if each.head == head and each.most is not None]
+        points = [
+            (each.most, 100 * each.accuracy) for each in bottleneck.curve.points if each.head == head and each.most
+        ]
         if points:
-            ax.plot(
-                [each.most for each in points], [100 * each.accuracy for each in points],
-                color=colour, linestyle=style, marker="o", markersize=4, label=head,
-            )  # fmt: skip
+            ax.plot(*zip(*points, strict=True), color=colour, linestyle=style, marker="o", markersize=4, label=head)
     for head, (colour, style) in _LEVELS.items():
         level = bottleneck.curve.accuracy(head)
         if level is not None:

@@ -74,7 +74,7 @@ class Curve(Tabular):
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A concept left out, the class it is too near to, and their texts' cosine; None where it has the class's name in it."""
+    """A concept left out, the class or concept it is too near to, and the cosine; None where it has the class's name in it."""
 
     concept: str
     near: str
@@ -205,12 +205,17 @@ def _bottleneck(told: Mapping[str, Any], at: int, stored: Mapping[str, Any]) -> 
     fitted["left_out"] = tuple(LeftOut(**each) for each in fitted["left_out"])
     fitted["rare"] = tuple(fitted["rare"])
     curve = Curve(tuple(CurvePoint(**each) for each in told["points"]), tuple(Gain(**each) for each in told["gains"]))
+    directions, mean, sd, weights, bias = (stored[f"{name}_{at}"] for name in _ARRAYS)
     return Bottleneck(
         told["name"],
         told["field"],
         tuple(told["classes"]),
         tuple(told["concepts"]),
-        *(stored[f"{name}_{at}"] for name in _ARRAYS),
+        directions,
+        mean,
+        sd,
+        weights,
+        bias,
         curve,
         Fitted(**fitted),
     )

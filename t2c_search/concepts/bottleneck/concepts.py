@@ -17,9 +17,13 @@ from t2c_search.types import FloatArray
 NEAR = 0.5
 """Cosine of two texts, both less the mean of all, from which a concept is a near-synonym of a class or a kind of it: with
 CLIP ViT-B/32 it leaves out jet plane (.60), kitten (.69) and pigeon (.59), and leaves in helicopter (.42) and wolf (.44)."""
+ALIKE = 0.9
+"""The same cosine of two concepts, from which the later one says nothing of its own, and an intervention on one would leave
+the other as it is: with the mini CLIP model "on brick" and "on a brick wall" (1.00), with CLIP ViT-B/32 none of LVIS's names."""
 MOST_SCORED = 300
 """Concepts that a path is fitted on: those that differ most between the classes by the F-test of the images fitted on."""
 
+_BLOCK = 1000  # concepts compared with all before them at a time
 _WORD = re.compile(r"[^\W_]+")
 _ARTICLES = ("a", "an", "the")
 _ONSETS, _VOWELS = "bdfgjklmnprstvz", "aeiou"
@@ -57,18 +61,30 @@ def too_near(
     ``rows`` (k, d) are the concepts' texts, ``class_rows`` (c, d) the classes', each of whose wordings are in ``classes``.
     """
     found: dict[int, LeftOut] = {}
-    stems = [[_stems(wording) for wording in wordings] for wordings in classes]
+    stems = [(wording, _stems(wording)) for wordings in classes for wording in wordings]
     for at, name in enumerate(names):
         own = f" {' '.join(_stems(name))} "
-        for wordings, several in zip(classes, stems, strict=True):
-            if any(stem and f" {' '.join(stem)} " in own for stem in several):
-                found[at] = LeftOut(name, wordings[0], None)
+        for wording, stem in stems:
+            if stem and f" {' '.join(stem)} " in own:
+                found[at] = LeftOut(name, wording, None)
     if class_rows is not None:
         mean = np.concatenate([rows, class_rows]).mean(0)
         cosines = unit(rows - mean) @ unit(class_rows - mean).T
         for at in np.flatnonzero(cosines.max(1) >= NEAR).tolist():
             nearest = int(cosines[at].argmax())
             found.setdefault(at, LeftOut(names[at], classes[nearest][0], float(cosines[at, nearest])))
+    return found
+
+
+def said_before(names: Sequence[str], rows: FloatArray) -> dict[int, LeftOut]:
+    """Return which concepts, by their place, have a text (k, d) that an earlier one's is nearly the same as."""
+    found: dict[int, LeftOut] = {}
+    centred = unit(rows - rows.mean(0))
+    for start in range(0, len(names), _BLOCK):
+        cosines = np.tril(centred[start : start + _BLOCK] @ centred[: start + _BLOCK].T, start - 1)
+        for row in np.flatnonzero(cosines.max(1, initial=0) >= ALIKE).tolist():
+            nearest = int(cosines[row].argmax())
+            found[start + row] = LeftOut(names[start + row], names[nearest], float(cosines[row, nearest]))
     return found
 
 

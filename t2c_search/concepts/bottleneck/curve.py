@@ -119,11 +119,10 @@ def _held_out(
 def _label_free(
     labelled: Labelled, names: FloatArray, classes: FloatArray, nccs: Sequence[int]
 ) -> Iterator[CurvePoint]:
-    """Judge W = U C' (U-F2-CBM): a class's text times the concepts' texts, less their mean, the heaviest of them kept."""
+    """Judge W = U C' (U-F2-CBM): classes' texts times concepts' texts, both less their mean, each class's heaviest kept."""
     scale = Scale.of(names, labelled.vectors)
     scores = scale.scores(labelled.vectors)
-    mean = names.mean(0)
-    weights = unit(classes - mean) @ unit(names - mean).T
+    weights = unit(classes - classes.mean(0)) @ unit(names - names.mean(0)).T
     for most in nccs:
         least = -np.partition(-np.abs(weights), min(most, weights.shape[1]) - 1, axis=1)[
             :, [min(most, weights.shape[1]) - 1]

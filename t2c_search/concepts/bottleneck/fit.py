@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from t2c_search.concepts.bottleneck.concepts import random_words, too_near, unit
+from t2c_search.concepts.bottleneck.concepts import random_words, said_before, too_near, unit
 from t2c_search.concepts.bottleneck.curve import NCCS, Rows, fit_path, measure
 from t2c_search.concepts.bottleneck.sample import Labelled
 from t2c_search.concepts.vocabulary import Vocabulary
@@ -33,9 +33,9 @@ class Asked:
 
     name: str
     field: str
+    wordings: Mapping[str, str | Sequence[str]]
     ncc: int = NCC
     seed: int = 0
-    wordings: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         derived_field(self.name)
@@ -53,18 +53,18 @@ class Asked:
 def fit_bottleneck(labelled: Labelled, vocabulary: Vocabulary, texts: Texts, asked: Asked) -> Bottleneck:
     """Fit a bottleneck on labelled images, and measure it by cross-validation.
 
-    Concepts too near to a class are left out (``too_near``). Raises UsageError where fewer than two are left, and for wordings
-    of no class.
+    Concepts too near to a class (``too_near``) or to another concept (``said_before``) are left out. Raises UsageError where
+    fewer than two are left, and for wordings of no class.
     """
     _check_wordings(asked.wordings, labelled.classes)
     said = [asked.said_of(label) for label in labelled.classes]
     classes = _class_rows(texts, said)
     rows = texts.rows(vocabulary.names)
-    near = too_near(vocabulary.names, rows, said, classes)
+    near = said_before(vocabulary.names, rows) | too_near(vocabulary.names, rows, said, classes)
     places = [at for at in range(len(vocabulary)) if at not in near]
     if len(places) < 2:
         raise UsageError(
-            f"{len(places)} of the {len(vocabulary)} concepts are not the classes themselves: give more concepts"
+            f"{len(places)} of {len(vocabulary)} concepts are left, as others say what a class or another concept does: give more"
         )
     names = [vocabulary.names[at] for at in places]
     words = texts.rows(random_words(len(names), asked.seed)) if texts.free_text else None
@@ -92,7 +92,7 @@ def fit_bottleneck(labelled: Labelled, vocabulary: Vocabulary, texts: Texts, ask
             len(names),
             asked.ncc,
             asked.seed,
-            tuple(near.values()),
+            tuple(near[at] for at in sorted(near)),
             labelled.rare,
         ),
     )

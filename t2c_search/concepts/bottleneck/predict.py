@@ -102,9 +102,9 @@ class Predictions(Tabular):
             "id": self.ids,
             "path": self.paths,
             "label": [str(self.classes[at]) for at in self.labels.tolist()],
-            "share": self.shares,
+            "share": self.shares.tolist(),
             "concepts": told,
-            "contributions": self.parts,
+            "contributions": self.parts.tolist(),
         }
         if self.changes:
             columns["before"] = [str(self.classes[at]) for at in self.before.tolist()]
