@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from t2c_search.errors import UsageError
 from t2c_search.export.aside import file_aside
 from t2c_search.export.page import PAGES, Page, write_page
@@ -85,7 +83,7 @@ def _picture(bottleneck: Bottleneck, classes: Sequence[Scalar], format: str) -> 
     tall = 0.7 + 0.24 * max(longest, 2)
     figure = Figure(figsize=(4.4 * max(across, 2), 3.6 + tall * down), layout="constrained")
     FigureCanvasAgg(figure)
-    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(3.6, tall * down)))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.6, tall * down))[:, 0]
     _draw_curve(above.subplots(), bottleneck)
     axes = below.subplots(down, across, squeeze=False).ravel()
     for at, ax in enumerate(axes):
