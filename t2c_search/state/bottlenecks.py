@@ -52,7 +52,7 @@ class Gain:
 
 
 @dataclass(frozen=True, slots=True)
-class Curve(Tabular):
+class BottleneckCurve(Tabular):
     """Accuracy against NCC, beside the controls, on held-out images of cross-validation; a row for each head."""
 
     points: tuple[CurvePoint, ...]
@@ -122,7 +122,7 @@ class Bottleneck(Tabular):
     sd: Array
     weights: Array
     bias: Array
-    curve: Curve
+    curve: BottleneckCurve
     fitted: Fitted
 
     @property
@@ -204,7 +204,9 @@ def _bottleneck(told: Mapping[str, Any], at: int, stored: Mapping[str, Any]) -> 
     fitted = dict(told["fitted"])
     fitted["left_out"] = tuple(LeftOut(**each) for each in fitted["left_out"])
     fitted["rare"] = tuple(fitted["rare"])
-    curve = Curve(tuple(CurvePoint(**each) for each in told["points"]), tuple(Gain(**each) for each in told["gains"]))
+    curve = BottleneckCurve(
+        tuple(CurvePoint(**each) for each in told["points"]), tuple(Gain(**each) for each in told["gains"])
+    )
     directions, mean, sd, weights, bias = (stored[f"{name}_{at}"] for name in _ARRAYS)
     return Bottleneck(
         told["name"],

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from t2c_search.concepts.bottleneck.concepts import Scale, most_telling, random_directions, unit
 from t2c_search.concepts.bottleneck.head import Array, Head, sparse_path
 from t2c_search.concepts.bottleneck.sample import Labelled, Labels
-from t2c_search.state.bottlenecks import Curve, CurvePoint, Gain
+from t2c_search.state.bottlenecks import BottleneckCurve, CurvePoint, Gain
 from t2c_search.types import FloatArray
 
 FOLDS = 5
@@ -65,7 +65,7 @@ def fit_path(directions: npt.NDArray[np.floating], vectors: FloatArray, labels: 
     return Path(scale.take(places), places, heads)
 
 
-def measure(labelled: Labelled, rows: Rows, nccs: Sequence[int], seed: int) -> Curve:
+def measure(labelled: Labelled, rows: Rows, nccs: Sequence[int], seed: int) -> BottleneckCurve:
     """Cross-validate names and controls at these NCCs."""
     splits = _splits(labelled.labels, seed)
     count, dim = rows.names.shape
@@ -87,7 +87,9 @@ def measure(labelled: Labelled, rows: Rows, nccs: Sequence[int], seed: int) -> C
     points.append(CurvePoint(DENSE, _dense(labelled.vectors, labelled.labels, splits)))
     if labelled.native is not None:
         points.append(CurvePoint(PROBE, _dense(labelled.native, labelled.labels, splits)))
-    return Curve(tuple(points), tuple(_gain(right, most, [name for name in ways if name != NAMES]) for most in nccs))
+    return BottleneckCurve(
+        tuple(points), tuple(_gain(right, most, [name for name in ways if name != NAMES]) for most in nccs)
+    )
 
 
 def _splits(labels: Labels, seed: int) -> list[Split]:

@@ -22,6 +22,8 @@ NCC = 15
 """Concepts that a decision may take, unless told: as many as the drawn world's rules are told within 3 points with
 (``benchmarks.concepts``), and as many as are still read."""
 
+_ONE_WORD = 1e-3  # spread of a coordinate below which texts have one vector, but for rounding
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -67,7 +69,7 @@ def fit_bottleneck(labelled: Labelled, vocabulary: Vocabulary, texts: Texts, ask
             f"{len(places)} of {len(vocabulary)} concepts are left, as others say what a class or another concept does: give more"
         )
     names = [vocabulary.names[at] for at in places]
-    words = texts.rows(random_words(len(names), asked.seed)) if texts.free_text else None
+    words = _random_rows(texts, len(names), asked.seed)
     nccs = sorted({*NCCS, asked.ncc})
     curve = measure(labelled, Rows(rows[places], words, classes), nccs, asked.seed)
     path = fit_path(rows[places], labelled.vectors, labelled.labels, asked.ncc)
@@ -104,6 +106,14 @@ def _class_rows(texts: Texts, said: Sequence[tuple[str, ...]]) -> FloatArray | N
         return None
     found = [unit(texts.rows(wordings).mean(0, keepdims=True))[0] for wordings in said]
     return np.array(found, np.float32)
+
+
+def _random_rows(texts: Texts, count: int, seed: int) -> FloatArray | None:
+    """Return the unit rows (count, d) of random words; None of a text model that takes few words, or all of these for one."""
+    if not texts.free_text:
+        return None
+    rows = texts.rows(random_words(count, seed))
+    return rows if float(np.ptp(rows, axis=0).max()) > _ONE_WORD else None
 
 
 def _check_wordings(wordings: Mapping[str, str | Sequence[str]], classes: Sequence[Scalar]) -> None:
