@@ -15,7 +15,7 @@ from t2c_search.demo.truth import Truth
 from t2c_search.demo.world import draw
 from t2c_search.errors import CollectionFormatError, UsageError
 from t2c_search.export.bottleneck import write_bottleneck
-from t2c_search.state.bottlenecks import BOTTLENECKS, Bottleneck, dump_bottlenecks, load_bottlenecks
+from t2c_search.state.bottlenecks import Bottleneck, dump_bottlenecks, load_bottlenecks
 from t2c_search.state.derived import write_derived
 from t2c_search.types import CLIP
 from tests.cli.conftest import run as t2c
@@ -157,7 +157,8 @@ def test_mistakes_are_told(scenes: Collection, asked: dict, said: str) -> None:
 def test_pictures_and_pages(fitted: Bottleneck, tmp_path: Path) -> None:
     for name in ("b.png", "b.svg", "b.html"):
         write_bottleneck(fitted, tmp_path / name)
-    assert Image.open(tmp_path / "b.png").width > 500
+    with Image.open(tmp_path / "b.png") as picture:
+        assert picture.width > 500
     page = (tmp_path / "b.html").read_text()
     assert "data:image/svg+xml" in page and "Left out" in page and "<script" not in page
     with pytest.raises(UsageError, match="ends in .html"):
@@ -192,7 +193,3 @@ def test_the_command_line(store: str, fitted: Bottleneck, tmp_path: Path) -> Non
     for wrong in (("show", "cli"), ("predict", "rule", "--set", "a star"), ("show", "rule", "--class", "x")):
         failed = t2c("bottleneck", *wrong, *place)
         assert failed.code != 0 and failed.err.startswith("t2c: ")
-
-
-def test_bottlenecks_leave_with_the_vectors_they_weighed() -> None:
-    assert BOTTLENECKS.empty == {}
