@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from t2c_search.collection.managing import list_collections as list_collections
     from t2c_search.collection.managing import rename_collection as rename_collection
     from t2c_search.collection.realigning import RealignReport as RealignReport
+    from t2c_search.concepts.bottleneck.predict import Prediction as Prediction
+    from t2c_search.concepts.bottleneck.predict import Predictions as Predictions
     from t2c_search.concepts.describe.results import Description as Description
     from t2c_search.concepts.describe.results import Descriptions as Descriptions
     from t2c_search.concepts.describe.results import Word as Word
@@ -75,6 +77,8 @@ if TYPE_CHECKING:
     from t2c_search.results import SearchResult as SearchResult
     from t2c_search.results import StatisticsUsed as StatisticsUsed
     from t2c_search.sources.remarks import Remark as Remark
+    from t2c_search.state.bottlenecks import Bottleneck as Bottleneck
+    from t2c_search.state.bottlenecks import BottleneckCurve as BottleneckCurve
     from t2c_search.state.concepts import SavedConcept as SavedConcept
     from t2c_search.stores.protocol import Wait as Wait
     from t2c_search.types import Failure as Failure
@@ -89,6 +93,7 @@ _NAMES = {
     "collection.realigning": ("RealignReport",),
     "concepts.describe.results": ("Description", "Descriptions", "Word"),
     "concepts.vocabulary": ("Vocabulary",),
+    "concepts.bottleneck.predict": ("Prediction", "Predictions"),
     "errors": (
         "AlignerMismatchError",
         "AlignmentError",
@@ -132,6 +137,7 @@ _NAMES = {
         "StatisticsUsed",
     ),
     "sources.remarks": ("Remark",),
+    "state.bottlenecks": ("Bottleneck", "BottleneckCurve"),
     "state.concepts": ("SavedConcept",),
     "stores.protocol": ("Wait",),
     "types": ("Failure",),

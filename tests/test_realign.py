@@ -14,6 +14,7 @@ from PIL import Image
 from t2c_search.collection import Collection, open_collection
 from t2c_search.collection.fitting import fit
 from t2c_search.errors import AlignerMismatchError, StoreError, UsageError
+from t2c_search.state.bottlenecks import Bottleneck, BottleneckCurve, Fitted, save_bottleneck
 from t2c_search.stores import list_collections, open_store
 from t2c_search.types import CLIP, NATIVE, Points
 from tests.cli.conftest import Outcome
@@ -148,8 +149,24 @@ def test_concepts_stay_within_a_space_and_leave_with_it(root: Path, images: Path
     indexed(root, images, str(tmp_path / "s.t2c")).close()
     photos = open_collection("photos", str(tmp_path / "s.t2c"))
     photos.add_concept("noise", [images / "1.png"])
-    assert photos.realign(fit_images=[images]).dropped_concepts == ()
-    assert list(photos.concepts) == ["noise"]
+    ones, told = np.ones((1, photos.card.clip.dim)), Fitted(1, 1, "", 1, 5, 0)
+    weighed = Bottleneck(
+        "b",
+        "f",
+        (0, 1),
+        ("noise",),
+        ones,
+        ones[0, :1],
+        ones[0, :1],
+        ones[:, :1],
+        ones[0, :1],
+        BottleneckCurve((), ()),
+        told,
+    )
+    save_bottleneck(photos.store, weighed)
+    report = photos.realign(fit_images=[images])
+    assert (report.dropped_concepts, report.dropped_bottlenecks) == ((), ("b",))  # it weighed the former vectors
+    assert list(photos.concepts) == ["noise"] and photos.bottlenecks == {}
     fit([images], backbone=backbone(root), clip=clip(root, "other")).save(tmp_path / "new.safetensors")
     assert photos.realign(tmp_path / "new.safetensors").dropped_concepts == ("noise",)
     assert photos.concepts == {}

@@ -60,6 +60,12 @@ def realign(
             f"[yellow]note[/] these concepts were learnt in the former CLIP space; add them again: {err.shown(names)}",
             soft_wrap=True,
         )
+    if report.dropped_bottlenecks:
+        names = ", ".join(report.dropped_bottlenecks)
+        err.print(
+            f"[yellow]note[/] these bottlenecks weighed the former vectors; fit them again: {err.shown(names)}",
+            soft_wrap=True,
+        )
 
 
 @app.command(rich_help_panel=COLLECTIONS)

@@ -16,6 +16,7 @@ from t2c_search.encoders.fingerprint import encoder_ref
 from t2c_search.errors import StoreAccessError, StoreError, UsageError
 from t2c_search.progress import NoProgress, Progress
 from t2c_search.state.aligner import ALIGNER
+from t2c_search.state.bottlenecks import BOTTLENECKS
 from t2c_search.state.card import CARD, FORMAT_VERSION, CollectionCard
 from t2c_search.state.concepts import CONCEPTS
 from t2c_search.state.statistics import CLAIMS, repair_statistics, store_statistics
@@ -32,13 +33,15 @@ if TYPE_CHECKING:
 class RealignReport:
     """What a realignment did: images projected anew, into which CLIP model's space, and how good the new aligner is.
 
-    ``dropped_concepts`` were directions in the former CLIP model's space, and mean nothing in the new one's.
+    ``dropped_concepts`` were directions in the former CLIP model's space, and mean nothing in the new one's;
+    ``dropped_bottlenecks`` weighed the former vectors.
     """
 
     images: int
     seconds: float
     clip: str
     dropped_concepts: tuple[str, ...]
+    dropped_bottlenecks: tuple[str, ...]
     fit: FitReport
 
     def to_json(self) -> dict[str, Any]:
@@ -48,6 +51,7 @@ class RealignReport:
             "seconds": round(self.seconds, 3),
             "clip": self.clip,
             "dropped_concepts": list(self.dropped_concepts),
+            "dropped_bottlenecks": list(self.dropped_bottlenecks),
             "aligner": self.fit.to_json(),
         }
 
@@ -132,14 +136,18 @@ def realign(
     with store.replacement(replace(former.spec(), vectors=vectors)) as new:
         _check_idle(store)
         dropped = () if same_space else tuple(CONCEPTS.now(store))
+        bottlenecks = tuple(BOTTLENECKS.now(store))
         statistics = _project(former, new, aligner, progress or NoProgress())
         store_statistics(new, statistics)
         new.write_blob(ALIGNER, aligner.to_bytes())
         if not same_space:
             CONCEPTS.write(new, {})
+        BOTTLENECKS.write(new, {})  # they weigh the former vectors
         forget_build(new)
         CARD.write(new, renewed)
-    return RealignReport(statistics.count, time.perf_counter() - started, renewed.clip.id, dropped, aligner.report)
+    return RealignReport(
+        statistics.count, time.perf_counter() - started, renewed.clip.id, dropped, bottlenecks, aligner.report
+    )
 
 
 def _check_idle(store: VectorStore) -> None:

@@ -2,29 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from t2c_search.collection.removing import present
-from t2c_search.collection.snapshot import Snapshot
+from t2c_search.collection.snapshot import Snapshot, Snapshots
 from t2c_search.concepts.describe.results import Description, Descriptions, Say
-from t2c_search.concepts.describe.sparse import unit
+from t2c_search.concepts.describe.sparse import WORDS, unit
 from t2c_search.concepts.describe.subjects import Words, directions, pictures
 from t2c_search.concepts.vocabulary import Vocabulary
-from t2c_search.decoding.given import GivenImage
+from t2c_search.decoding.given import GivenImage, as_image
 from t2c_search.errors import UsageError
 from t2c_search.filters import Filter
 from t2c_search.query.execution.searcher import Expression
 from t2c_search.query.language.printer import unparse
 from t2c_search.sources.addresses import is_remote
+from t2c_search.sources.arguments import as_list, check_counts, check_kind
 from t2c_search.sources.inputs import ImageInput
 from t2c_search.state.aligner import read_aligner
 from t2c_search.types import CLIP
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+class Describing:
+    """What of a collection is described in words: images, those of an expression, saved concepts, and vectors from elsewhere."""
+
+    _snapshots: Snapshots
+
+    def describe(
+        self,
+        query: Expression | None = None,
+        *,
+        where: str | Filter | None = None,
+        ids: str | Iterable[str] = (),
+        image: GivenImage | None = None,
+        concept: str | None = None,
+        vectors: ArrayLike | None = None,
+        directions: ArrayLike | None = None,
+        words: int = WORDS,
+        vocabulary: str | Path | Sequence[str] | Vocabulary | None = None,
+    ) -> Descriptions:
+        """Say in a few weighted words what one thing shows, or each of several.
+
+        The thing is the mean of the images that ``mine`` finds for a ``query`` or filter; each image of some ``ids``; an
+        ``image``, read as it is stored where it is one of the collection's; a saved ``concept``; or ``vectors`` (d,) or (n, d),
+        points of the backbone's own space, which go through the aligner, or of CLIP space: their width tells. ``directions``
+        are what is no point there: class vectors of a linear classifier, differences of means.
+
+        ``words`` of the ``vocabulary`` are told, by sparse non-negative decomposition of the vector without the collection's
+        mean (SpLiCE, Bhalla et al., NeurIPS 2024; ``SparseWords`` has the equation). The vocabulary is a file of one concept a
+        line, a list, ``captions`` for the words of the collection's own, ``everyday`` for a general list of thousands, or what
+        suits the model if left out. Weights are parts of a unit vector; the cosine says how much of it the words make up.
+
+        Raises UsageError where not one thing is asked for, where no image matches, for vectors of another width and what is
+        no vocabulary; ImageError for an image that cannot be read.
+        """
+        check_kind("concept", concept, str, "the name of a saved concept")
+        check_counts(words=words)
+        shown = None if image is None else as_image("image", image)
+        asked = Asked(query, where, as_list("ids", ids), shown, concept, vectors, directions)
+        return self._snapshots.ask(lambda now: describe(now, asked, Telling(words, vocabulary)))
+
+    def describe_each(
+        self,
+        query: Expression | None = None,
+        *,
+        where: str | Filter | None = None,
+        words: int = WORDS,
+        vocabulary: str | Path | Sequence[str] | Vocabulary | None = None,
+    ) -> Iterator[Description]:
+        """Describe each of the images that ``mine`` finds, or all, in ascending order of id, in memory that stays constant.
+
+        Words and vocabulary as in ``describe``; an iterator. Raises as it does.
+        """
+        check_counts(words=words)
+        return self._snapshots.ask(lambda now: describe_each(now, query, where, Telling(words, vocabulary)))
+
 
 Array = npt.NDArray[np.floating]
 

@@ -1,0 +1,8 @@
+"""What a collection's vectors say in words: the part of the facade that reads vectors that are stored already."""
+
+from t2c_search.collection.in_words.bottlenecks import Bottlenecks
+from t2c_search.collection.in_words.describing import Describing
+
+
+class InWords(Bottlenecks, Describing):
+    """Classes, concepts, differences and sentences read from a collection's vectors; no image is opened unless asked."""

@@ -1,0 +1,1 @@
+"""Concept bottlenecks without concept labels: classes told by how much of a few named concepts is in a picture."""
