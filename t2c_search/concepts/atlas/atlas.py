@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from t2c_search.concepts.atlas.clusters import MOST_CLUSTERS, find_centres, nearest_centre, number_for, set_apart
-from t2c_search.concepts.atlas.layout import Method, Place, choose_method, fit_layout
+from t2c_search.concepts.atlas.layout import Method, Place, check_method, choose_method, fit_layout
 from t2c_search.concepts.atlas.naming import Tally, Trait, name_clusters, traits_of
+from t2c_search.concepts.vocabulary import Vocabulary
 from t2c_search.errors import UsageError
 from t2c_search.progress import NoProgress, Progress
 from t2c_search.query.execution.searcher import Searcher
 from t2c_search.query.language.constraints import Constraint
+from t2c_search.state.derived import derived_field
 from t2c_search.tabular import Tabular
 from t2c_search.types import CLIP, FloatArray
 
@@ -29,18 +31,26 @@ _LEAST = 3
 class AtlasOptions:
     """How a map is made: ``clusters`` by ``number_for`` if None, ``layout`` by ``choose_method``; ``seed`` decides the rest.
 
-    Raises UsageError for a number that cannot be.
+    ``write`` names the derived field that its clusters' names are to be written to. Raises UsageError for what cannot be.
     """
 
     clusters: int | None = None
     layout: Method | None = None
     seed: int = 0
+    write: str | None = None
 
     def __post_init__(self) -> None:
         if self.clusters is not None and not 2 <= self.clusters <= MOST_CLUSTERS:
             raise UsageError(f"{self.clusters} clusters cannot be made; expected 2 to {MOST_CLUSTERS}")
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"seed {self.seed} cannot be used; expected 0 to {2**32 - 1}")
+        if self.layout is not None:
+            check_method(self.layout)
+
+    @property
+    def field(self) -> str | None:
+        """The derived field that is asked for."""
+        return None if self.write is None else derived_field(self.write)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,8 @@ class Atlas(Tabular):
     """A map of n images in ascending order of id: ``places`` (n, 2) float32, and ``labels`` (n,), numbers of ``clusters``.
 
     The clusters stand largest first. ``layout`` says what laid them out, and ``fitted`` on how many images; the others were
-    placed beside those. ``vocabulary`` says in which words the clusters are named.
+    placed beside those. ``vocabulary`` says in which words the clusters are named, and ``field`` where their names were written,
+    if they were.
     """
 
     ids: Sequence[str]
@@ -67,6 +78,7 @@ class Atlas(Tabular):
     layout: Method
     fitted: int
     vocabulary: str
+    field: str | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -74,6 +86,12 @@ class Atlas(Tabular):
     def names(self) -> list[str]:
         """Return the name of each image's cluster."""
         return [self.clusters[label].name for label in self.labels]
+
+    def told(self) -> str:
+        """Say in a sentence what the map shows and how it was made."""
+        made = {"umap": "UMAP", "pca": "their first two principal components"}[self.layout]
+        fitted = "" if self.fitted == len(self) else f", fitted on {self.fitted:,} of them"
+        return f"{len(self):,} images in {len(self.clusters)} clusters, laid out by {made}{fitted}"
 
     def columns(self) -> Mapping[str, Sequence[Any]]:
         """Return one row for each image: ``id``, ``x``, ``y``, and the name of its ``cluster``."""
@@ -87,6 +105,7 @@ class Atlas(Tabular):
             "layout": self.layout,
             "fitted": self.fitted,
             "vocabulary": self.vocabulary,
+            "field": self.field,
             "clusters": [asdict(cluster) for cluster in self.clusters],
         }
 
@@ -105,11 +124,11 @@ class _Fit:
 def draw_atlas(
     searcher: Searcher,
     tree: Constraint | None,
-    words: Sequence[str],
+    vocabulary: Vocabulary,
     options: AtlasOptions,
     progress: Progress | None = None,
 ) -> Atlas:
-    """Make a map of the images that satisfy a tree (None: of all), its clusters named in these words.
+    """Make a map of the images that satisfy a tree (None: of all), its clusters named in the words of a vocabulary.
 
     Clusters and layout are fitted on at most ``MOST_FITTED`` images, and the words of a cluster are measured on all. Of an
     image only its id, its place and its cluster's number are held. Raises UsageError for fewer than three images.
@@ -120,8 +139,8 @@ def draw_atlas(
     if len(sample) < _LEAST:
         raise UsageError(f"a map is made of at least {_LEAST} images, and {len(sample)} match")
     fit = _fit(sample, options)
-    known = searcher.texts.rows(words)
-    tally = Tally(len(fit.centres), len(words))
+    known = searcher.texts.rows(vocabulary.names)
+    tally = Tally(len(fit.centres), len(vocabulary))
     ids: list[str] = []
     places, labels = [], []
     told.start(None, "placing images")
@@ -133,8 +152,17 @@ def draw_atlas(
         tally.add(labels[-1], (rows - fit.mean) @ known.T)
         ids += points.ids
         told.advance(len(points))
-    drawn = Atlas(ids, np.concatenate(places), np.concatenate(labels), (), fit.layout, fit.fitted, "")
-    return _named(drawn, tally, words)
+    drawn = Atlas(
+        ids,
+        np.concatenate(places),
+        np.concatenate(labels),
+        (),
+        fit.layout,
+        fit.fitted,
+        vocabulary.source,
+        options.field,
+    )
+    return _named(drawn, tally, vocabulary.names)
 
 
 def _first_rows(batches: Iterator[Any], most: int) -> FloatArray:

@@ -22,18 +22,23 @@ _PLACED_BY = 3
 _SAME = 2e-3  # distance of unit rows below which they are one, in single precision
 
 
-def choose_method(asked: Method | None, images: int) -> Method:
-    """Return how so many images are laid out: as asked, or by UMAP where it is installed and there are enough.
-
-    Raises UsageError for a method that there is not, or that is not installed.
-    """
-    if asked is not None and asked not in get_args(Method):
+def check_method(asked: str) -> None:
+    """Raise UsageError for a layout that there is not, or that is not installed."""
+    if asked not in get_args(Method):
         raise UsageError(f"there is no layout {asked!r}; expected one of: {', '.join(get_args(Method))}")
-    installed = find_spec("umap") is not None
-    if asked == "umap" and not installed:
+    if asked == "umap" and not _umap_is_installed():
         raise UsageError("umap is not installed: pip install 't2c-search[map]', or take the layout pca")
-    enough = images >= _LEAST_FOR_UMAP
-    return "umap" if enough and (asked == "umap" or (asked is None and installed)) else "pca"
+
+
+def choose_method(asked: Method | None, images: int) -> Method:
+    """Return how so many images are laid out: as asked, or by UMAP where it is installed; fewer than 30 by components."""
+    if images < _LEAST_FOR_UMAP or asked == "pca":
+        return "pca"
+    return "umap" if _umap_is_installed() else "pca"
+
+
+def _umap_is_installed() -> bool:
+    return find_spec("umap") is not None
 
 
 def fit_layout(rows: FloatArray, method: Method, seed: int) -> Place:
