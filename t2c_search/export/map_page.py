@@ -180,13 +180,19 @@ def _page(title: str, notes: Sequence[str], data: dict[str, Any]) -> str:
     before, _, after = body.partition("{title}")
     between, _, after = after.partition("{notes}")
     policy = f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'"
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta name="color-scheme" content="light dark">\n<title>{shown}</title>\n<style>{style}</style></head>\n<body>\n'
-        f'{before}{shown}{between}{lines}{after}<script type="application/json" id="data">{_json(data)}</script>\n<script>{script}</script>\n</body></html>\n'
-    )
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{shown}</title>
+<style>{style}</style></head>
+<body>
+{before}{shown}{between}{lines}{after}
+<script type="application/json" id="data">{_json(data)}</script>
+<script>{script}</script>
+</body></html>
+"""
 
 
 def _digest(text: str) -> str:

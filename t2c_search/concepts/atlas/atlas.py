@@ -46,6 +46,7 @@ class AtlasOptions:
             raise UsageError(f"seed {self.seed} cannot be used; expected 0 to {2**32 - 1}")
         if self.layout is not None:
             check_method(self.layout)
+        _ = self.field  # refused now rather than when all is drawn
 
     @property
     def field(self) -> str | None:
@@ -54,7 +55,7 @@ class AtlasOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class AtlasCluster:
     """Images that are alike: a name of its own, how many they are, and the words that set them apart, strongest first."""
 
     name: str
@@ -74,7 +75,7 @@ class Atlas(Tabular):
     ids: Sequence[str]
     places: FloatArray
     labels: npt.NDArray[np.int32]
-    clusters: tuple[Cluster, ...]
+    clusters: tuple[AtlasCluster, ...]
     layout: Method
     fitted: int
     vocabulary: str
@@ -192,7 +193,7 @@ def _named(drawn: Atlas, tally: Tally, words: Sequence[str]) -> Atlas:
     number[order] = np.arange(len(order))
     traits = [traits_of(tally.effects(at), words, _TRAITS) for at in order]
     clusters = tuple(
-        Cluster(name, int(tally.counts[at]), own)
+        AtlasCluster(name, int(tally.counts[at]), own)
         for name, at, own in zip(name_clusters(traits), order, traits, strict=True)
     )
     return replace(drawn, labels=number[drawn.labels], clusters=clusters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -43,10 +44,10 @@ class Tally:
         return hedges_g(self._group(~others), self._group(others))
 
     def _group(self, chosen: npt.NDArray[np.bool_]) -> Group:
-        count = int(self.counts[chosen].sum())
-        mean = self._sums[chosen].sum(0) / max(count, 1)
-        variance = self._squares[chosen].sum(0) / max(count, 1) - mean**2
-        return Group(count, mean, np.maximum(variance, 0) * count / max(count - 1, 1))
+        number = int(self.counts[chosen].sum())
+        mean = self._sums[chosen].sum(0) / max(number, 1)
+        variance = self._squares[chosen].sum(0) / max(number, 1) - mean**2
+        return Group(number, mean, np.maximum(variance, 0) * number / max(number - 1, 1))
 
 
 def traits_of(effects: Array, words: Sequence[str], most: int) -> tuple[Trait, ...]:
@@ -58,12 +59,11 @@ def traits_of(effects: Array, words: Sequence[str], most: int) -> tuple[Trait, .
 def name_clusters(traits: Sequence[Sequence[Trait]]) -> list[str]:
     """Return a name of its own for each cluster: its first word, as many more as tell it from others, or else a number."""
     wanted = [[trait.concept for trait in own] for own in traits]
-    names = [_shortest(at, wanted) for at in range(len(wanted))]
-    seen: dict[str, int] = {}
-    for at, name in enumerate(names):
-        seen[name] = seen.get(name, 0) + 1
-        if seen[name] > 1 or not name:
-            names[at] = f"{name or 'cluster'} {seen[name]}"
+    names: list[str] = []
+    for at in range(len(wanted)):
+        name = _shortest(at, wanted)
+        numbered = (f"{name or 'cluster'} {number}" for number in count(2 if name else 1))
+        names.append(name if name and name not in names else next(each for each in numbered if each not in names))
     return names
 
 
