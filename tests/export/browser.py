@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,15 @@ import pytest
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
+
+_BEGIN = """
+import fcntl, os, sys
+pipes = [fcntl.fcntl(int(each), fcntl.F_DUPFD, 10) for each in sys.argv[1:3]]
+for place, pipe in enumerate(pipes, 3):
+    os.dup2(pipe, place)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Puts two pipes where a browser looks for them, and becomes the browser."""
 
 
 class Browser:
@@ -102,13 +112,13 @@ class Browser:
 def open_browser(profile: Path) -> Iterator[Browser]:
     """Start a browser with a profile of its own; skips the test where none is installed."""
     found = next(filter(None, map(shutil.which, _NAMES)), None)
-    if found is None:
+    if found is None or sys.platform == "win32":  # whose pipes are others
         pytest.skip(f"no browser here to look at pages with: none of {', '.join(_NAMES)} is installed")
     hears, orders = os.pipe()
     answers, says = os.pipe()
     command = [found, *_FLAGS, f"--user-data-dir={profile}", "--remote-debugging-pipe"]
-    shell = ["sh", "-c", f'exec "$@" 3<&{hears} 4>&{says}', "sh", *command]
-    process = subprocess.Popen(shell, pass_fds=(hears, says), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    begin = [sys.executable, "-S", "-c", _BEGIN, str(hears), str(says), *command]
+    process = subprocess.Popen(begin, pass_fds=(hears, says), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     os.close(hears)
     os.close(says)
     try:

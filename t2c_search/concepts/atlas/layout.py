@@ -48,7 +48,9 @@ def fit_layout(rows: FloatArray, method: Method, seed: int) -> Place:
 
 def _umap(rows: FloatArray, seed: int) -> FloatArray:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is not installed, of spectral starts, which it mends, and of its compiler
+        warnings.simplefilter(
+            "ignore"
+        )  # of what is not installed, of spectral starts, which it mends, and of its compiler
         from umap import UMAP
 
         model = UMAP(n_neighbors=_NEIGHBOURS, metric="euclidean", random_state=seed, n_jobs=1)
