@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from t2c_search.collection.managing import list_collections as list_collections
     from t2c_search.collection.managing import rename_collection as rename_collection
     from t2c_search.collection.realigning import RealignReport as RealignReport
+    from t2c_search.concepts.atlas.atlas import Atlas as Atlas
+    from t2c_search.concepts.atlas.atlas import AtlasCluster as AtlasCluster
+    from t2c_search.concepts.atlas.naming import Trait as Trait
     from t2c_search.errors import AlignerMismatchError as AlignerMismatchError
     from t2c_search.errors import AlignmentError as AlignmentError
     from t2c_search.errors import CollectionDamagedError as CollectionDamagedError
@@ -83,6 +86,8 @@ _NAMES = {
     "collection.fitting": ("fit",),
     "collection.managing": ("copy_collection", "delete_collection", "list_collections", "rename_collection"),
     "collection.realigning": ("RealignReport",),
+    "concepts.atlas.atlas": ("Atlas", "AtlasCluster"),
+    "concepts.atlas.naming": ("Trait",),
     "errors": (
         "AlignerMismatchError",
         "AlignmentError",

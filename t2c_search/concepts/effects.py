@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln
 
 Array = npt.NDArray[np.float64]
 
@@ -43,6 +42,8 @@ def hedges_g(one: Group, other: Group) -> Array:
 
 def small_sample_factor(freedom: int) -> float:
     """Return J(m) of Hedges 1981, eq. 6e: 0 for one degree of freedom, near 1 for many."""
+    from scipy.special import gammaln
+
     if freedom < 2:
         return 0.0
     return float(np.exp(gammaln(freedom / 2) - gammaln((freedom - 1) / 2)) / np.sqrt(freedom / 2))

@@ -127,10 +127,11 @@ def test_a_page_is_bounded_and_says_what_it_leaves_out(tmp_path: Path, monkeypat
         Image.fromarray(rng.integers(0, 255, (96, 96, 3), np.uint8)).save(files[-1])
     target = tmp_path / "m.html"
 
+    def found(ids: Sequence[str]) -> Iterator[str]:
+        numbers = (int(each.removeprefix("id ")) for each in ids)
+        return (files[number] if number < 20 else "/gone.jpg" for number in numbers)
+
     def size_and_notes(thumbnails: int = 2000) -> tuple[dict[str, Any], str]:
-        found = lambda ids: (
-            files[int(each.removeprefix("id "))] if int(each[3:]) < 20 else "/gone.jpg" for each in ids
-        )
         write_map_page(an_atlas(), found, MapPage("m", thumbnails=thumbnails), target)
         parsed = Parsed(target)
         return parsed.data, parsed.texts["p"]
