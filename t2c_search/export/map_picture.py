@@ -33,7 +33,7 @@ def write_map_picture(atlas: Atlas, title: str, path: Path) -> None:
         own = atlas.places[atlas.labels == number]
         cluster = atlas.clusters[number]
         label = f"{_label(cluster.name)}  {cluster.size:,}"
-        axes.scatter(*own.T, s=size, color=colour, alpha=0.8, linewidths=0, label=label)
+        axes.scatter(own[:, 0], own[:, 1], s=size, color=colour, alpha=0.8, linewidths=0, label=label)
     axes.set_aspect("equal")
     axes.set_axis_off()
     axes.set_title(_label(title), loc="left", fontsize=14, color=_INK, parse_math=False)

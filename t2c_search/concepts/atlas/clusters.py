@@ -44,4 +44,5 @@ def find_centres(rows: FloatArray, number: int, seed: int) -> FloatArray:
 def nearest_centre(rows: FloatArray, centres: FloatArray) -> npt.NDArray[np.int32]:
     """Return for each of (n, d) rows the number of the centre it lies nearest to, (n,)."""
     far = (centres.astype(np.float64) ** 2).sum(1) - 2 * np.einsum("nd,kd->nk", rows, centres, optimize=True)
-    return far.argmin(1).astype(np.int32)
+    nearest: npt.NDArray[np.int32] = far.argmin(1).astype(np.int32)
+    return nearest

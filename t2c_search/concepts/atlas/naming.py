@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from t2c_search.concepts.effects import Array, Group, hedges_g
-from t2c_search.types import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ class Tally:
         self._sums = np.zeros((clusters, concepts))
         self._squares = np.zeros((clusters, concepts))
 
-    def add(self, labels: npt.NDArray[np.int32], scores: FloatArray) -> None:
+    def add(self, labels: npt.NDArray[np.int32], scores: npt.NDArray[np.floating]) -> None:
         """Take in the scores (n, v) of images of these clusters (n,); near 0 on average, so that no digits are lost."""
         exact = scores.astype(np.float64)
         for cluster in np.unique(labels):

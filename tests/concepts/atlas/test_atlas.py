@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ from PIL import Image
 
 from t2c_search.collection import Collection, open_collection
 from t2c_search.concepts.atlas import atlas as atlases
+from t2c_search.concepts.atlas.atlas import AtlasOptions, draw_atlas
+from t2c_search.concepts.vocabulary import vocabulary_of
 from t2c_search.demo.world import draw
 from t2c_search.errors import UsageError
+from t2c_search.types import Points
 
 COUNT = 150
 SHAPES = "circle,square,triangle,diamond,star,heart,cross,ring,crescent,arrow"
@@ -87,6 +91,39 @@ def test_images_beyond_the_fitted_ones_are_placed(scenes: Collection, monkeypatc
     axes = np.linalg.svd(apart[:60] - apart[:60].mean(0))[2][:2]
     expected = (apart - apart[:60].mean(0)) @ axes.T
     np.testing.assert_allclose(np.abs(atlas.places), np.abs(expected), atol=1e-4)
+
+
+class Many:
+    """Stands in for a searcher of so many random vectors (256,) and a text model; vectors are made when they are read."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.texts = count, self
+
+    def rows(self, words: Sequence[str]) -> np.ndarray:
+        return np.random.default_rng(0).normal(size=(len(words), 256)).astype(np.float32)
+
+    def read(self, tree: object) -> Iterator[Points]:
+        for start in range(0, self.count, 1000):
+            rows = np.random.default_rng(start).normal(size=(1000, 256)).astype(np.float32)
+            yield Points([f"{start + at:036d}" for at in range(1000)], vectors={"clip": rows})
+
+
+def test_of_an_image_no_more_is_held_than_id_place_and_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atlases, "MOST_FITTED", 2000)
+    words = vocabulary_of(((f"word {number}", "") for number in range(200)), "words")
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        drawn = draw_atlas(Many(count), None, words, AtlasOptions(layout="pca"))  # type: ignore[arg-type]
+        assert len(drawn) == count
+        try:
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(2000)  # imports
+    held = (peak(24_000) - peak(4000)) / 20_000
+    assert held < 250, "bytes an image; its vector alone has 1024"
 
 
 def test_clusters_that_are_written_back_are_found_by_expressions(scenes: Collection) -> None:
