@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from t2c_search.collection.managing import list_collections as list_collections
     from t2c_search.collection.managing import rename_collection as rename_collection
     from t2c_search.collection.realigning import RealignReport as RealignReport
+    from t2c_search.concepts.atlas.atlas import Atlas as Atlas
+    from t2c_search.concepts.atlas.atlas import AtlasCluster as AtlasCluster
+    from t2c_search.concepts.atlas.naming import Trait as Trait
     from t2c_search.concepts.bottleneck.predict import Prediction as Prediction
     from t2c_search.concepts.bottleneck.predict import Predictions as Predictions
     from t2c_search.concepts.describe.results import Description as Description
@@ -94,6 +97,8 @@ _NAMES = {
     "concepts.describe.results": ("Description", "Descriptions", "Word"),
     "concepts.vocabulary": ("Vocabulary",),
     "concepts.bottleneck.predict": ("Prediction", "Predictions"),
+    "concepts.atlas.atlas": ("Atlas", "AtlasCluster"),
+    "concepts.atlas.naming": ("Trait",),
     "errors": (
         "AlignerMismatchError",
         "AlignmentError",

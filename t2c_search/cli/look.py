@@ -13,8 +13,11 @@ from pathlib import Path
 from t2c_search.cli.render import err
 
 
-def show_sheet(write: Callable[[Path], None], sheet: Path | None, *, open: bool) -> None:
-    """Write a sheet where asked for, and ``open`` it; a page in a temporary folder of this user's where no file is named."""
+def show_sheet(write: Callable[[Path], None], sheet: Path | None, *, open: bool, what: str = "contact sheet") -> None:
+    """Write a sheet where asked for, and ``open`` it; a page in a temporary folder of this user's where no file is named.
+
+    ``what`` it is called when it is told where it lies.
+    """
     if sheet is None and not open:
         return
     path = sheet or Path(tempfile.mkdtemp(prefix="t2c-")) / "sheet.html"
@@ -22,7 +25,7 @@ def show_sheet(write: Callable[[Path], None], sheet: Path | None, *, open: bool)
     if open and not _open(path):
         err.print(f"no browser or viewer could be opened here; the sheet is {err.shown(path)}", soft_wrap=True)
     elif sheet is not None:
-        err.print(f"[dim]contact sheet: {err.shown(path)}[/]", soft_wrap=True)
+        err.print(f"[dim]{what}: {err.shown(path)}[/]", soft_wrap=True)
 
 
 def _open(path: Path) -> bool:

@@ -123,9 +123,14 @@ def _frame(card: Card) -> str:
     return f'<img alt="" width="{small.width}" height="{small.height}" src="data:image/jpeg;base64,{data}">'
 
 
+def harmless(text: str) -> str:
+    """Return a text with the letters that would hide, reorder or break it shown by their codes."""
+    return _HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def _text(text: str) -> str:
-    """Escape a text for HTML, and show the letters that would hide, reorder or break it by their codes."""
-    return escape(_HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+    """Escape a text for HTML, harmless."""
+    return escape(harmless(text))
 
 
 _HEAD = """<!DOCTYPE html>

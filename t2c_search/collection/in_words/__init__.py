@@ -2,7 +2,8 @@
 
 from t2c_search.collection.in_words.bottlenecks import Bottlenecks
 from t2c_search.collection.in_words.describing import Describing
+from t2c_search.collection.in_words.mapping import Maps
 
 
-class InWords(Bottlenecks, Describing):
+class InWords(Bottlenecks, Describing, Maps):
     """Classes, concepts, differences and sentences read from a collection's vectors; no image is opened unless asked."""

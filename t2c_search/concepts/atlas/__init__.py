@@ -1,0 +1,1 @@
+"""A collection as a map: clusters, what sets each apart in words, and a place in the plane for every image."""
