@@ -10,7 +10,10 @@ import pytest
 from PIL import Image
 
 from t2c_search.collection import Collection
+from t2c_search.errors import StoreError, UsageError
+from t2c_search.progress import NoProgress
 from t2c_search.sources import ImageInput
+from t2c_search.state.derived import derived_field, write_derived
 from t2c_search.stores.protocol import VectorSpec
 from t2c_search.types import DERIVED, Points
 from tests.stores.made_before import COUNT, LATER, open_photos, unpack
@@ -78,3 +81,36 @@ def test_what_is_derived_stays(tmp_path: Path, store: str) -> None:
         photos.realign(fit_images=[folder])
         assert labels(photos) == expected
         assert added_vectors(photos) == vectors
+
+
+@pytest.mark.parametrize("store", ["embedded", ":memory:"])
+def test_what_is_written_filters_and_no_realignment_loses_it(tmp_path: Path, store: str) -> None:
+    unpack(tmp_path)
+    folder = tmp_path / "photographs"
+
+    class Meanwhile(NoProgress):
+        def start(self, total: int | None, stage: str) -> None:
+            if stage == "realigning":
+                write_derived(photos.store, derived_field("label"), ids[:5], ["later"] * 5)
+
+    with open_photos(tmp_path, store if store == ":memory:" else str(tmp_path / "new.t2c")) as photos:
+        photos.index([folder], keep_native=True)
+        ids = [each for points in photos.store.scan(payload=False) for each in points.ids]
+        before = photos.search(where="width > 0").statistics
+        write_derived(photos.store, derived_field("label"), ids[:7], ["good"] * 7)
+        assert photos.count('derived.label = "good"').count == 7
+        after = photos.search(where="width > 0").statistics
+        assert before and after and (after.images, after.current) == (before.images, True)
+        with pytest.raises(StoreError, match="was left as it is, as its statistics-state was changed"):
+            photos.realign(fit_images=[folder], progress=Meanwhile())
+        assert photos.count('derived.label = "later"').count == 5
+        assert photos.count('derived.label = "good"').count == 2
+        photos.realign(fit_images=[folder])
+        assert photos.count('derived.label = "later"').count == 5
+
+
+def test_a_derived_name_is_one_word() -> None:
+    assert derived_field("größe-2") == "derived.größe-2"
+    for name in ("", "two words", "a.b", "1st", '"', "x" * 3 + "\n"):
+        with pytest.raises(UsageError, match="names no field to write"):
+            derived_field(name)

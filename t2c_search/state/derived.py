@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from t2c_search.errors import UsageError, brief
 from t2c_search.filters import Scalar
 from t2c_search.state.fields import remember_fields
+from t2c_search.state.statistics import claim_statistics, save_statistics
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import DERIVED
 
@@ -23,8 +24,16 @@ def derived_field(name: str) -> str:
 
 
 def write_derived(store: VectorStore, field: str, ids: Sequence[str], values: Sequence[Scalar | None]) -> None:
-    """Give images the values of a derived field, None for none, batch by batch; others keep what they have of it."""
-    remember_fields(store, [field])
-    for start in range(0, len(ids), _BATCH):
-        part = slice(start, start + _BATCH)
-        store.update_payload(ids[part], [{field: value} for value in values[part]])
+    """Give images the values of a derived field, None for none, batch by batch; others keep what they have of it.
+
+    It claims the collection as a run of the indexer does: a realignment that is at work then would lose what is written, and
+    is refused, or refuses.
+    """
+    statistics, claim = claim_statistics(store)
+    try:
+        remember_fields(store, [field])
+        for start in range(0, len(ids), _BATCH):
+            part = slice(start, start + _BATCH)
+            store.update_payload(ids[part], [{field: value} for value in values[part]])
+    finally:
+        save_statistics(store, statistics, claim)
