@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from t2c_search.alignment.report import FitReport
+from t2c_search.aside import file_aside
 from t2c_search.errors import AlignerMismatchError, AlignmentError
 from t2c_search.types import EncoderRef
 
@@ -103,11 +104,9 @@ class Aligner:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the aligner to a file. Raises AlignmentError when that cannot be done."""
-        try:
-            Path(path).write_bytes(self.to_bytes())
-        except OSError as exc:
-            raise AlignmentError(f"the aligner cannot be written to {path}: {exc.strerror}") from exc
+        """Write the aligner to a file, which is there when it is complete. Raises UsageError when that cannot be done."""
+        with file_aside(Path(path)) as target:
+            target.write(self.to_bytes())
 
     @classmethod
     def from_bytes(cls, content: bytes, source: str = "these bytes") -> Aligner:

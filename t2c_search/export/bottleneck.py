@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from t2c_search.aside import file_aside
 from t2c_search.errors import UsageError
-from t2c_search.export.aside import file_aside
 from t2c_search.export.page import PAGES, Page, write_page
 from t2c_search.filters import Scalar
 from t2c_search.state.bottlenecks import Bottleneck

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from t2c_search.aside import file_aside
 from t2c_search.errors import UsageError
-from t2c_search.export.aside import file_aside
 from t2c_search.export.page import PAGES, Card, Page, Section, write_page
 from t2c_search.query.execution.duplicates import Duplicate, Group
 

@@ -16,9 +16,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from t2c_search.aside import file_aside, folder_aside
 from t2c_search.decoding.metadata import MEMBER
 from t2c_search.errors import ImageError, UsageError
-from t2c_search.export.aside import file_aside, folder_aside
 from t2c_search.export.separated import write_csv
 from t2c_search.results import Hit
 from t2c_search.sources import SUFFIXES, is_file, read_image

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from t2c_search.aside import file_aside
 from t2c_search.concepts.atlas.atlas import Atlas
 from t2c_search.errors import T2CError, UsageError, redact
-from t2c_search.export.aside import file_aside
 from t2c_search.export.colours import group_colours
 from t2c_search.export.page import harmless
 from t2c_search.export.thumbnails import thumbnail

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from t2c_search.aside import file_aside
 from t2c_search.concepts.atlas.atlas import Atlas
-from t2c_search.export.aside import file_aside
 from t2c_search.export.colours import group_colours
 from t2c_search.export.page import harmless
 

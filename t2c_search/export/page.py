@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from t2c_search.aside import file_aside
 from t2c_search.errors import T2CError, redact
-from t2c_search.export.aside import file_aside
 from t2c_search.export.thumbnails import thumbnail
 from t2c_search.sources import is_file
 

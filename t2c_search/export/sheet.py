@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from t2c_search.aside import file_aside
 from t2c_search.errors import T2CError, UsageError
-from t2c_search.export.aside import file_aside
 from t2c_search.export.page import PAGES, Card, Page, Section, write_page
 from t2c_search.export.thumbnails import thumbnail
 from t2c_search.results import Hit

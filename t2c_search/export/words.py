@@ -10,9 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+from t2c_search.aside import file_aside
 from t2c_search.concepts.describe.results import Description
 from t2c_search.errors import UsageError
-from t2c_search.export.aside import file_aside
 
 DRAWN = 24
 """Descriptions in one picture, the first."""

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from t2c_search.alignment.aligner import Aligner, place_on_sphere
 from t2c_search.alignment.report import FitReport
-from t2c_search.errors import AlignerMismatchError, AlignmentError
+from t2c_search.errors import AlignerMismatchError, AlignmentError, UsageError
 from t2c_search.types import EncoderRef, Fingerprint
 
 BACKBONE = EncoderRef("timm:small", 6, Fingerprint("w1", "p1"))
@@ -119,8 +119,10 @@ def test_what_is_no_aligner_is_refused_by_name(aligner: Aligner, tmp_path: Path)
 def test_a_missing_file_and_an_unwritable_place_are_named(aligner: Aligner, tmp_path: Path) -> None:
     with pytest.raises(AlignmentError, match=r"nowhere\.safetensors cannot be read: No such file"):
         Aligner.load(tmp_path / "nowhere.safetensors")
-    with pytest.raises(AlignmentError, match="cannot be written to"):
-        aligner.save(tmp_path / "no-folder" / "aligner.safetensors")
+    with pytest.raises(UsageError, match="is a folder: name a file"):
+        aligner.save(tmp_path)
+    aligner.save(tmp_path / "new-folder" / "aligner.safetensors")
+    assert [each.name for each in (tmp_path / "new-folder").iterdir()] == ["aligner.safetensors"]
 
 
 def test_a_newer_format_is_refused(aligner: Aligner) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from t2c_search.aside import file_aside, folder_aside
 from t2c_search.errors import UsageError
-from t2c_search.export.aside import file_aside, folder_aside
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals and /dev/full")
 PATIENCE_SECONDS = 60
@@ -94,7 +94,7 @@ EXPORT = """
 import signal, sys
 from pathlib import Path
 from t2c_search.cli import app
-from t2c_search.export.aside import file_aside, folder_aside
+from t2c_search.aside import file_aside, folder_aside
 from t2c_search.__main__ import main
 
 @app.command(rich_help_panel="This machine")
