@@ -172,7 +172,7 @@ def cifar(quick: bool) -> tuple[dict[str, Any], list[Table]]:
     pictures = {
         split: [
             (path, folder.name)
-            for folder in sorted((real / "cifar10" / split).iterdir())
+            for folder in sorted((real / "cifar10" / split).iterdir())[: 4 if quick else None]
             for path in sorted(folder.glob("*.jpg"))[: (10 if split == "train" else 2) if quick else None]
         ]
         for split in ("train", "test")
@@ -198,7 +198,12 @@ def cifar(quick: bool) -> tuple[dict[str, Any], list[Table]]:
         labelled = Labelled(
             vectors["train"], labels["train"], tuple(classes), len(labels["train"]), native["train"].cpu().numpy()
         )
-        fitted = fit_bottleneck(labelled, vocabulary, texts, Asked("cifar", "class", WORDINGS))
+        fitted = fit_bottleneck(
+            labelled,
+            vocabulary,
+            texts,
+            Asked("cifar", "class", {name: said for name, said in WORDINGS.items() if name in classes}),
+        )
         logits = Head(fitted.weights, fitted.bias).logits(
             Scale(fitted.directions, fitted.mean, fitted.sd).scores(vectors["test"])
         )
@@ -222,7 +227,7 @@ def curve_figures(fitted: Bottleneck) -> dict[str, Any]:
     accuracy: dict[str, dict[str, float]] = {}
     for point in fitted.curve.points:
         accuracy.setdefault(point.head, {})["no limit" if point.most is None else f"NCC {point.most}"] = point.accuracy
-    return {"accuracy": accuracy, "gains": fitted.curve.to_json()["gains"], "verdict": fitted.verdict}
+    return {"accuracy": accuracy, "curve": fitted.curve.to_json(), "verdict": fitted.verdict}
 
 
 def curve_table(title: str, fitted: Bottleneck) -> Table:

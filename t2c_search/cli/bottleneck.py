@@ -16,7 +16,7 @@ from t2c_search.errors import UsageError
 if TYPE_CHECKING:
     from t2c_search.concepts.bottleneck.predict import Prediction, Predictions
     from t2c_search.filters import Scalar
-    from t2c_search.state.bottlenecks import Bottleneck
+    from t2c_search.state.bottlenecks import Bottleneck, CurvePoint
 
 bottleneck = typer.Typer(
     no_args_is_help=True, help="Tell classes by named concepts: weights to read, and labels that can be asked why."
@@ -230,17 +230,28 @@ def _print_curve(fitted: Bottleneck) -> None:
     """Lay out accuracies by NCC, the controls below the names."""
     points = fitted.curve.points
     nccs = sorted({each.most for each in points if each.most is not None})
-    table = Table(box=None, padding=(0, 2, 0, 0), title="right on held-out images, in %", title_justify="left")
+    table = Table(
+        box=None,
+        padding=(0, 2, 0, 0),
+        title="right on held-out images, in % (and the NCC it came to)",
+        title_justify="left",
+    )
     table.add_column("")
     for most in nccs:
-        table.add_column(f"NCC {most}", justify="right", style="bold" if most == fitted.fitted.ncc else "")
+        table.add_column(f"NCC <= {most}", justify="right", style="bold" if most == fitted.fitted.ncc else "")
     table.add_column("no limit", justify="right")
     for head in dict.fromkeys(each.head for each in points):
-        values = [fitted.curve.accuracy(head, most) for most in (*nccs, None)]
-        table.add_row(head, *("" if value is None else f"{100 * value:.1f}" for value in values))
+        found = {each.most: each for each in points if each.head == head}
+        table.add_row(head, *(_accuracy(found.get(most)) for most in (*nccs, None)))
     out.print(table)
     style = "green" if fitted.gain.interpretable else "yellow"
     out.print(f"[{style}]{fitted.verdict}[/]", soft_wrap=True)
+
+
+def _accuracy(point: CurvePoint | None) -> str:
+    if point is None:
+        return ""
+    return f"{100 * point.accuracy:.1f}" + ("" if point.ncc is None else f" ({point.ncc:.1f})")
 
 
 def _print_left_out(fitted: Bottleneck) -> None:

@@ -19,7 +19,8 @@ Array = npt.NDArray[np.float64]
 
 COVERED = 0.95
 """Share of the absolute contributions to a decision that its contributing concepts cover."""
-_STRENGTHS = np.geomspace(1.2, 1000, 20)  # of 1 / L1, in units of what lets the first concept in
+_STRENGTHS = np.geomspace(1.2, 1000, 30)
+"""Of 1 / L1, in units of what lets the first concept in; so many that each NCC is come near to."""
 _WEIGHED = 1.0  # of 1 / ridge, on standardised scores
 _FREE = 10.0  # liblinear penalises the intercept, the less the larger this is
 
@@ -85,7 +86,7 @@ def _weigh(
     if not len(chosen):
         share = float(target.mean())
         return weights, float(np.log(share / (1 - share)))
-    fitted = LogisticRegression(C=_WEIGHED, max_iter=1000).fit(scores[:, chosen], target)
+    fitted = LogisticRegression(C=_WEIGHED, solver="newton-cholesky").fit(scores[:, chosen], target)
     weights[chosen] = fitted.coef_[0]
     return weights, float(fitted.intercept_[0])
 
