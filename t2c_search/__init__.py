@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from t2c_search.alignment.report import FitReport as FitReport
     from t2c_search.collection import Collection as Collection
     from t2c_search.collection import open_collection as open_collection
+    from t2c_search.collection.carried import retained as retained
     from t2c_search.collection.copying import CopyReport as CopyReport
     from t2c_search.collection.fitting import fit as fit
     from t2c_search.collection.managing import copy_collection as copy_collection
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from t2c_search.collection.managing import list_collections as list_collections
     from t2c_search.collection.managing import rename_collection as rename_collection
     from t2c_search.collection.realigning import RealignReport as RealignReport
+    from t2c_search.concepts.retained import Retained as Retained
     from t2c_search.errors import AlignerMismatchError as AlignerMismatchError
     from t2c_search.errors import AlignmentError as AlignmentError
     from t2c_search.errors import CollectionDamagedError as CollectionDamagedError
@@ -79,10 +81,12 @@ _NAMES = {
     "alignment.aligner": ("Aligner",),
     "alignment.report": ("FitReport",),
     "collection": ("Collection", "open_collection"),
+    "collection.carried": ("retained",),
     "collection.copying": ("CopyReport",),
     "collection.fitting": ("fit",),
     "collection.managing": ("copy_collection", "delete_collection", "list_collections", "rename_collection"),
     "collection.realigning": ("RealignReport",),
+    "concepts.retained": ("Retained",),
     "errors": (
         "AlignerMismatchError",
         "AlignmentError",
