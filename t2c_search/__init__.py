@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from t2c_search.alignment.report import FitReport as FitReport
     from t2c_search.collection import Collection as Collection
     from t2c_search.collection import open_collection as open_collection
+    from t2c_search.collection.carried import retained as retained
     from t2c_search.collection.copying import CopyReport as CopyReport
     from t2c_search.collection.fitting import fit as fit
     from t2c_search.collection.managing import copy_collection as copy_collection
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from t2c_search.concepts.describe.results import Description as Description
     from t2c_search.concepts.describe.results import Descriptions as Descriptions
     from t2c_search.concepts.describe.results import Word as Word
+    from t2c_search.concepts.retained import Retained as Retained
     from t2c_search.concepts.vocabulary import Vocabulary as Vocabulary
     from t2c_search.errors import AlignerMismatchError as AlignerMismatchError
     from t2c_search.errors import AlignmentError as AlignmentError
@@ -90,6 +92,7 @@ _NAMES = {
     "alignment.aligner": ("Aligner",),
     "alignment.report": ("FitReport",),
     "collection": ("Collection", "open_collection"),
+    "collection.carried": ("retained",),
     "collection.copying": ("CopyReport",),
     "collection.fitting": ("fit",),
     "collection.managing": ("copy_collection", "delete_collection", "list_collections", "rename_collection"),
@@ -99,6 +102,7 @@ _NAMES = {
     "concepts.bottleneck.predict": ("Prediction", "Predictions"),
     "concepts.atlas.atlas": ("Atlas", "AtlasCluster"),
     "concepts.atlas.naming": ("Trait",),
+    "concepts.retained": ("Retained",),
     "errors": (
         "AlignerMismatchError",
         "AlignmentError",

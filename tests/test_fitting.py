@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from t2c_search.collection import fitting
 from t2c_search.collection.fitting import Fitted, choose_sample, fit_on_images
+from t2c_search.encoders import registry
 from t2c_search.indexing.batching import Batching
 from t2c_search.indexing.embedder import LocalEmbedder
 from t2c_search.indexing.embedding import embed
@@ -19,6 +21,7 @@ from t2c_search.profile import DECODE
 from t2c_search.sources import ImageList, list_images
 from t2c_search.stores import open_store
 from t2c_search.types import CLIP, Failure, Fingerprint
+from tests.encoders import tiny
 from tests.indexing.support import TinyEncoder, assert_same, create, index, note_reads, save_pictures
 
 IMAGES = 40
@@ -100,3 +103,16 @@ def test_a_wholly_sampled_collection_decodes_nothing_again(photos: ImageList) ->
     report = index_images(inputs, run, LocalEmbedder(Batching(8)), embedded=made.embedded)
     assert report.indexed == IMAGES - 1
     assert DECODE not in {stage.name for stage in report.profile.stages}
+
+
+def test_each_model_sees_the_images_by_its_own_preprocessing(photos: ImageList, tmp_path: Path) -> None:
+    """The paper's public code gave CLIP the backbone's normalisation."""
+    clip = registry.load_image_encoder("mini", device="cpu")
+    backbone = registry.load_image_encoder(tiny.save_timm(tmp_path / "model", "test_resnet", seed=0), device="cpu")
+    inputs = list(photos)[:3]
+    (batch,) = embed(inputs, (backbone, clip), batching=Batching(8), on_failure=never)
+    pictures = [Image.open(item.path).convert("RGB") for item in inputs]
+    own, others = (torch.stack([model.prepare(picture) for picture in pictures]) for model in (clip, backbone))
+    torch.testing.assert_close(batch.vectors[1], clip.encode_images(own))
+    torch.testing.assert_close(batch.vectors[0], backbone.encode_images(others))
+    assert not torch.allclose(batch.vectors[1], clip.embed(backbone.normalise(own)), rtol=0.1)

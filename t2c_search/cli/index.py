@@ -22,8 +22,10 @@ from t2c_search.ending import exit_code
 from t2c_search.errors import UsageError, redact
 
 if TYPE_CHECKING:
+    from t2c_search.alignment.aligner import Aligner
     from t2c_search.alignment.report import FitReport
     from t2c_search.collection import Collection
+    from t2c_search.concepts.retained import Retained
     from t2c_search.indexing.report import IndexReport
     from t2c_search.profile import Profile
 
@@ -236,6 +238,14 @@ def fit(
     output: Annotated[Path, typer.Option("-o", "--output", help="Write the aligner here (safetensors).")],
     backbone: Annotated[str, typer.Option("--backbone", help="Model that looks at the images (see: t2c models).")],
     clip: Annotated[str | None, options.setting("clip", "--clip")] = None,
+    onto: Annotated[
+        str | None,
+        typer.Option("--onto", help="Any other model of images, in the CLIP model's place; for t2c search --through."),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="Images in a folder for each class: tell how much accuracy --onto retains."),
+    ] = None,
     pairs: Annotated[int | None, options.setting("fit_pairs", "--pairs", min=20)] = None,
     criterion: Annotated[
         Literal["auto", "concept-fidelity", "retrieval", "r2"],
@@ -250,20 +260,28 @@ def fit(
 ) -> None:
     """Fit an aligner, the linear map from a backbone's space to CLIP space, for use by t2c index --aligner.
 
+    With --onto it is a map onto any other model's space: a collection of that one is then searched by images that the
+    backbone looks at. With --labels, probes on labelled images tell what is left of the backbone's accuracy there.
+
     \b
-    Example:
+    Examples:
       t2c fit --backbone timm:resnet50 --clip open_clip:ViT-B-32/laion2b_s34b_b79k --images ~/Pictures -o rn50.safetensors
+      t2c fit --backbone timm:resnet50 --onto timm:vit_small_patch14_dinov2.lvd142m --images ~/Pictures -o rn50-vits.safetensors
     """
+    from t2c_search.collection.carried import retained
     from t2c_search.collection.fitting import fit as fit_on
     from t2c_search.indexing.allocation import keep_freed_memory, sleep_while_waiting
 
     keep_freed_memory()
     sleep_while_waiting()
+    if labels is not None and onto is None:
+        raise UsageError("--labels tells what --onto retains: name another model with --onto, or leave --labels out")
     with progress_bar() as progress:
         aligner = fit_on(
             images,
             backbone=backbone,
             clip=clip,
+            onto=onto,
             pairs=pairs,
             criterion=criterion,
             device=device,
@@ -273,14 +291,28 @@ def fit(
             workers=workers,
             progress=progress,
         )
-    aligner.save(output)
+        aligner.save(output)
+        left = labels and retained(
+            aligner,
+            labels,
+            backbone=backbone,
+            onto=onto,
+            device=device,
+            dtype=dtype,
+            batch_size=batch_size,
+            workers=workers,
+            progress=progress,
+        )
     report = aligner.report.to_json()
     if json:
-        print_json(report)
-    else:
-        out.print(key_value_table(_rounded(report)))
-        shown = out.shown(output)
-        out.print(f"aligner written to [bold]{shown}[/]; use it with: t2c index --aligner {shown} ...", soft_wrap=True)
+        print_json(report if left is None else {**report, "retained": left.to_json()})
+        return
+    out.print(key_value_table(_rounded(report)))
+    if left is not None:
+        out.print(_retained_table(left, aligner))
+    shown = out.shown(output)
+    use = "t2c index --aligner" if onto is None else "t2c search --image FILE --through"
+    out.print(f"aligner written to [bold]{shown}[/]; use it with: {use} {shown} ...", soft_wrap=True)
 
 
 @contextmanager
@@ -376,6 +408,25 @@ def _show_notes(report: IndexReport) -> None:
         err.print(f"... and {len(report.failures) - _SHOWN} more; all are in --json and in t2c info")
         for reason, count in reasons.most_common(5):
             err.print(f"    {count} x {err.shown(reason)}")
+
+
+def _retained_table(left: Retained, aligner: Aligner) -> Table:
+    """Lay out what probes tell: each model's own, and the other's on the backbone's images."""
+    table = Table(
+        title=f"linear probes: {left.classes} classes, trained on {left.trained_on} images, tested on {left.tested_on} others",
+        title_justify="left",
+        box=None,
+        padding=(0, 2, 0, 0),
+    )
+    for name in ("probe of", "on the features of", "accuracy"):
+        table.add_column(name, justify="right" if name == "accuracy" else "left", overflow="fold")
+    first, other = out.shown(aligner.backbone.id), out.shown(aligner.clip.id)
+    table.add_row(first, first, f"{left.own:.1%}")
+    table.add_row(other, other, f"{left.of_other:.1%}")
+    table.add_row(other, f"{first}, carried over", f"{left.carried:.1%}")
+    table.caption = f"retained: {left.retained:.1%} of the backbone's own accuracy"
+    table.caption_justify = "left"
+    return table
 
 
 def _rounded(report: Mapping[str, Any]) -> dict[str, object]:

@@ -48,6 +48,10 @@ _MOST_CONDITIONS = 3  # of alternatives that found nothing, told one by one
 def search(
     words: Words = None,
     image: Annotated[str | None, typer.Option("--image", help="Search by this image, beside the text if any.")] = None,
+    through: Annotated[
+        Path | None,
+        typer.Option("--through", help="Look at --image through the model of this aligner, made by t2c fit --onto."),
+    ] = None,
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
     wait: options.WaitSeconds = None,
@@ -101,6 +105,7 @@ def search(
       t2c search '"sunny" OVER "cloudy" AND taken >= 2023-01-01' --explain-plan
       t2c search '@beach AND NOT "a person" >= 0.25' --format csv -o beaches.csv
       t2c search 'like("3f0c...")' --where 'width >= 1024' --max-seconds 0.5
+      t2c search --image cat.jpg --through resnet-onto-dinov2.safetensors
       t2c search --where 'width >= 4000 AND taken = 2023'
       t2c search --image cat.jpg --where 'camera ~ "X100V"' --print0 | xargs -0 open
     """
@@ -111,7 +116,15 @@ def search(
     form = _chosen_format(format, output, json=json, paths=paths, print0=print0)
     chosen = _chosen_columns(columns, form)
     with open_collection(
-        collection, store, clip=clip, backbone=backbone, text=text, device=device, dtype=dtype, wait=waiting(wait)
+        collection,
+        store,
+        clip=clip,
+        backbone=backbone,
+        text=text,
+        device=device,
+        dtype=dtype,
+        wait=waiting(wait),
+        through=through,
     ) as images:
         query = " ".join(words) if words else None
         with loading(), _one_text(words, images):  # most of the time, for a question in a shell

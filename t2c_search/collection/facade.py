@@ -65,12 +65,15 @@ def open_collection(
     compile: bool | None = None,
     wait: Wait = NO_WAIT,
     pool: ModelPool | None = None,
+    through: str | Path | None = None,
 ) -> Collection:
     """Open a collection of images, there already or not yet; nothing is made before ``Collection.index``.
 
     What is left out comes from the collection's card, or else from the settings (``T2C_*`` variables, ``t2c.toml``). One
     process at a time has an embedded collection open; ``wait`` says how long to wait for another one: not at all if left out.
-    Models are loaded through a ``pool``, which several collections may share: this process's own if left out.
+    Models are loaded through a ``pool``, which several collections may share: this process's own if left out. Images that
+    questions show go ``through`` another model where that names an aligner's file, made by ``fit(..., onto=)`` for the
+    collection's backbone, which then need not be there.
     Raises StoreError when the store cannot be opened; a collection that a newer version made raises CollectionFormatError
     when it is used.
     """
@@ -83,6 +86,7 @@ def open_collection(
         dtype or settings.dtype,
         settings.compile if compile is None else compile,
         pool or default_pool(),
+        through,
     )
     location = store or settings.store
     opened = open_store(location, name or settings.collection, api_key=settings.key_for(location), wait=wait)

@@ -61,6 +61,7 @@ def fit(
     *,
     backbone: str,
     clip: str | None = None,
+    onto: str | None = None,
     pairs: int | None = None,
     criterion: str = "auto",
     batch_size: int | None = None,
@@ -73,9 +74,16 @@ def fit(
 ) -> Aligner:
     """Fit an aligner on a sample of images, to save and to use for many collections; its ``report`` says how good it is.
 
-    Raises UsageError when backbone and CLIP model are the same, AlignmentError when too few images can be read.
+    It maps the backbone's space to that of a CLIP model, for ``Collection.index``; or, with ``onto``, to that of any other
+    encoder of images, texts or none: ``open_collection(through=...)`` then asks a collection of that one by images that the
+    backbone looks at (Text-to-Concept, arXiv 2305.06386: any model's features are carried linearly onto any other's).
+
+    Raises UsageError when both models are the same, or both ``clip`` and ``onto`` are given, AlignmentError when too few
+    images can be read.
     """
     settings = load_settings()
+    if onto is not None and clip is not None:
+        raise UsageError("give one of the two: a CLIP model (clip), or any other encoder of images (onto)")
     choice = ModelSelection(
         clip or settings.clip,
         backbone,
@@ -86,9 +94,10 @@ def fit(
         pool or default_pool(),
     )
     inputs = require_images(images, progress=progress)
-    models = load_pair(choice, settings)
+    models = load_pair(choice, settings) if onto is None else _load_onto(choice, onto)
     if models.backbone is models.clip:
-        raise UsageError(f"{backbone!r} is the CLIP model itself: its vectors need no aligner")
+        itself = "the CLIP model" if onto is None else "the model to carry it onto"
+        raise UsageError(f"{backbone!r} is {itself} itself: its vectors need no aligner")
     fitted = fit_on_images(
         choose_sample(inputs, pairs or settings.fit_pairs),
         models,
@@ -114,6 +123,17 @@ def load_pair(choice: ModelSelection, settings: Settings) -> PairModels:
 def _load_pair(choice: ModelSelection, settings: Settings) -> tuple[ImageEncoder, ImageEncoder]:
     clip, backbone = choice.load_pair(settings)
     return backbone, clip
+
+
+def _load_onto(choice: ModelSelection, onto: str) -> PairModels:
+    """Load the backbone and any other encoder of images, in the CLIP model's place."""
+    load = partial(_load_both, choice, onto)
+    return PairModels(*load(), load)
+
+
+def _load_both(choice: ModelSelection, onto: str) -> tuple[ImageEncoder, ImageEncoder]:
+    assert choice.backbone is not None
+    return choice.load_backbone(choice.backbone), choice.load_backbone(onto)
 
 
 def choose_sample(inputs: Iterable[ImageInput], pairs: int) -> list[ImageInput]:

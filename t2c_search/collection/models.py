@@ -39,6 +39,8 @@ class ModelSelection:
     dtype: Dtype = "auto"
     compile: bool = False
     pool: ModelPool = field(default_factory=default_pool, repr=False, compare=False)
+    through: str | Path | None = None
+    """An aligner's file: images that a question shows go through its backbone, and by it onto the collection's."""
 
     def load_clip(self, encoder_id: str) -> ImageEncoder:
         """Load a CLIP model. Raises UsageError for an encoder that cannot be one."""
@@ -137,26 +139,54 @@ class Models:
         """Map n texts to unit rows (n, d_clip) float32."""
         return self.text.encode_texts(texts).cpu().numpy()
 
+    @cached_property
+    def shown_side(self) -> tuple[ImageEncoder, Callable[[torch.Tensor], torch.Tensor]]:
+        """What looks at the images that questions show, and the projection of its rows (n, d) to unit rows (n, d_clip).
+
+        That is the backbone and its projection; where an aligner onto the backbone was chosen, its own model, and the backbone
+        is not loaded: a backbone that was chosen is the aligner's. Raises AlignerMismatchError for an aligner onto another
+        model, UsageError where the collection's own aligner asks for the lengths of its backbone's rows.
+        """
+        if self.choice.through is None:
+            return self.load_image_side()
+        from t2c_search.alignment.aligner import Aligner
+
+        onto = Aligner.load(self.choice.through)
+        encoder = self.choice.load_backbone(self.choice.backbone or trusted(onto.backbone.id, "--backbone"))
+        onto.check(encoder_ref(encoder), self.card.backbone)
+        onto = onto.to(encoder.device)
+        if not self.card.aligned:
+            return encoder, onto
+        own = self._read_aligner().to(encoder.device)
+        if own.transform != "unit":
+            raise UsageError(
+                f"the collection's aligner takes rows of {self.card.backbone.id!r} at their own length, and what is carried "
+                "onto them has length 1: realign the collection with an aligner that t2c fit makes"
+            )
+        return encoder, lambda rows: own(onto(rows))
+
     def embed_image(self, image: GivenImage) -> FloatArray:
         """Map an image to its unit vector (d_clip,) float32, by the way that the collection's own images went.
 
         A path is that of a file, or any path of a hit. Raises ImageError when it cannot be read or decoded.
         """
-        (tensor,) = self._look_at(image)
-        return self.project(self.backbone.encode_images(tensor.unsqueeze(0)))[0].cpu().numpy()
+        encoder, project = self.shown_side
+        (tensor,) = _look_at(encoder, image)
+        return project(encoder.encode_images(tensor.unsqueeze(0)))[0].cpu().numpy()
 
-    def _look_at(self, image: GivenImage) -> tuple[torch.Tensor, ...]:
-        """Return what the backbone takes of an image, without the batch axis."""
-        from t2c_search.indexing.embedding import look_at
-        from t2c_search.sources import read_image
 
-        if isinstance(image, str | Path):
-            return look_at(read_image(str(image)), str(image), (self.backbone,))[1]
-        if not needs_pixels(self.backbone):
-            raise UsageError(f"{self.backbone.id!r} knows images by their paths alone: give the image's path")
-        if isinstance(image, bytes):
-            return look_at(image, "", (self.backbone,))[1]
-        return (model_input(self.backbone, pixels_of(image, self.backbone.decode_size), ""),)
+def _look_at(encoder: ImageEncoder, image: GivenImage) -> tuple[torch.Tensor, ...]:
+    """Return what an encoder takes of an image, without the batch axis."""
+    from t2c_search.indexing.embedding import look_at
+    from t2c_search.sources import read_image
+
+    if isinstance(image, str | Path):
+        return look_at(read_image(str(image)), str(image), (encoder,))[1]
+    if not needs_pixels(encoder):
+        raise UsageError(f"{encoder.id!r} knows images by their paths alone: give the image's path")
+    if isinstance(image, bytes):
+        return look_at(image, "", (encoder,))[1]
+    return (model_input(encoder, pixels_of(image, encoder.decode_size), ""),)
 
 
 def trusted(encoder_id: str, option: str) -> str:

@@ -162,7 +162,7 @@ class Snapshot:
         if any(tree.find(Phrase)):
             _ = self.models.text
         if any(tree.find(Image)):
-            self.models.load_image_side()
+            _ = self.models.shown_side
 
     def learn_concept(
         self, name: str, yes: Sequence[GivenImage], no: Sequence[GivenImage], texts: Sequence[str]

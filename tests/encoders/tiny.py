@@ -23,6 +23,10 @@ from transformers import (
     Siglip2ImageProcessor,
     Siglip2Model,
     Siglip2Processor,
+    SiglipConfig,
+    SiglipImageProcessor,
+    SiglipModel,
+    SiglipProcessor,
     ViTConfig,
     ViTImageProcessor,
     ViTModel,
@@ -113,6 +117,53 @@ def save_st_patches(folder: Path) -> str:
     Siglip2Model(config).save_pretrained(folder)
     Siglip2Processor(Siglip2ImageProcessor(patch_size=8, max_num_patches=16), _tokenizer()).save_pretrained(folder)
     return f"st:{folder}"
+
+
+def save_st_siglip(folder: Path, seed: int) -> str:
+    """Save a transformers SigLIP, which reads a text off the last of its 64 positions; return its id."""
+    special = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "projection_size": 16}
+    torch.manual_seed(seed)
+    config = SiglipConfig(
+        text_config={**_SIZE, **special, "vocab_size": len(_WORDS), "max_position_embeddings": 64},
+        vision_config={**_SIZE, "image_size": 32, "patch_size": 8},
+    )
+    SiglipModel(config).save_pretrained(folder)
+    images = SiglipImageProcessor(size={"height": 32, "width": 32})
+    SiglipProcessor(images, tokenizer_of_64()).save_pretrained(folder)
+    return f"st:{folder}"
+
+
+def save_open_clip_siglip(folder: Path, seed: int) -> str:
+    """Save a SigLIP of open_clip's architecture with a tokenizer of transformers; return its id."""
+    texts = {
+        "context_length": 64,
+        "vocab_size": len(_WORDS),
+        "width": 16,
+        "heads": 2,
+        "layers": 1,
+        "hf_tokenizer_name": "own",
+    }
+    config = {
+        "embed_dim": 16,
+        "custom_text": True,
+        "init_logit_bias": -10,
+        "vision_cfg": OPEN_CLIP_CONFIG["vision_cfg"],
+        "text_cfg": {
+            **texts,
+            "no_causal_mask": True,
+            "pool_type": "last",
+            "tokenizer_kwargs": {"clean": "canonicalize"},
+        },
+    }
+    torch.manual_seed(seed)
+    built = {key: value for key, value in config.items() if key != "custom_text"}
+    model = open_clip.CustomTextCLIP(**built)
+    folder.mkdir(parents=True)
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    preprocessing = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic"}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocessing}))
+    tokenizer_of_64().save_pretrained(folder)
+    return f"open_clip:local-dir:{folder}"
 
 
 def save_precomputed(folder: Path, images: dict[str, np.ndarray], concepts: dict[str, np.ndarray]) -> str:
@@ -223,7 +274,12 @@ def install_plugin(folder: Path) -> None:
     )
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def tokenizer_of_64() -> PreTrainedTokenizerFast:
+    """Return the tokenizer of the tiny SigLIPs: as SigLIP's own, it gives no mask."""
+    return _tokenizer(model_max_length=64, model_input_names=["input_ids"])
+
+
+def _tokenizer(**given: object) -> PreTrainedTokenizerFast:
     words = {word: index for index, word in enumerate(_WORDS)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -236,5 +292,5 @@ def _tokenizer() -> PreTrainedTokenizerFast:
         bos_token="[START]",
         eos_token="[END]",
         unk_token="[UNK]",
-        model_max_length=16,
+        **{"model_max_length": 16, **given},
     )

@@ -94,10 +94,26 @@ def load(
         model = SentenceTransformer(
             spec, device=str(placement.device), local_files_only=local, model_kwargs={"dtype": torch.float32}
         )
+        _pad_as_trained(model)
         if not model.supports("image"):
             return SentenceTextEncoder(encoder_id, model, placement)
         kind = SentenceDualEncoder if model.supports("text") else SentenceImageEncoder
         return kind(encoder_id, model, _preprocessing(encoder_id, model), placement)
+
+
+def _pad_as_trained(model: SentenceTransformer) -> None:
+    """Have a SigLIP model's texts padded to their full length, as in its training, unless its folder says how.
+
+    It reads a text off the last position, padding or not: padded to the longest of a batch, as texts are otherwise, its
+    rankings invert silently.
+    """
+    first: Any = model[0]
+    config = getattr(first, "config", None)
+    if not str(getattr(config, "model_type", "")).startswith("siglip"):
+        return
+    length = getattr(config, "text_config", config).max_position_embeddings
+    own = first.processing_kwargs
+    first.processing_kwargs = {**own, "text": {"padding": "max_length", "max_length": length, **own.get("text", {})}}
 
 
 def _preprocessing(encoder_id: str, model: SentenceTransformer) -> Preprocessing:
