@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from t2c_search.collection import Collection as Collection
     from t2c_search.collection import open_collection as open_collection
     from t2c_search.collection.copying import CopyReport as CopyReport
+    from t2c_search.collection.decoders import fit_decoder as fit_decoder
     from t2c_search.collection.fitting import fit as fit
     from t2c_search.collection.managing import copy_collection as copy_collection
     from t2c_search.collection.managing import delete_collection as delete_collection
     from t2c_search.collection.managing import list_collections as list_collections
     from t2c_search.collection.managing import rename_collection as rename_collection
     from t2c_search.collection.realigning import RealignReport as RealignReport
+    from t2c_search.concepts.describe.folder import DecoderCard as DecoderCard
     from t2c_search.errors import AlignerMismatchError as AlignerMismatchError
     from t2c_search.errors import AlignmentError as AlignmentError
     from t2c_search.errors import CollectionDamagedError as CollectionDamagedError
@@ -80,9 +82,11 @@ _NAMES = {
     "alignment.report": ("FitReport",),
     "collection": ("Collection", "open_collection"),
     "collection.copying": ("CopyReport",),
+    "collection.decoders": ("fit_decoder",),
     "collection.fitting": ("fit",),
     "collection.managing": ("copy_collection", "delete_collection", "list_collections", "rename_collection"),
     "collection.realigning": ("RealignReport",),
+    "concepts.describe.folder": ("DecoderCard",),
     "errors": (
         "AlignerMismatchError",
         "AlignmentError",
