@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from t2c_search.collection.managing import rename_collection as rename_collection
     from t2c_search.collection.realigning import RealignReport as RealignReport
     from t2c_search.concepts.describe.folder import DecoderCard as DecoderCard
+    from t2c_search.concepts.describe.results import Description as Description
+    from t2c_search.concepts.describe.results import Descriptions as Descriptions
+    from t2c_search.concepts.describe.results import Word as Word
+    from t2c_search.concepts.vocabulary import Vocabulary as Vocabulary
     from t2c_search.errors import AlignerMismatchError as AlignerMismatchError
     from t2c_search.errors import AlignmentError as AlignmentError
     from t2c_search.errors import CollectionDamagedError as CollectionDamagedError
@@ -87,6 +91,8 @@ _NAMES = {
     "collection.managing": ("copy_collection", "delete_collection", "list_collections", "rename_collection"),
     "collection.realigning": ("RealignReport",),
     "concepts.describe.folder": ("DecoderCard",),
+    "concepts.describe.results": ("Description", "Descriptions", "Word"),
+    "concepts.vocabulary": ("Vocabulary",),
     "errors": (
         "AlignerMismatchError",
         "AlignmentError",

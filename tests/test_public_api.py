@@ -15,10 +15,9 @@ from t2c_search import errors
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = """
-Aligner Certificate Collection Contribution CopyReport Count DecoderCard
-Duplicate Duplicates Facets Failure FitReport Hit IndexReport Mined
-Plan PlannedBranch PlannedConstraint RealignReport Remark SavedConcept SearchResult StatisticsUsed Wait constraints
-copy_collection delete_collection errors export_hits filters fit fit_decoder
+Aligner Certificate Collection Contribution CopyReport Count DecoderCard Description Descriptions Duplicate Duplicates Facets
+Failure FitReport Hit IndexReport Mined Plan PlannedBranch PlannedConstraint RealignReport Remark SavedConcept SearchResult
+StatisticsUsed Vocabulary Wait Word constraints copy_collection delete_collection errors export_hits filters fit fit_decoder
 list_collections open_collection parse rename_collection unparse
 """
 

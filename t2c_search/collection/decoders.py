@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +17,12 @@ from t2c_search.progress import NoProgress, Progress
 from t2c_search.settings import Device, Dtype, load_settings
 from t2c_search.sources.remarks import Remarks
 from t2c_search.sources.tables.captions import read_captions
-from t2c_search.types import FloatArray
 
 if TYPE_CHECKING:
     import torch
 
     from t2c_search.concepts.describe.folder import DecoderCard
-    from t2c_search.concepts.describe.sentences import Sentence
+    from t2c_search.concepts.describe.results import Say
     from t2c_search.encoders.protocols import TextEncoder
 
 _BATCH = 256  # captions embedded at a time
@@ -71,8 +70,8 @@ def fit_decoder(
         return write_decoder(aside, train_decoder(lessons, recipe, seed=seed, advance=told.advance), encoder_ref(model))
 
 
-def sentences(now: Snapshot, decoder: str | Path | None) -> Callable[[FloatArray], list[Sentence]] | None:
-    """Return what says a sentence for each point of a collection's CLIP space, (n, d) float32; None for nothing.
+def sentences(now: Snapshot, decoder: str | Path | None) -> Say | None:
+    """Return what says a sentence about each point of a collection's CLIP space, or None.
 
     Left out, the decoder is the bundled one where the collection is of the mini CLIP's space. Raises EncoderError where there
     is no decoder that can be read, UsageError for one of another CLIP model's space.

@@ -1,1 +1,1 @@
-"""Sentences from vectors of CLIP space, by a small language model that was trained on text alone."""
+"""Vectors of CLIP space told in words and sentences."""
