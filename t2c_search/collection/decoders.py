@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from t2c_search.collection.models import ModelSelection
 from t2c_search.collection.snapshot import Snapshot
 from t2c_search.encoders import mini, registry
@@ -89,7 +91,7 @@ def sentences(now: Snapshot, decoder: str | Path | None) -> Say | None:
         raise UsageError(
             "the collection's text side knows the names of its vocabulary alone: sentences have no vectors there"
         )
-    describer, centre = load_describer(decoder, now.card.clip), now.searcher().calibration.mean
+    describer, centre = load_describer(decoder, now.card.clip), now.searcher().calibration.mean.astype(np.float32)
     return lambda points: describer.describe(points, centre, now.models.embed_texts)
 
 

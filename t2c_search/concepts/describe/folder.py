@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from t2c_search.concepts.describe.decoder import Decoder, DecoderShape
 from t2c_search.concepts.describe.loop import save
+from t2c_search.concepts.describe.tokens import BEGIN, END, token_id
 from t2c_search.concepts.describe.training import Trained
 from t2c_search.errors import EncoderError, brief
 from t2c_search.types import EncoderRef
@@ -58,6 +59,8 @@ def read_decoder(folder: Path) -> tuple[DecoderCard, Decoder, Tokenizer]:
         decoder = Decoder(card.shape).eval()
         decoder.load_state_dict({name: each.float() for name, each in load_file(folder / WEIGHTS).items()})
         tokenizer: Tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        for token in (BEGIN, END):
+            token_id(tokenizer, token)
     except Exception as exc:  # the tokenizers library raises nothing narrower, and torch and safetensors much
         raise _unreadable(folder, exc) from exc
     decoder.temperature = card.temperature

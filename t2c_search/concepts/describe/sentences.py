@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from t2c_search.concepts.describe import beam
 from t2c_search.concepts.describe.decoder import Decoder
 from t2c_search.concepts.describe.folder import read_decoder
-from t2c_search.concepts.describe.tokens import BEGIN, END, sentences_of
+from t2c_search.concepts.describe.tokens import BEGIN, END, sentences_of, token_id
 from t2c_search.errors import UsageError
 from t2c_search.query.planning.texts import EmbedTexts
 from t2c_search.types import EncoderRef, FloatArray
@@ -36,7 +36,7 @@ class Describer:
     def __init__(self, decoder: Decoder, tokenizer: Tokenizer) -> None:
         """Speak with a decoder, on the device that it is on."""
         self._decoder, self._tokenizer = decoder.eval(), tokenizer
-        begin, end = (tokenizer.token_to_id(token) for token in (BEGIN, END))
+        begin, end = (token_id(tokenizer, token) for token in (BEGIN, END))
         self._ends = beam.Ends(begin, end, decoder.shape.context)
 
     def describe(self, points: FloatArray, centre: FloatArray, embed_texts: EmbedTexts) -> list[Sentence]:
@@ -47,7 +47,7 @@ class Describer:
         """
         rows = F.normalize(torch.from_numpy((points - centre).astype(np.float32)), dim=1)
         found: list[Sentence] = []
-        for part in rows.split(_ROWS):
+        for part in torch.split(rows, _ROWS):
             texts = self._say(part)
             vectors = self._decoder.centred(torch.from_numpy(embed_texts(texts)))
             found += map(Sentence, texts, (vectors * part).sum(1).tolist())
@@ -59,7 +59,8 @@ class Describer:
         recalled = self._decoder.recall(rows)
 
         def next_word(which: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-            return self._decoder(recalled[which], tokens)[:, -1].log_softmax(1)
+            logits: torch.Tensor = self._decoder(recalled[which], tokens)
+            return logits[:, -1].log_softmax(1)
 
         tokens, _ = beam.search(next_word, len(rows), WIDTH, self._ends)
         return sentences_of(self._tokenizer, tokens[:, 0])

@@ -26,16 +26,23 @@ def train_tokenizer(captions: Sequence[str]) -> Tokenizer:
     return tokenizer
 
 
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """Return the number of a special token. Raises ValueError for a tokenizer that lacks it: it is no decoder's."""
+    found = tokenizer.token_to_id(token)
+    if found is None:
+        raise ValueError(f"its tokenizer has no {token}")
+    return found
+
+
 def tokens_of(tokenizer: Tokenizer, captions: Sequence[str], longest: int) -> torch.Tensor:
     """Return captions as (n, t) tokens with their ends, padded; of what is longer than ``longest`` tokens, the beginning."""
     rows = [torch.tensor(each.ids[:longest]) for each in tokenizer.encode_batch(list(captions))]
-    pad: int = tokenizer.token_to_id(PAD)
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad)
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=token_id(tokenizer, PAD))
 
 
 def sentences_of(tokenizer: Tokenizer, rows: torch.Tensor) -> list[str]:
     """Return (n, t) tokens as sentences, each up to its end."""
-    end = tokenizer.token_to_id(END)
+    end = token_id(tokenizer, END)
     cut = [row[: row.index(end)] if end in row else row for row in rows.tolist()]
     found: list[str] = tokenizer.decode_batch(cut)
     return found

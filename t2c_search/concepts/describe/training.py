@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from t2c_search.concepts.describe.decoder import Decoder, DecoderShape
 from t2c_search.concepts.describe.loop import Course, Log, train
-from t2c_search.concepts.describe.tokens import PAD, tokens_of, train_tokenizer
+from t2c_search.concepts.describe.tokens import PAD, token_id, tokens_of, train_tokenizer
 from t2c_search.errors import UsageError
 
 LEAST_CAPTIONS = 20
@@ -95,7 +95,7 @@ def train_decoder(
         said = said[torch.randperm(len(said))]
         known, aside = said.tensor_split([-min(_MOST_HELD_OUT, max(1, int(_HELD_OUT * len(said))))])
         decoder = _new_decoder(captions.vectors, known, (tokenizer.get_vocab_size(), tokens.shape[1]), recipe)
-        lessons = _Lessons(decoder, decoder.centred(captions.vectors), tokens, tokenizer.token_to_id(PAD), recipe.noise)
+        lessons = _Lessons(decoder, decoder.centred(captions.vectors), tokens, token_id(tokenizer, PAD), recipe.noise)
         batches = _batches(known, lessons.lengths_of(tokens), recipe.batch)
 
         def loss(step: int) -> torch.Tensor:
@@ -113,8 +113,8 @@ def train_decoder(
 def _batches(rows: torch.Tensor, lengths: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
     """Yield the rows again and again in random order, captions of like length together: padding is no work then."""
     while True:
-        for pool in rows[torch.randperm(len(rows))].split(size * _POOL):
-            alike = pool[lengths[pool].argsort(stable=True)].split(size)
+        for pool in torch.split(rows[torch.randperm(len(rows))], size * _POOL):
+            alike = torch.split(pool[lengths[pool].argsort(stable=True)], size)
             yield from (alike[number] for number in torch.randperm(len(alike)).tolist())
 
 
@@ -162,5 +162,5 @@ class _Lessons:
     def recalled_loss(self, heard: torch.Tensor, rows: torch.Tensor, temperature: float) -> float:
         """Mean loss of captions whose vectors are recalled from memory first."""
         self.decoder.temperature = temperature
-        parts = zip(heard.split(_READ), rows.split(_READ), strict=True)
+        parts = zip(torch.split(heard, _READ), torch.split(rows, _READ), strict=True)
         return sum(float(self.loss(self.decoder.recall(one), each)) * len(each) for one, each in parts) / len(rows)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from t2c_search.concepts.describe.folder import write_decoder
-from t2c_search.concepts.describe.loop import Log, device
+from t2c_search.concepts.describe.loop import Log
 from t2c_search.concepts.describe.training import Captions, DecoderRecipe, train_decoder
 from t2c_search.demo.captions import telling
 from t2c_search.demo.words import listing
@@ -44,7 +44,7 @@ def drawn(seed: int, n: int) -> dict[str, bytes]:
 
 def train_mini_decoder(folder: Path, recipe: MiniDecoderRecipe, *, seed: int, log: Log) -> None:
     """Train the mini decoder in the space of the mini CLIP, which must be in ``clip`` beside ``folder``, and write it."""
-    clip = registry.load_clip(f"open_clip:local-dir:{folder.parent / 'clip'}", device=device().type)
+    clip = registry.load_clip(f"open_clip:local-dir:{folder.parent / 'clip'}")
     tower = registry.require_text(clip)
 
     def embed(texts: list[str]) -> torch.Tensor:

@@ -57,6 +57,11 @@ def other_format(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"format": 2}))
 
 
+def without_end(folder: Path) -> None:
+    tokenizer = (folder / "tokenizer.json").read_text()
+    (folder / "tokenizer.json").write_text(tokenizer.replace("[EOS]", "[END]"))
+
+
 def other_shape(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     config["shape"]["width"] = 64
@@ -71,6 +76,7 @@ def other_shape(folder: Path) -> None:
         (lambda folder: (folder / "config.json").write_text("{}"), "cannot be read"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"\x00" * 100), "cannot be read"),
         (lambda folder: (folder / "tokenizer.json").write_text("[]"), "cannot be read"),
+        (without_end, "its tokenizer has no .EOS."),
         (other_shape, "cannot be read: .*size"),
         (other_format, "has format 2, this t2c_search reads 1: upgrade"),
     ],
