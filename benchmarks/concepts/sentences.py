@@ -40,7 +40,7 @@ BATCH = 64
 
 
 def measure(quick: bool) -> Measured:
-    scenes, pairs = (60, 300) if quick else (1000, 2000)
+    scenes, pairs = (40, 200) if quick else (1000, 2000)
     drawn = _drawn_world(scenes, pairs)
     tables = [
         table(

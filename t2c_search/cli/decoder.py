@@ -51,7 +51,7 @@ def fit_decoder(
         "CLIP model": card.clip.id,
         "captions in memory": f"{card.shape.memory:,}",
         "temperature": card.temperature,
-        "loss per word": f"{card.loss:.2f}, of captions kept aside",
+        "loss per token": f"{card.loss:.2f}, of captions kept aside",
     }
     out.print(key_value_table(rows))
     shown = out.shown(output)
