@@ -18,7 +18,7 @@ from PIL import Image
 from benchmarks._common import Bar, finish, options, table
 from t2c_search.alignment.fit import FitRecipe, fit_aligner
 from t2c_search.alignment.vocabulary import concept_vocabulary
-from t2c_search.concepts.decoder import Describer
+from t2c_search.concepts.describe.sentences import load_describer
 from t2c_search.demo import words
 from t2c_search.demo.dice import Dice
 from t2c_search.demo.words import with_article
@@ -141,10 +141,13 @@ def _mean_average_precision(
 
 def told_truly(scenes: int) -> float:
     """Share of held-out scenes about which the mini decoder, from their mini CLIP vectors, says a true sentence."""
-    clip = registry.load_image_encoder("mini")
+    clip = registry.load("mini")
+    assert isinstance(clip, DualEncoder)
     pool = list(draw(POOL_SEED, scenes))
-    sentences = Describer(mini.path("decoder")).describe(rows_of([clip], pool)[0].cpu().numpy())
-    return float(np.mean([_true(scene, text) for scene, text in zip(pool, sentences, strict=True)]))
+    rows = torch.nn.functional.normalize(rows_of([clip], pool)[0], dim=1).numpy()
+    describer = load_describer(mini.path("decoder"), encoder_ref(clip))
+    told = describer.describe(rows, rows.mean(0), lambda texts: clip.encode_texts(texts).cpu().numpy())
+    return float(np.mean([_true(scene, sentence.text) for scene, sentence in zip(pool, told, strict=True)]))
 
 
 def _true(scene: Scene, sentence: str) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from t2c_search.collection.carried import retained as retained
     from t2c_search.collection.copying import CopyReport as CopyReport
     from t2c_search.collection.fitting import fit as fit
+    from t2c_search.collection.in_words.decoders import fit_decoder as fit_decoder
     from t2c_search.collection.managing import copy_collection as copy_collection
     from t2c_search.collection.managing import delete_collection as delete_collection
     from t2c_search.collection.managing import list_collections as list_collections
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from t2c_search.concepts.atlas.naming import Trait as Trait
     from t2c_search.concepts.bottleneck.predict import Prediction as Prediction
     from t2c_search.concepts.bottleneck.predict import Predictions as Predictions
+    from t2c_search.concepts.describe.folder import DecoderCard as DecoderCard
     from t2c_search.concepts.describe.results import Description as Description
     from t2c_search.concepts.describe.results import Descriptions as Descriptions
     from t2c_search.concepts.describe.results import Word as Word
@@ -94,9 +96,11 @@ _NAMES = {
     "collection": ("Collection", "open_collection"),
     "collection.carried": ("retained",),
     "collection.copying": ("CopyReport",),
+    "collection.in_words.decoders": ("fit_decoder",),
     "collection.fitting": ("fit",),
     "collection.managing": ("copy_collection", "delete_collection", "list_collections", "rename_collection"),
     "collection.realigning": ("RealignReport",),
+    "concepts.describe.folder": ("DecoderCard",),
     "concepts.describe.results": ("Description", "Descriptions", "Word"),
     "concepts.vocabulary": ("Vocabulary",),
     "concepts.bottleneck.predict": ("Prediction", "Predictions"),

@@ -50,6 +50,14 @@ def describe(
             show_default="what suits the model",
         ),
     ] = None,
+    decoder: Annotated[
+        Path | None,
+        typer.Option(
+            "--decoder",
+            help="Say it in a sentence too, with this decoder, made by t2c fit-decoder.",
+            show_default="the mini CLIP's own, or none",
+        ),
+    ] = None,
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
     wait: options.WaitSeconds = None,
@@ -66,7 +74,7 @@ def describe(
     \b
     Examples:
       t2c describe '"a dog" AND NOT "a person"'
-      t2c describe --image cat.jpg --vocabulary captions
+      t2c describe --image cat.jpg --vocabulary captions --decoder my-decoder
       t2c describe --where 'label = "wrong"' -o wrong.png
       t2c describe --direction class_vectors.npy -n 5 --json
       t2c describe --each --where 'taken >= 2024' -o words.csv
@@ -78,7 +86,7 @@ def describe(
         raise UsageError(
             "--each describes the images of a query, of --where, or all, into a file: give it with -o FILE alone"
         )
-    told: dict[str, Any] = {"words": words, "vocabulary": vocabulary}
+    told: dict[str, Any] = {"words": words, "vocabulary": vocabulary, "decoder": decoder}
     with open_collection(collection, store, text=text, device=device, wait=waiting(wait)) as images, loading():
         if each and output is not None:
             count = write_descriptions(images.describe_each(query, where=where, **told), output)

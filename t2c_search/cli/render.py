@@ -200,10 +200,14 @@ def key_value_table(rows: Mapping[str, object]) -> Table:
 
 
 class _RateColumn(ProgressColumn):
-    """Images per second."""
+    """Images, or what else a run counts, per second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.0f} images/s" if task.speed else "", style="dim")
+        return Text(f"{task.speed:.0f} {self._unit}/s" if task.speed else "", style="dim")
 
 
 class _Bar:
@@ -241,13 +245,13 @@ def loading() -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar() -> Iterator[_Bar]:
+def progress_bar(unit: str = "images") -> Iterator[_Bar]:
     """Show progress with rate and time left on a terminal; nothing when standard error is piped."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        _RateColumn(),
+        _RateColumn(unit),
         TimeRemainingColumn(),
         TextColumn("{task.fields[failed]}", style="red"),
         console=err,

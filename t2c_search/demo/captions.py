@@ -40,6 +40,20 @@ def names(scene: Scene, count: int) -> list[str]:
     return said
 
 
+def telling(truth: Truth) -> str:
+    """Say what the mini models know of a scene: its only object by colour and shape, or the shapes of several; and where.
+
+    Shapes, three at most, come in the order of the alphabet; several objects of one shape are counted.
+    """
+    where = words.BACKGROUNDS[truth.background][0]
+    shapes = list(dict.fromkeys(thing.shape for thing in truth.things))
+    if len(truth.things) == 1:
+        return f"{with_article(f'{truth.things[0].colour} {shapes[0]}')} {where}"
+    if len(shapes) == 1:
+        return f"{words.COUNTS[len(truth.things)][0]} {words.plural(shapes[0])} {where}"
+    return f"{' and '.join(map(with_article, sorted(shapes[:3])))} {where}"
+
+
 def bindings() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Every phrase that names a colour and a shape, and every one that names a fill and a shape, synonyms included."""
     nouns = [noun for synonyms in words.SHAPES.values() for noun in synonyms]

@@ -158,6 +158,19 @@ def test_fit_once_and_use_the_aligner(t2c: T2C, world: World, tmp_path: Path) ->
     assert "leave --aligner out" in other.err
 
 
+def test_a_decoder_is_fitted_and_told_of(t2c: T2C, world: World, tmp_path: Path) -> None:
+    captions = tmp_path / "captions.txt"
+    captions.write_text("".join(f"picture {number}\n" for number in range(30)))
+    told = t2c("fit-decoder", captions, "-o", tmp_path / "decoder", "--clip", world.clip, "--steps", 2)
+    assert told.code == 0
+    assert f"t2c describe --decoder {tmp_path / 'decoder'}" in told.out
+    again = t2c("fit-decoder", captions, "-o", tmp_path / "decoder", "--clip", world.clip, "--steps", 2)
+    assert again.code == 2
+    assert "is not empty" in again.err
+    other = t2c("fit-decoder", captions, "-o", tmp_path / "other", "--clip", world.clip, "--steps", 2, "--json")
+    assert other.json == json.loads((tmp_path / "decoder" / "config.json").read_text())
+
+
 def test_the_clip_model_itself_needs_no_aligner(t2c: T2C, world: World, store: Path) -> None:
     made = t2c("index", world.images, "--store", store, "--clip", world.clip, "--json")
     assert (made.json["indexed"], made.json["aligner"]) == (40, None)
@@ -187,6 +200,8 @@ def test_every_file_broken(t2c: T2C, world: World, store: Path, tmp_path: Path) 
         (["index", "{images}", "--store", "s://x"], "cannot be used"),
         (["index", "{images}", "-c", "../up"], "collection name"),
         (["mine", '"a dog" AND', "--store", "nowhere"], "there is no collection"),
+        (["fit-decoder", "gone.txt", "-o", "decoder", "--clip", "mini"], "gone.txt' cannot be read"),
+        (["fit-decoder", "{images}", "-o", "decoder", "--clip", "{backbone}"], "cannot be read"),
         (["fit", "--backbone", "{clip}", "--clip", "{clip}", "--images", "{images}", "-o", "x"], "need no aligner"),
     ],
 )
@@ -209,7 +224,7 @@ def test_an_expression_error_points_at_the_place(t2c: T2C, indexed: list[object]
     assert "^" in outcome.err
 
 
-@pytest.mark.parametrize("command", [[], ["index"], ["fit"], ["search"], ["mine"], ["count"], ["facets"], ["info"], ["collections"], ["delete"], ["remove"], ["models"], ["settings"], ["doctor"], ["concept", "add"]])  # fmt: skip  # noqa: E501
+@pytest.mark.parametrize("command", [[], ["index"], ["fit"], ["search"], ["mine"], ["count"], ["facets"], ["info"], ["collections"], ["delete"], ["remove"], ["models"], ["fit-decoder"], ["settings"], ["doctor"], ["concept", "add"]])  # fmt: skip  # noqa: E501
 def test_help_teaches_by_example(t2c: T2C, command: list[str]) -> None:
     told = t2c(*command, "--help")
     assert told.code == 0

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from t2c_search.concepts.describe.sparse import SparseWords, unit
 from t2c_search.concepts.describe.subjects import directions
 from t2c_search.demo.words import SHAPES
 from t2c_search.demo.world import draw
+from t2c_search.encoders import mini
 from t2c_search.errors import UsageError
 from t2c_search.state.aligner import read_aligner
 
@@ -211,3 +213,26 @@ def test_the_command_tells_and_writes(scenes, tmp_path):
     run("--each", code=1)
     run('"a star"', "-o", str(tmp_path / "words.doc"), code=1)
     assert not (tmp_path / "words.doc").exists()
+
+
+def test_the_bundled_decoder_says_a_sentence_and_its_cosine_back(scenes):
+    collection, folder, drawn = scenes
+    singles = [scene for scene in drawn if len(scene.truth.things) == 1]
+    told = [collection.describe(image=folder / f"{scene.index}.png", words=1).things[0] for scene in singles[:12]]
+
+    assert np.mean([s.truth.matches_text(each.sentence) for s, each in zip(singles, told, strict=False)]) > 0.7
+    rows = collection.describe(image=folder / f"{singles[0].index}.png", decoder=mini.path("decoder")).things
+    assert (rows[0].sentence, rows[0].sentence_cosine) == (told[0].sentence, pytest.approx(told[0].sentence_cosine))
+    assert 0.4 < np.mean([each.sentence_cosine for each in told]) <= 1
+
+
+def test_a_decoder_of_another_space_is_refused(scenes, tmp_path):
+    collection, folder, _ = scenes
+    shutil.copytree(mini.path("decoder"), tmp_path / "decoder")
+    config = json.loads((tmp_path / "decoder" / "config.json").read_text())
+    config["clip"] |= {"id": "open_clip:other", "fingerprint": {"weights": "others", "preprocessing": "p"}}
+    (tmp_path / "decoder" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match="space of 'open_clip:other', not of 'mini'"):
+        collection.describe(image=folder / "1.png", decoder=tmp_path / "decoder")
+    with pytest.raises(t2c.EncoderError, match="no decoder in"):
+        collection.describe(image=folder / "1.png", decoder=folder)

@@ -13,13 +13,15 @@ import torch
 from torch import nn
 
 import t2c_search
-from t2c_search.concepts.decoder import Describer
+from t2c_search.concepts.describe.folder import read_decoder
+from t2c_search.concepts.describe.sentences import Describer, load_describer
 from t2c_search.demo import words
-from t2c_search.demo.train import loop
+from t2c_search.demo.train.pixels import pixels as as_input
 from t2c_search.demo.truth import Truth, read
 from t2c_search.demo.world import draw
-from t2c_search.encoders import mini
-from t2c_search.errors import EncoderError, UnknownEncoderError, UsageError
+from t2c_search.encoders import mini, registry
+from t2c_search.encoders.fingerprint import encoder_ref
+from t2c_search.errors import UnknownEncoderError
 from t2c_search.types import FloatArray
 
 MEGABYTE = 1_000_000
@@ -73,7 +75,7 @@ def image_vectors(clip: nn.Module, images: np.ndarray) -> FloatArray:
 
 def pixels(images: np.ndarray) -> torch.Tensor:
     """As the recipe turns scenes into the models' input, where the models of these tests are."""
-    return loop.pixels(images).cpu()
+    return as_input(images).cpu()
 
 
 def precision(scores: np.ndarray, truths: list[Truth], text: str, k: int) -> float:
@@ -159,27 +161,33 @@ def test_a_backbone_aligned_to_the_clip_answers_texts(
     assert np.mean(found) >= 0.9, dict(zip(texts, found, strict=True))
 
 
-def test_the_decoder_says_what_a_text_vector_means(embed_texts: Callable[[list[str]], FloatArray]) -> None:
+@pytest.fixture(scope="module")
+def describer() -> Describer:
+    """The bundled decoder, which is of the mini CLIP's space."""
+    return load_describer(mini.path("decoder"), encoder_ref(registry.load_clip("mini")))
+
+
+def test_the_decoder_says_what_a_text_vector_means(
+    describer: Describer, embed_texts: Callable[[list[str]], FloatArray]
+) -> None:
     """Every pair of colour and shape comes back from its text's vector."""
     asked = [(colour, shape) for colour in words.COLOURS for shape in words.SHAPES]
-    said = Describer(mini.path("decoder")).describe(embed_texts([f"a {c} {s} on grass" for c, s in asked]))
+    centre = read_decoder(mini.path("decoder"))[1].centre.numpy()
+    rows = embed_texts([f"a {colour} {shape} on grass" for colour, shape in asked])
+    said = [sentence.text for sentence in describer.describe(rows, centre, embed_texts)]
     patterns = [read(text).patterns for text in said]
     right = [bool(p) and (p[0].colour, p[0].shape) == pair for p, pair in zip(patterns, asked, strict=True)]
     assert np.mean(right) >= 0.8, said
 
 
-def test_the_decoder_describes_scenes_truly(image_vectors: FloatArray, truths: list[Truth]) -> None:
+def test_the_decoder_describes_scenes_truly(
+    describer: Describer, image_vectors: FloatArray, truths: list[Truth], embed_texts: Callable[[list[str]], FloatArray]
+) -> None:
     """Of scenes of one object its sentences are nearly all true; described by another scene's sentence, few are."""
     alone = [i for i, truth in enumerate(truths) if len(truth.things) == 1]
-    said = Describer(mini.path("decoder")).describe(image_vectors[alone])
-    own = [truths[i].matches_text(text) for i, text in zip(alone, said, strict=True)]
-    other = [truths[i].matches_text(text) for i, text in zip(alone[1:], said, strict=False)]
-    assert np.mean(own) > 0.8
+    told = describer.describe(image_vectors[alone], image_vectors.mean(0), embed_texts)
+    own = [truths[i].matches_text(sentence.text) for i, sentence in zip(alone, told, strict=True)]
+    other = [truths[i].matches_text(sentence.text) for i, sentence in zip(alone[1:], told, strict=False)]
+    assert np.mean(own) > 0.9
     assert np.mean(other) < 0.2
-
-
-def test_the_decoder_refuses_other_spaces(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="rows of 256 numbers"):
-        Describer(mini.path("decoder")).describe(np.zeros((1, 512), np.float32))
-    with pytest.raises(EncoderError, match=r"config\.json.*missing"):
-        Describer(tmp_path)
+    assert np.mean([sentence.cosine for sentence in told]) > 0.7

@@ -15,15 +15,16 @@ import pytest
 import timm
 import torch
 
-from t2c_search.concepts.decoder import Describer
+from t2c_search.concepts.describe.folder import read_decoder
+from t2c_search.concepts.describe.training import DecoderRecipe
 from t2c_search.demo import captions as sentences
-from t2c_search.demo import world
+from t2c_search.demo import words, world
 from t2c_search.demo.captions import captions
 from t2c_search.demo.train import record
 from t2c_search.demo.train.__main__ import main
 from t2c_search.demo.train.clip import ClipRecipe, vocabulary
 from t2c_search.demo.train.cnn import CnnRecipe
-from t2c_search.demo.train.decoder import DecoderRecipe
+from t2c_search.demo.train.decoder import MiniDecoderRecipe
 from t2c_search.demo.train.lessons import Lessons, Statements, agree
 from t2c_search.demo.train.trainers import SEED, TRAINERS
 from t2c_search.demo.train.vit import VitRecipe
@@ -34,7 +35,7 @@ SMALL = {
     "clip": ClipRecipe(close_ups=100, scenes=100, first_batch=32, batch=32, first=1, steps=3, last=1),
     "cnn": CnnRecipe(pairs=24, pair_batch=24, first=1, films=24, batch=12, steps=3),
     "vit": VitRecipe(scenes=24, batch=8, steps=2),
-    "decoder": DecoderRecipe(scenes=300, memory=64, steps=2),
+    "decoder": MiniDecoderRecipe(scenes=300, decoder=DecoderRecipe(width=32, layers=1, memory=64, steps=2, batch=8)),
 }
 
 
@@ -87,7 +88,9 @@ def test_the_recipe_runs_and_its_check_passes(
     assert model(torch.zeros(1, 3, 96, 96)).shape == (1, 1280)
     model = timm.create_model(f"local-dir:{tmp_path / 'vit'}", pretrained=True)
     assert model(torch.zeros(1, 3, 96, 96)).shape == (1, 192)
-    assert len(Describer(tmp_path / "decoder").describe(np.eye(2, 256, dtype=np.float32))) == 2
+    card, decoder, _ = read_decoder(tmp_path / "decoder")
+    assert card.clip.id == "mini"
+    assert decoder.memory.shape == (64, 256)
     model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'clip'}")
     tokens = open_clip.get_tokenizer(f"local-dir:{tmp_path / 'clip'}")(["a red circle"])
     assert model.encode_text(tokens).shape == model.encode_image(torch.zeros(1, 3, 96, 96)).shape == (1, 256)
@@ -136,8 +139,12 @@ def test_check_names_a_changed_constant(models: Path) -> None:
 def test_check_notices_other_captions(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sentences, "MENTIONS", sentences.MENTIONS[:-1])
     assert "draws other captions" in differences(models / "clip")
-    assert differences(models / "decoder") == "the recipe now draws other captions"
-    assert differences(models / "cnn") == differences(models / "vit") == ""
+    assert differences(models / "decoder") == differences(models / "cnn") == differences(models / "vit") == ""
+
+
+def test_check_notices_other_words(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(words.BACKGROUNDS, "grass", ("on turf",))
+    assert differences(models / "decoder") == "the recipe now draws other captions, words"
 
 
 def test_check_notices_another_world(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

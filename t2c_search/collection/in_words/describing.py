@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from t2c_search.collection.in_words.decoders import sentences
 from t2c_search.collection.removing import present
 from t2c_search.collection.snapshot import Snapshot, Snapshots
-from t2c_search.concepts.describe.results import Description, Descriptions, Say
+from t2c_search.concepts.describe.results import Description, Descriptions
 from t2c_search.concepts.describe.sparse import WORDS, unit
 from t2c_search.concepts.describe.subjects import Words, directions, pictures
 from t2c_search.concepts.vocabulary import Vocabulary
@@ -48,6 +49,7 @@ class Describing:
         directions: ArrayLike | None = None,
         words: int = WORDS,
         vocabulary: str | Path | Sequence[str] | Vocabulary | None = None,
+        decoder: str | Path | None = None,
     ) -> Descriptions:
         """Say in a few weighted words what one thing shows, or each of several.
 
@@ -61,14 +63,18 @@ class Describing:
         line, a list, ``captions`` for the words of the collection's own, ``everyday`` for a general list of thousands, or what
         suits the model if left out. Weights are parts of a unit vector; the cosine says how much of it the words make up.
 
+        ``decoder`` is a folder that ``fit_decoder`` filled, whose sentence about the thing is told too, with its cosine back:
+        that of the sentence's text vector with the thing's, each less the mean of its kind. The mini CLIP has one of its own.
+
         Raises UsageError where not one thing is asked for, where no image matches, for vectors of another width and what is
-        no vocabulary; ImageError for an image that cannot be read.
+        no vocabulary, and a decoder of another CLIP model's space; EncoderError for one that cannot be read; ImageError for an
+        image that cannot be read.
         """
         check_kind("concept", concept, str, "the name of a saved concept")
         check_counts(words=words)
         shown = None if image is None else as_image("image", image)
         asked = Asked(query, where, as_list("ids", ids), shown, concept, vectors, directions)
-        return self._snapshots.ask(lambda now: describe(now, asked, Telling(words, vocabulary)))
+        return self._snapshots.ask(lambda now: describe(now, asked, Telling(words, vocabulary, decoder)))
 
     def describe_each(
         self,
@@ -77,13 +83,14 @@ class Describing:
         where: str | Filter | None = None,
         words: int = WORDS,
         vocabulary: str | Path | Sequence[str] | Vocabulary | None = None,
+        decoder: str | Path | None = None,
     ) -> Iterator[Description]:
         """Describe each of the images that ``mine`` finds, or all, in ascending order of id, in memory that stays constant.
 
-        Words and vocabulary as in ``describe``; an iterator. Raises as it does.
+        Words, vocabulary and decoder as in ``describe``; an iterator. Raises as it does.
         """
         check_counts(words=words)
-        return self._snapshots.ask(lambda now: describe_each(now, query, where, Telling(words, vocabulary)))
+        return self._snapshots.ask(lambda now: describe_each(now, query, where, Telling(words, vocabulary, decoder)))
 
 
 Array = npt.NDArray[np.floating]
@@ -117,15 +124,15 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Telling:
-    """How to describe: how many words, of which vocabulary, and what says sentences, if anything does."""
+    """How to describe: how many words, of which vocabulary, and the folder of the decoder that says sentences, if any."""
 
     words: int
     vocabulary: str | Path | Sequence[str] | Vocabulary | None = None
-    say: Say | None = None
+    decoder: str | Path | None = None
 
     def of(self, now: Snapshot) -> Words:
         """Make what describes a collection's vectors."""
-        return Words(now.vocabulary(self.vocabulary), now.searcher().texts, self.words, self.say)
+        return Words(now.vocabulary(self.vocabulary), now.searcher().texts, self.words, sentences(now, self.decoder))
 
 
 def describe(now: Snapshot, asked: Asked, telling: Telling) -> Descriptions:

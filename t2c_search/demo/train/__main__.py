@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
+from t2c_search.concepts.describe.loop import device
 from t2c_search.demo.train import record
-from t2c_search.demo.train.loop import device
 from t2c_search.demo.train.trainers import SEED, TRAINERS
 from t2c_search.encoders import mini
 from t2c_search.errors import EncoderError, T2CError, UsageError

@@ -16,11 +16,12 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from t2c_search.concepts.describe.loop import Course, Log, device, save, train
 from t2c_search.demo import words
 from t2c_search.demo.backgrounds import SIDE
 from t2c_search.demo.captions import bindings, names
 from t2c_search.demo.train.lessons import Lessons, Statements, agree
-from t2c_search.demo.train.loop import MEAN, STD, Course, Log, device, pixels, save, train
+from t2c_search.demo.train.pixels import MEAN, STD, pixels
 from t2c_search.demo.world import close_ups, draw
 
 Tokenize = Callable[[list[str]], torch.Tensor]

@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from t2c_search.concepts.describe.loop import Course, Log, device, save, train
 from t2c_search.demo.train.configuration import write_timm
-from t2c_search.demo.train.loop import Course, Log, device, pixels, save, train
+from t2c_search.demo.train.pixels import pixels
 from t2c_search.demo.world import films, shots
 
 ARGUMENTS: dict[str, Any] = {

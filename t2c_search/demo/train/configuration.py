@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from t2c_search.demo.backgrounds import SIDE
-from t2c_search.demo.train.loop import MEAN, STD
+from t2c_search.demo.train.pixels import MEAN, STD
 
 
 def write_timm(folder: Path, architecture: str, arguments: dict[str, Any], width: int, *, first_conv: str) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from t2c_search.concepts.describe.loop import OPTIMISER
 from t2c_search.demo.train import clip, cnn, decoder, vit
-from t2c_search.demo.train.loop import MEAN, OPTIMISER, STD
+from t2c_search.demo.train.pixels import MEAN, STD
 
 SEED = 7
 
@@ -21,7 +22,7 @@ class Trainer:
     """
 
     train: Callable[..., None]
-    recipe: clip.ClipRecipe | cnn.CnnRecipe | vit.VitRecipe | decoder.DecoderRecipe
+    recipe: clip.ClipRecipe | cnn.CnnRecipe | vit.VitRecipe | decoder.MiniDecoderRecipe
     drawn: Callable[[int, int], dict[str, bytes]]
     learns_from: tuple[str, ...] = ()
 
@@ -34,5 +35,5 @@ TRAINERS = {
     "clip": Trainer(clip.train_clip, clip.ClipRecipe(), clip.drawn),
     "cnn": Trainer(cnn.train_cnn, cnn.CnnRecipe(), cnn.drawn),
     "vit": Trainer(vit.train_vit, vit.VitRecipe(), vit.drawn, learns_from=("cnn",)),
-    "decoder": Trainer(decoder.train_decoder, decoder.DecoderRecipe(), decoder.drawn, learns_from=("clip",)),
+    "decoder": Trainer(decoder.train_mini_decoder, decoder.MiniDecoderRecipe(), decoder.drawn, learns_from=("clip",)),
 }

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from t2c_search.concepts.describe.loop import Course, Log, device, save, train
 from t2c_search.demo.backgrounds import SIDE
 from t2c_search.demo.train.configuration import write_timm
-from t2c_search.demo.train.loop import Course, Log, device, pixels, save, train
+from t2c_search.demo.train.pixels import pixels
 from t2c_search.demo.world import draw
 
 ARGUMENTS: dict[str, Any] = {

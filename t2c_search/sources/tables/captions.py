@@ -1,16 +1,18 @@
-"""A table of captions for images that lie elsewhere."""
+"""Captions that lie elsewhere than the images they are of."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
-from t2c_search.decoding.metadata import MEMBER
-from t2c_search.sources.addresses import is_remote, tidied
+from t2c_search.decoding.metadata import CAPTIONS, MEMBER
+from t2c_search.errors import UsageError
+from t2c_search.sources.addresses import is_remote, open_binary, said_of, tidied
 from t2c_search.sources.remarks import Remarks
 from t2c_search.sources.tables.annotations import as_fields, gather
-from t2c_search.sources.tables.rows import Wanted, pop_images, read_rows
+from t2c_search.sources.tables.rows import TABLE_SUFFIXES, Row, Wanted, open_text, pop_images, read_rows
 from t2c_search.types import Payload
 
 
@@ -59,3 +61,20 @@ class CaptionTable:
         if name.startswith(".."):
             name = os.path.abspath(self._path.parent / name)  # noqa: PTH100 - absolute() would keep ".."
         return PurePosixPath(name).as_posix()
+
+
+def read_captions(path: Path, remarks: Remarks) -> Iterator[str]:
+    """Yield captions alone: the lines of a text file, or what a table's column ``caption`` says (CSV, JSON lines, COCO).
+
+    Raises UsageError, perhaps after some, when the file cannot be read or lacks the column.
+    """
+    is_table = path.name.lower().endswith(TABLE_SUFFIXES)
+    rows = read_rows(path.as_posix(), remarks, Wanted(("caption",), image=None)) if is_table else _lines(path)
+    for row in rows:
+        yield from as_fields(row, remarks, str(path)).get(CAPTIONS, [])
+
+
+def _lines(path: Path) -> Iterator[Row]:
+    with said_of(f"text {str(path)!r}", UsageError), open_binary(path.as_posix()) as file, open_text(file) as text:
+        for line in text:
+            yield {"caption": line.strip()}

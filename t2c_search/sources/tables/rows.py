@@ -46,10 +46,13 @@ def pop_images(row: Row, chosen: str = "") -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Columns that a table must have, and the one that names the images, where the user has chosen it, as it is written."""
+    """Columns that a table must have, and the one that names the images, where the user has chosen it, as it is written.
+
+    ``image`` None: the table need not name images.
+    """
 
     required: tuple[str, ...] = ()
-    image: str = ""
+    image: str | None = ""
 
 
 _ANY = Wanted()
@@ -101,7 +104,7 @@ def _check_columns(columns: list[str], what: str, wanted: Wanted) -> None:
         raise UsageError(f"{what} lacks the column {missing[0]!r}: it has {there}, needed are {needed}")
     if wanted.image and wanted.image.lower() not in columns:
         raise UsageError(f"{what} lacks the image column {wanted.image!r}: it has {there}")
-    if not wanted.image and not set(columns).intersection(IMAGE_COLUMNS):
+    if wanted.image == "" and not set(columns).intersection(IMAGE_COLUMNS):
         raise UsageError(f"{what} has no column for the image: it has {there}, needed is one of {_one_of()}")
 
 

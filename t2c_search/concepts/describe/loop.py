@@ -8,13 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-MEAN, STD = 0.5, 0.25  # of all three mini models' inputs in [0, 1]
 EVERY = 50  # steps a line of the log covers
 
 Log = Callable[[str], None]
@@ -45,12 +42,6 @@ class Course:
 def device() -> torch.device:
     """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def pixels(images: npt.NDArray[np.uint8]) -> torch.Tensor:
-    """Turn (n, h, w, 3) uint8 into the models' input (n, 3, h, w) float32, channels last, on the device."""
-    raw = torch.from_numpy(np.ascontiguousarray(images)).to(device()).permute(0, 3, 1, 2)
-    return ((raw.float() / 255 - MEAN) / STD).contiguous(memory_format=torch.channels_last)
 
 
 def save(model: nn.Module, path: Path) -> None:
