@@ -22,6 +22,7 @@ PROMPTS = ("{}", "a {}", "the {}")
 JOINERS = (", ", " and ")
 """How texts that must hold together are put into one sentence: commas rank better than most conjunctions."""
 CACHED_TEXTS = 4096
+_REMEMBERED_LISTS = 4  # vocabularies, each of thousands of texts
 _BATCH = 128  # texts of a vocabulary embedded at a time, each with its prompts
 
 _LEAD = re.compile(
@@ -44,6 +45,7 @@ class Texts:
         self.free_text = free_text
         self._embed_texts = embed_texts
         self._means: Remembered[tuple[str, ...], Array] = Remembered(CACHED_TEXTS)
+        self._lists: Remembered[tuple[str, ...], FloatArray] = Remembered(_REMEMBERED_LISTS)
 
     def vector(self, text: str) -> Array:
         """Mean vector (d,) float64 of a text's prompts."""
@@ -52,8 +54,18 @@ class Texts:
     def rows(self, texts: Sequence[str]) -> FloatArray:
         """Unit rows (n, d) float32 of many texts, each the mean of its prompts, embedded in batches: for vocabularies.
 
-        A row may differ from ``vector`` in its last digits, by the batch it was embedded in.
+        A row may differ from ``vector`` in its last digits, by the batch it was embedded in. The last few lists are
+        remembered, and may not be written into.
         """
+        key = tuple(texts)
+        rows = self._lists.get(key)
+        if rows is None:
+            rows = self._embed(key)
+            rows.setflags(write=False)
+            self._lists.put(key, rows)
+        return rows
+
+    def _embed(self, texts: Sequence[str]) -> FloatArray:
         prompts = [self.prompts(text) for text in texts]
         found: list[Array] = []
         for start in range(0, len(prompts), _BATCH):
