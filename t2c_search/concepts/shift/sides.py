@@ -30,13 +30,15 @@ Project = Callable[[FloatArray], FloatArray]
 class Chosen:
     """Images of one collection: those that satisfy ``tree``, or all; ``name`` says which.
 
-    Where ``project`` is given, it maps their native rows to the space in which both sides are compared.
+    Where ``project`` is given, it maps their native rows to the space in which both sides are compared. As side B,
+    ``others`` are those that A has not.
     """
 
     searcher: Searcher
     tree: Constraint | None
     name: str
     project: Project | None = None
+    others: bool = False
 
     def read(self, field: str | None) -> Iterator[Points]:
         """Yield them in ascending order of id, their vectors in the common space, and what holds the field."""
@@ -89,7 +91,7 @@ def tally(chosen: tuple[Chosen, Chosen], scale: Scale, by: str | None, seed: int
     """Read both sides once, in constant memory. Raises UsageError where the field ``by`` has too many values."""
     sides = (Tally(scale, seed), Tally(scale, seed + 1))
     shared = without = 0
-    for side, points, left_out in apart(chosen[0].read(by), chosen[1].read(by)):
+    for side, points, left_out in apart(chosen[0].read(by), chosen[1].read(by), a_keeps=chosen[1].others):
         shared += left_out
         if by is None:
             sides[side].add(points.ids, points.vectors[CLIP], [""] * len(points))
@@ -102,8 +104,11 @@ def tally(chosen: tuple[Chosen, Chosen], scale: Scale, by: str | None, seed: int
     return Tallied(sides, (sides[0].finish(), sides[1].finish()), shared, without)
 
 
-def apart(a: Iterator[Points], b: Iterator[Points]) -> Iterator[tuple[int, Points, int]]:
-    """Yield (side, batch, number left out) of two streams in ascending order of id, without the images that are in both."""
+def apart(a: Iterator[Points], b: Iterator[Points], *, a_keeps: bool = False) -> Iterator[tuple[int, Points, int]]:
+    """Yield (side, batch, number left out) of two streams in ascending order of id, without the images that are in both.
+
+    Where ``a_keeps`` those, they are left out of B alone, as is meant, and not counted.
+    """
     streams = (a, b)
     held = [next(stream, None) for stream in streams]
     while (first := held[0]) is not None and (second := held[1]) is not None:
@@ -111,8 +116,9 @@ def apart(a: Iterator[Points], b: Iterator[Points]) -> Iterator[tuple[int, Point
         cuts = [bisect_right(each.ids, upto) for each in (first, second)]
         both = set(first.ids[: cuts[0]]) & set(second.ids[: cuts[1]])
         for side, (batch, cut) in enumerate(zip((first, second), cuts, strict=True)):
-            rows = [row for row in range(cut) if batch.ids[row] not in both]
-            yield side, batch.take(rows), 0 if side else len(both)
+            left_out: set[str] = set() if a_keeps and side == 0 else both
+            rows = [row for row in range(cut) if batch.ids[row] not in left_out]
+            yield side, batch.take(rows), len(both) if side == 0 and not a_keeps else 0
             held[side] = batch.take(range(cut, len(batch))) if cut < len(batch) else next(streams[side], None)
     for side, stream in enumerate(streams):
         while (rest := held[side]) is not None:
