@@ -36,6 +36,11 @@ class ShiftedWord:
     rank_p: float
     max_t_p: float
 
+    @property
+    def sure(self) -> bool:
+        """Whether it differs, with all words taken together."""
+        return self.max_t_p <= SURE
+
 
 @dataclass(frozen=True, slots=True)
 class ShownImage:
@@ -123,7 +128,7 @@ class Shift(Tabular):
     @property
     def told(self) -> tuple[str, ...]:
         """Say in sentences what was found and what was left out."""
-        sure = sum(word.max_t_p <= SURE for word in self.words)
+        sure = sum(word.sure for word in self.words)
         changed = "the sides differ" if self.any.p <= SURE else "no difference between the sides can be told"
         strongest = max(self.words, key=lambda word: abs(word.g))
         lines = [
