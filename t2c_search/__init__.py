@@ -31,6 +31,14 @@ if TYPE_CHECKING:
     from t2c_search.collection.managing import list_collections as list_collections
     from t2c_search.collection.managing import rename_collection as rename_collection
     from t2c_search.collection.realigning import RealignReport as RealignReport
+    from t2c_search.collection.shifting import shift_between as shift_between
+    from t2c_search.concepts.shift.result import AnyShift as AnyShift
+    from t2c_search.concepts.shift.result import Finding as Finding
+    from t2c_search.concepts.shift.result import Shift as Shift
+    from t2c_search.concepts.shift.result import ShiftedWord as ShiftedWord
+    from t2c_search.concepts.shift.result import ShiftSide as ShiftSide
+    from t2c_search.concepts.shift.result import ShownImage as ShownImage
+    from t2c_search.concepts.shift.result import Stratum as Stratum
     from t2c_search.errors import AlignerMismatchError as AlignerMismatchError
     from t2c_search.errors import AlignmentError as AlignmentError
     from t2c_search.errors import CollectionDamagedError as CollectionDamagedError
@@ -83,6 +91,8 @@ _NAMES = {
     "collection.fitting": ("fit",),
     "collection.managing": ("copy_collection", "delete_collection", "list_collections", "rename_collection"),
     "collection.realigning": ("RealignReport",),
+    "collection.shifting": ("shift_between",),
+    "concepts.shift.result": ("AnyShift", "Finding", "Shift", "ShiftSide", "ShiftedWord", "ShownImage", "Stratum"),
     "errors": (
         "AlignerMismatchError",
         "AlignmentError",

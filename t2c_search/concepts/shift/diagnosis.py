@@ -42,7 +42,8 @@ def diagnose(a: Chosen, b: Chosen, asked: Asked) -> Shift:
     tallied = tally((a, b), scale, asked.by, asked.seed)
     strata = tallied.strata
     used = [each.value for each in strata if each.used]
-    images = (sum(each.a for each in strata if each.used), sum(each.b for each in strata if each.used))
+    compared = [each for each in strata if each.used or asked.by is None]
+    images = (sum(each.a for each in compared), sum(each.b for each in compared))
     _check_counts((a, b), images, tallied, asked.by)
     sample = Sample.of(tallied.kept, used, SAMPLE)
     words = _tested(tallied, scale, sample, asked)
