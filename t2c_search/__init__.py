@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from t2c_search.collection.managing import list_collections as list_collections
     from t2c_search.collection.managing import rename_collection as rename_collection
     from t2c_search.collection.realigning import RealignReport as RealignReport
+    from t2c_search.collection.in_words.shifting import shift_between as shift_between
     from t2c_search.concepts.atlas.atlas import Atlas as Atlas
     from t2c_search.concepts.atlas.atlas import AtlasCluster as AtlasCluster
     from t2c_search.concepts.atlas.naming import Trait as Trait
@@ -43,6 +44,13 @@ if TYPE_CHECKING:
     from t2c_search.concepts.describe.results import Descriptions as Descriptions
     from t2c_search.concepts.describe.results import Word as Word
     from t2c_search.concepts.retained import Retained as Retained
+    from t2c_search.concepts.shift.result import AnyShift as AnyShift
+    from t2c_search.concepts.shift.result import Finding as Finding
+    from t2c_search.concepts.shift.result import Shift as Shift
+    from t2c_search.concepts.shift.result import ShiftedWord as ShiftedWord
+    from t2c_search.concepts.shift.result import ShiftSide as ShiftSide
+    from t2c_search.concepts.shift.result import ShownImage as ShownImage
+    from t2c_search.concepts.shift.result import Stratum as Stratum
     from t2c_search.concepts.vocabulary import Vocabulary as Vocabulary
     from t2c_search.errors import AlignerMismatchError as AlignerMismatchError
     from t2c_search.errors import AlignmentError as AlignmentError
@@ -107,6 +115,8 @@ _NAMES = {
     "concepts.atlas.atlas": ("Atlas", "AtlasCluster"),
     "concepts.atlas.naming": ("Trait",),
     "concepts.retained": ("Retained",),
+    "collection.in_words.shifting": ("shift_between",),
+    "concepts.shift.result": ("AnyShift", "Finding", "Shift", "ShiftSide", "ShiftedWord", "ShownImage", "Stratum"),
     "errors": (
         "AlignerMismatchError",
         "AlignmentError",

@@ -1,6 +1,19 @@
 """The ``t2c`` command: each command is its parameters plus one call of the facade."""
 
-from t2c_search.cli import bottleneck, collections, concept, decoder, demo, describe, index, machine, map, search, upkeep
+from t2c_search.cli import (
+    bottleneck,
+    collections,
+    concept,
+    decoder,
+    demo,
+    describe,
+    index,
+    machine,
+    map,
+    search,
+    shift,
+    upkeep,
+)
 from t2c_search.cli.app import app
 
 __all__ = [
@@ -15,5 +28,6 @@ __all__ = [
     "machine",
     "map",
     "search",
+    "shift",
     "upkeep",
 ]

@@ -3,7 +3,8 @@
 from t2c_search.collection.in_words.bottlenecks import Bottlenecks
 from t2c_search.collection.in_words.describing import Describing
 from t2c_search.collection.in_words.mapping import Maps
+from t2c_search.collection.in_words.shifting import Shifting
 
 
-class InWords(Bottlenecks, Describing, Maps):
+class InWords(Bottlenecks, Describing, Maps, Shifting):
     """Classes, concepts, differences and sentences read from a collection's vectors; no image is opened unless asked."""
