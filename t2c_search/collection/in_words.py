@@ -2,10 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+from t2c_search.collection.classifying import Asked
 from t2c_search.collection.snapshot import Snapshots
+from t2c_search.concepts.zero_shot.classes import GivenClasses, read_classes, read_prompts
+from t2c_search.concepts.zero_shot.classify import Choices
+from t2c_search.concepts.zero_shot.result import Classified
+from t2c_search.concepts.zero_shot.writing import check_field
+from t2c_search.filters import Filter
+from t2c_search.query.execution.searcher import Expression
 
 
 class InWords:
     """Classes, concepts, differences and sentences read from a collection's vectors; no image is opened for it."""
 
     _snapshots: Snapshots
+
+    def classify(
+        self,
+        classes: GivenClasses,
+        query: Expression | None = None,
+        *,
+        where: str | Filter | None = None,
+        prompts: str | Path | Sequence[str] | None = None,
+        centre: bool = True,
+        abstain: float = 0.0,
+        against: str | None = None,
+        calibrate: str | None = None,
+        priors: bool = False,
+        balance: bool = False,
+        write: str | None = None,
+    ) -> Classified:
+        """Give every image, or those that ``mine`` finds, the class whose texts it is nearest to (zero-shot).
+
+        ``classes`` are names with commas between, a file, a list, or a mapping of names to wordings. In a file and a list,
+        ``ship: cargo ship, cruise ship`` is a class of two wordings, and the name alone one of its own. A class's direction
+        is the mean of its wordings, each put into the ``prompts``, normalised: ``plain``, as searches put a text; ``photo``; a
+        file with one template a line, or a list of templates, with ``{}`` for the wording. A closed vocabulary takes none.
+
+        An image's score is its cosine with that direction, less (``centre``) the mean's of the whole collection, without
+        which one class may draw all images to it (Text-to-Concept, arXiv 2305.06386, and Allingham et al., ICML 2023). An
+        image whose best class leads by a margin of less than ``abstain``, in cosines, has none.
+
+        ``against`` names a payload field that holds the classes' names, or wordings: the result then has the confusion
+        matrix, and how right the classes are at every margin. ``calibrate`` names one too, by which temperature and a bias
+        for each class are fitted by maximum likelihood (at least 20 images; at most 20,000 are used): then there are
+        confidences, whose calibration error is told from images held out, in 5 folds. With ``priors`` the classes' shares
+        among the images classified are estimated by expectation maximisation (Saerens et al., Neural Computation 2002), as the
+        labelled ones may be others. ``balance`` instead gives every class equally many images, by entropic optimal
+        transport (Sinkhorn), whatever there are really. Both are estimated on at most 20,000 of the images.
+
+        ``write`` keeps the classes in the payload field ``derived.NAME``, which expressions filter by; images without a class
+        lose it. Nothing is written without. Memory is constant but for 28 bytes an image. Raises UsageError for classes,
+        prompts and fields that cannot be used, ExpressionError as ``search`` does.
+        """
+        choices = Choices(centre, abstain, against, calibrate, priors, balance)
+        choices.check()
+        if write is not None:
+            check_field(write)
+        asked = Asked(query, where, read_classes(classes), read_prompts(prompts), choices, write)
+        return self._snapshots.ask(asked.answer)

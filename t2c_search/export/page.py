@@ -48,11 +48,12 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a page shows: its title, lines of notes below it, and its sections."""
+    """What a page shows: its title, lines of notes below it, a picture (SVG) where there is one, and its sections."""
 
     title: str
     notes: Sequence[str]
     sections: tuple[Section, ...]
+    picture: bytes = b""
 
 
 def write_page(page: Page, path: Path) -> None:
@@ -71,6 +72,9 @@ def write_page(page: Page, path: Path) -> None:
         )
     title = _text(page.title)
     head = f"<header><h1>{title}</h1>{''.join(f'<p>{_text(note)}</p>' for note in notes)}</header>"
+    if page.picture:
+        data = base64.b64encode(page.picture).decode()
+        head += f'\n<img class="picture" alt="" src="data:image/svg+xml;base64,{data}">'
     with file_aside(path) as target:
         target.write(f"{_HEAD}<title>{title}</title>{_STYLE}</head><body>\n{head}\n{body}</body></html>\n".encode())
 
@@ -153,6 +157,7 @@ ol { display: grid; gap: 24px 18px; grid-template-columns: repeat(auto-fill, min
 .captions p { unicode-bidi: plaintext }
 .path { font-size: 12px; unicode-bidi: plaintext }
 .path a { color: inherit; text-decoration-color: var(--line) }
+.picture { background: #ffffff; border-radius: 6px; height: auto; max-width: 100% }
 .dropped .frame img { opacity: 0.55 }
 </style>
 """

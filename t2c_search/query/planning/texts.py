@@ -54,10 +54,13 @@ class Texts:
 
         A row may differ from ``vector`` in its last digits, by the batch it was embedded in.
         """
-        prompts = [self.prompts(text) for text in texts]
+        return self.means([self.prompts(text) for text in texts])
+
+    def means(self, groups: Sequence[Sequence[str]]) -> FloatArray:
+        """Unit rows (n, d) float32, each the mean of one group of texts, which are embedded as they stand."""
         found: list[Array] = []
-        for start in range(0, len(prompts), _BATCH):
-            batch = prompts[start : start + _BATCH]
+        for start in range(0, len(groups), _BATCH):
+            batch = groups[start : start + _BATCH]
             embedded = self._embed_texts([each for several in batch for each in several]).astype(np.float64)
             found += [part.mean(axis=0) for part in np.split(embedded, np.cumsum([len(each) for each in batch])[:-1])]
         return np.array([_unit(row) for row in found], np.float32)
