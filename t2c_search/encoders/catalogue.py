@@ -45,7 +45,7 @@ BUILT_IN = (
     EncoderKind(
         "timm",
         "timm:NAME, timm:local-dir:PATH",
-        "image models: any of about 1,800 pretrained backbones",
+        "image models: any of about 1,800 pretrained backbones; ?layers=3 behind an id adds its last three stages",
         (
             ModelChoice("timm:vit_small_patch14_dinov2.lvd142m", 384, 22.1, _BACKBONE, "self-supervised; fine detail"),
             ModelChoice("timm:vit_base_patch14_dinov2.lvd142m", 768, 86.6, _BACKBONE, "the same, larger"),

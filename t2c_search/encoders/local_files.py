@@ -9,6 +9,7 @@ from pathlib import Path
 
 from t2c_search.encoders.adapters.vector_files import vector_files
 from t2c_search.encoders.loading import LOCAL_DIR, absolute
+from t2c_search.encoders.options import read_id
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 """Path, file number, size and time of change in ns of each file."""
@@ -16,8 +17,9 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 
 def named_folder(encoder_id: str) -> Path | None:
     """Return the absolute path of the folder that an id names, there or not; None for ids of other things."""
-    kind, _, name = encoder_id.partition(":")
-    match kind:
+    asked = read_id(encoder_id)
+    name = asked.name
+    match asked.kind:
         case "timm" | "open_clip" if name.startswith(LOCAL_DIR):
             return absolute(name.removeprefix(LOCAL_DIR))
         case "st" if is_path(name):
@@ -37,18 +39,18 @@ def stamp(encoder_id: str) -> Stamp:
 
     Of a user's own module that is the file of its code, once it is imported; what its factory reads is not known.
     """
-    kind, _, name = encoder_id.partition(":")
-    if kind == "torch":
-        module = sys.modules.get(name.rpartition(":")[0])
+    asked = read_id(encoder_id)
+    if asked.kind == "torch":
+        module = sys.modules.get(asked.name.rpartition(":")[0])
         file = getattr(module, "__file__", None)
         return _stamp([Path(file)] if file else [])
     folder = named_folder(encoder_id)
     if folder is None or not folder.is_dir():
         return ()
-    if kind == "precomputed":  # the images may lie beside their vectors
+    if asked.kind == "precomputed":  # the images may lie beside their vectors
         vectors = vector_files(folder)
         return _stamp((*vectors, *vectors.values(), *folder.glob("concept_*")))
-    return _stamp(sorted(folder.rglob("*") if kind == "st" else folder.glob("*")))
+    return _stamp(sorted(folder.rglob("*") if asked.kind == "st" else folder.glob("*")))
 
 
 def _stamp(files: Iterable[Path]) -> Stamp:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from t2c_search.encoders import registry
 from t2c_search.encoders.loading import LOADING
 from t2c_search.encoders.local_files import Stamp, named_folder, stamp
+from t2c_search.encoders.options import read_id
 
 if TYPE_CHECKING:
     from t2c_search.encoders.registry import Encoder
@@ -45,8 +46,8 @@ class ModelPool:
 
         Threads that ask for one that is being loaded wait for it. Raises what ``registry.load`` raises.
         """
-        folder = named_folder(encoder_id)
-        key = (f"{encoder_id.partition(':')[0]}:{folder}" if folder else encoder_id, device, dtype, compile)
+        folder, asked = named_folder(encoder_id), read_id(encoder_id)
+        key = (f"{asked.kind}:{folder}{asked.options}" if folder else encoder_id, device, dtype, compile)
         if (encoder := self._find(key, stamp(encoder_id))) is not None:
             return encoder
         with LOADING:

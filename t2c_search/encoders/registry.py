@@ -1,4 +1,4 @@
-"""Encoder ids, ``KIND:NAME``, to encoders. A package adds a kind with an entry point:
+"""Encoder ids, ``KIND:NAME`` or ``KIND:NAME?layers=3``, to encoders. A package adds a kind with an entry point:
 
     [project.entry-points."t2c_search.encoders"]
     acme = "acme.encoders:load"
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from t2c_search.encoders.catalogue import BUILT_IN, EncoderKind
 from t2c_search.encoders.loading import suggest
+from t2c_search.encoders.options import has_options, read_id
 from t2c_search.encoders.protocols import needs_pixels
 from t2c_search.errors import EncoderError, UnknownEncoderError, UsageError
 
@@ -49,10 +50,11 @@ def load(encoder_id: str, *, device: Device = "auto", dtype: Dtype = "auto", com
 
     Raises UnknownEncoderError when the id names nothing, EncoderError when the model cannot be loaded.
     """
-    kind, _, name = encoder_id.partition(":")
-    encoder = _factory(kind, encoder_id)(name, device=device, dtype=dtype)
+    asked = read_id(encoder_id)
+    options = {"options": asked.options} if has_options(asked.kind) else {}
+    encoder = _factory(asked.kind, encoder_id)(asked.name, **options, device=device, dtype=dtype)
     if fault := _fault(encoder):
-        raise EncoderError(f"encoder kind {kind!r} made a {type(encoder).__name__}, which {fault}")
+        raise EncoderError(f"encoder kind {asked.kind!r} made a {type(encoder).__name__}, which {fault}")
     if compile and hasattr(encoder, "compile"):
         encoder.compile()
     return encoder

@@ -65,6 +65,8 @@ def save(name: str, folder: Path) -> str:
         ("mini", MAP, (3, 3)),
         ("mini:cnn", MAP, (6, 6)),
         ("mini:vit", ALL, (6, 6)),
+        ("mini:vit?layers=3", {Differentiable}, None),
+        ("mini?layers=2", {Differentiable}, None),
         ("timm:test_resnet", MAP, (2, 2)),
         ("timm:test_convnext", MAP, (2, 2)),
         ("timm:test_vit", ALL, (4, 4)),

@@ -27,9 +27,10 @@ needs_compiler = pytest.mark.skipif(
 
 
 @needs_compiler
-@pytest.mark.parametrize("architecture", ["test_resnet", "test_vit"])
+@pytest.mark.parametrize("architecture", ["test_resnet", "test_vit", "test_vit?layers=2"])
 def test_compiled_vectors_are_those_of_the_model(architecture: str, tmp_path: Path) -> None:
-    encoder_id = tiny.save_timm(tmp_path / "model", architecture, seed=0)
+    name, options, layers = architecture.partition("?")
+    encoder_id = tiny.save_timm(tmp_path / "model", name, seed=0) + options + layers
     plain, compiled = (
         registry.load_image_encoder(encoder_id, device="cpu", dtype="float32", compile=on) for on in (False, True)
     )

@@ -18,6 +18,9 @@ from pyarrow import parquet
 from sentence_transformers import SentenceTransformer
 
 from t2c_search.encoders import registry
+from t2c_search.encoders.capabilities import Differentiable, capabilities
+from t2c_search.encoders.protocols import ImageEncoder
+from t2c_search.errors import UsageError
 from t2c_search.testing.encoders import (
     SIZES,
     DualEncoderContract,
@@ -70,6 +73,96 @@ class TestTimmConvolutional(TimmContract):
 
 class TestTimmTransformer(TimmContract):
     architecture = "test_vit"
+
+
+class StagesContract(ImageEncoderContract):
+    """Several stages of a model of timm's: the reference pools what hooks see, in numpy."""
+
+    architecture: str
+
+    @pytest.fixture(scope="class")
+    def encoder_id(self, folder: Path) -> str:
+        return f"{tiny.save_timm(folder / 'model', self.architecture, seed=0)}?layers=2"
+
+    @pytest.fixture(scope="class")
+    def other_id(self, folder: Path) -> str:
+        return f"timm:local-dir:{folder / 'model'}?layers=1"
+
+    @pytest.fixture(scope="class")
+    def reference(self, encoder_id: str, named_images: Named) -> FloatArray:
+        name = encoder_id.removeprefix("timm:").removesuffix("?layers=2")
+        model = timm.create_model(name, pretrained=True, num_classes=0).eval()
+        transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+        seen = []
+        for stage in self.stages(model):
+            stage.register_forward_hook(lambda module, inputs, output: seen.append(output))
+        with torch.no_grad():
+            embedding = model(torch.stack([transform(image) for image, _ in named_images]))
+            pooled = [self.pool(model, output).numpy() for output in seen]
+        parts = [embedding.numpy(), *pooled]
+        return np.hstack([rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in parts])
+
+    def stages(self, model: torch.nn.Module) -> list[torch.nn.Module]:
+        raise NotImplementedError
+
+    def pool(self, model: torch.nn.Module, output: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+    def test_its_rows_are_of_no_one_map(self, encoder: ImageEncoder) -> None:
+        assert capabilities(encoder) == {Differentiable}
+
+
+class TestStagesOfAConvolutionalNet(StagesContract):
+    architecture = "test_resnet"
+
+    def stages(self, model: torch.nn.Module) -> list[torch.nn.Module]:
+        return [model.layer3, model.layer4]
+
+    def pool(self, model: torch.nn.Module, output: torch.Tensor) -> torch.Tensor:
+        return output.mean((2, 3))
+
+
+class TestStagesOfATransformer(StagesContract):
+    architecture = "test_vit"
+
+    def stages(self, model: torch.nn.Module) -> list[torch.nn.Module]:
+        return list(model.blocks[-2:])
+
+    def pool(self, model: torch.nn.Module, output: torch.Tensor) -> torch.Tensor:
+        return model.norm(output)[:, 0]
+
+
+class TestStagesOfATransformerThatAverages(StagesContract):
+    """The tiny one has a class token beside: it is no place, and counts in no mean."""
+
+    architecture = "test_vit2"
+
+    def stages(self, model: torch.nn.Module) -> list[torch.nn.Module]:
+        return list(model.blocks[-2:])
+
+    def pool(self, model: torch.nn.Module, output: torch.Tensor) -> torch.Tensor:
+        return model.norm(output)[:, model.num_prefix_tokens :].mean(1)
+
+
+class TestStagesOfOpenClip(ImageEncoderContract):
+    @pytest.fixture(scope="class")
+    def encoder_id(self, folder: Path) -> str:
+        return f"{tiny.save_open_clip(folder / 'model', seed=0)}?layers=1"
+
+    @pytest.fixture(scope="class")
+    def reference(self, encoder_id: str, named_images: Named) -> FloatArray:
+        name = encoder_id.removeprefix("open_clip:").removesuffix("?layers=1")
+        model, preprocess = open_clip.create_model_from_pretrained(name)
+        seen = []
+        model.visual.transformer.register_forward_hook(lambda module, inputs, output: seen.append(output))
+        with torch.no_grad():
+            embedding = model.encode_image(torch.stack([preprocess(image) for image, _ in named_images]))
+            parts = [embedding.numpy(), model.visual.ln_post(seen[0])[:, 0].numpy()]
+        return np.hstack([rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in parts])
+
+    def test_texts_know_the_last_space_only(self, encoder_id: str) -> None:
+        with pytest.raises(UsageError, match="has no text tower, so it cannot be the CLIP model"):
+            registry.load_clip(encoder_id, device="cpu")
 
 
 class TestOpenClip(DualEncoderContract):
@@ -152,6 +245,26 @@ class TestTorchModule(ImageEncoderContract):
         module, preprocess = import_module(encoder_id.split(":")[1]).make()
         with torch.no_grad():
             return module(torch.stack([preprocess(image) for image, _ in named_images])).numpy()
+
+
+TIMM_FACTORY = """
+import timm
+import torch
+from torchvision.transforms import Compose, Resize, ToTensor
+
+def make():
+    torch.manual_seed(0)
+    return timm.create_model("test_resnet", num_classes=0), Compose([Resize((40, 30)), ToTensor()])
+"""
+
+
+class TestStagesOfATorchModule(ImageEncoderContract):
+    """A factory may return a model of timm's."""
+
+    @pytest.fixture(scope="class")
+    def encoder_id(self, importable: Path) -> str:
+        (importable / "own_stages.py").write_text(TIMM_FACTORY)
+        return "torch:own_stages:make?layers=2"
 
 
 class PrecomputedContract:

@@ -51,6 +51,9 @@ def test_every_spelling_of_a_folder_is_the_same_encoder_and_another_folder_is_no
     monkeypatch.chdir(tmp_path)
     assert pool.load("timm:local-dir:model") is first
     assert pool.load(first.id) is first
+    stages = pool.load("timm:local-dir:model?layers=2")
+    assert stages is not first
+    assert pool.load(f"{first.id}?layers=2") is stages
     (tmp_path / "elsewhere").mkdir()
     shutil.copytree(tmp_path / "model", tmp_path / "elsewhere" / "model")
     monkeypatch.chdir(tmp_path / "elsewhere")

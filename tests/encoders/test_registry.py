@@ -44,12 +44,35 @@ def test_built_in_kinds_are_listed_and_described_without_importing_a_model_libra
         ("torch:no_such_module.at_all:make", "No module named 'no_such_module'"),
         ("torch:json:loadz", "no function 'loadz'; did you mean 'load'"),
         ("precomputed:/nowhere", "there is no folder /nowhere"),
+        (
+            "mini:cnn?layer=3",
+            r"no option 'layer' in 'mini:cnn\?layer=3'; known options of mini: layers; did you mean 'layers'",
+        ),
+        ("timm:resnet50?layers=3&depth=2", "no option 'depth' in .*known options of timm: layers"),
+        ("mini:vit?layers=all", "layers takes a number of 1 or more, such as layers=3, got 'all'"),
+        ("mini:vit?layers=0", "layers takes a number of 1 or more"),
+        ("st:clip-ViT-B-32?layers=3", "no option 'layers' in .*; st has no options"),
+        ("timm:local-dir:/no?b=c/where", r"there is no folder /no\?b=c/where"),
         ("mini:cn", "no mini model 'mini:cn'; there are mini .*, mini:cnn and mini:vit"),
     ],
 )
 def test_an_id_that_names_nothing_says_what_there_is(encoder_id: str, message: str) -> None:
     with pytest.raises(UnknownEncoderError, match=message):
         registry.load(encoder_id)
+
+
+def test_a_model_has_no_more_stages_than_it_has() -> None:
+    with pytest.raises(EncoderError, match=r"'mini:cnn\?layers=9' cannot be loaded: .*out of range"):
+        registry.load("mini:cnn?layers=9")
+
+
+def test_a_module_without_stages_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    encoder_id = tiny.save_factory(tmp_path, "a_backbone_without_stages", seed=0)
+    with pytest.raises(
+        EncoderError, match="layers needs a module with the methods forward_intermediates and forward_head"
+    ):
+        registry.load(f"{encoder_id}?layers=2")
 
 
 def test_a_misspelt_folder_names_its_neighbour(tmp_path: Path) -> None:

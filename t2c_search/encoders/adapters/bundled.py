@@ -10,19 +10,20 @@ from t2c_search.errors import UnknownEncoderError
 
 if TYPE_CHECKING:
     from t2c_search.encoders.adapters.tower import ImageTower
+    from t2c_search.encoders.options import Options
     from t2c_search.settings import Device, Dtype
 
 _BACKBONES = ("cnn", "vit")
 
 
-def load(spec: str, *, device: Device, dtype: Dtype) -> ImageTower:
+def load(spec: str, *, options: Options, device: Device, dtype: Dtype) -> ImageTower:
     """Load the mini CLIP model (empty ``spec``) or a mini backbone. Raises UnknownEncoderError for another name."""
     if not spec:
         from t2c_search.encoders.adapters import open_clip
 
-        return open_clip.load_as("mini", f"{LOCAL_DIR}{path('clip')}", device=device, dtype=dtype)
+        return open_clip.load_as("mini", f"{LOCAL_DIR}{path('clip')}", options=options, device=device, dtype=dtype)
     if spec in _BACKBONES:
         from t2c_search.encoders.adapters import timm
 
-        return timm.load_as(f"mini:{spec}", f"{LOCAL_DIR}{path(spec)}", device=device, dtype=dtype)
+        return timm.load_as(f"mini:{spec}", f"{LOCAL_DIR}{path(spec)}", options=options, device=device, dtype=dtype)
     raise UnknownEncoderError(f"no mini model 'mini:{spec}'; there are mini (a CLIP model), mini:cnn and mini:vit")

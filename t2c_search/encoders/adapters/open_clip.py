@@ -17,6 +17,7 @@ from torch.nn.functional import normalize
 
 from t2c_search.encoders.adapters.anatomy import Anatomy, in_turn
 from t2c_search.encoders.adapters.preprocessing import Preprocessing
+from t2c_search.encoders.adapters.stages import Outputs, Stages, outputs_of_open_clip, outputs_of_timm
 from t2c_search.encoders.adapters.timm import anatomy_of as anatomy_of_timm
 from t2c_search.encoders.adapters.tower import ImageTower
 from t2c_search.encoders.fingerprint import PROBE_SENTENCE
@@ -25,6 +26,7 @@ from t2c_search.encoders.placement import Placement
 from t2c_search.errors import UnknownEncoderError
 
 if TYPE_CHECKING:
+    from t2c_search.encoders.options import Options
     from t2c_search.settings import Device, Dtype
 
 _REMEDY = (
@@ -68,24 +70,30 @@ class OpenClipEncoder(ImageTower):
         return torch.cat(rows)
 
 
-def load(spec: str, *, device: Device, dtype: Dtype) -> OpenClipEncoder:
+def load(spec: str, *, options: Options, device: Device, dtype: Dtype) -> ImageTower:
     """Load an open_clip model with the image preprocessing and the tokenizer that it was trained with.
+
+    It is an OpenClipEncoder, but with several layers its image tower alone: texts know the last one's space only.
 
     Raises UnknownEncoderError for a name, tag or folder that is not there, EncoderError when it cannot be loaded.
     """
     if spec.startswith(LOCAL_DIR):
         folder = local_folder(f"open_clip:{spec}", spec.removeprefix(LOCAL_DIR), "open_clip_config.json")
         spec = f"{LOCAL_DIR}{folder}"
-    return load_as(f"open_clip:{spec}", spec, device=device, dtype=dtype)
+    return load_as(f"open_clip:{spec}", spec, options=options, device=device, dtype=dtype)
 
 
-def load_as(encoder_id: str, spec: str, *, device: Device, dtype: Dtype) -> OpenClipEncoder:
-    """Load an open_clip model under an id of the caller's choice."""
+def load_as(model_id: str, spec: str, *, options: Options, device: Device, dtype: Dtype) -> ImageTower:
+    """Load an open_clip model under an id of the caller's choice, which the options end."""
+    encoder_id = f"{model_id}{options}"
     name, tag = (spec, None) if ":" in spec else _name_and_tag(spec)
     placement = Placement.choose(device, dtype)
     with loading(encoder_id, _REMEDY, from_hub=not spec.startswith(LOCAL_DIR)), _quiet_root_logger():
         module, transform = open_clip.create_model_from_pretrained(name, tag, force_quick_gelu=_quick_gelu(name, tag))
         preprocessing = Preprocessing.split(transform, module.visual.preprocess_cfg)
+        if options.layers:
+            outputs = _outputs_of(encoder_id, module.visual)
+            return ImageTower(encoder_id, Stages(module.visual, options.layers, outputs), preprocessing, placement)
         return OpenClipEncoder(encoder_id, module, preprocessing, open_clip.get_tokenizer(name), placement)
 
 
@@ -120,6 +128,19 @@ def _anatomy_of(visual: torch.nn.Module) -> Anatomy | None:
             trunk = anatomy_of_timm(visual.trunk)
             return trunk and replace(trunk, pool=in_turn(trunk.pool, visual.head))
     return None
+
+
+def _outputs_of(encoder_id: str, visual: torch.nn.Module) -> Outputs:
+    """Return the outputs of a CLIP model's image tower, stage by stage."""
+    if not isinstance(visual, TimmModel):
+        return outputs_of_open_clip(visual)
+    trunk = outputs_of_timm(encoder_id, visual.trunk)
+
+    def outputs(pixels: torch.Tensor, count: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        embedding, stages = trunk(pixels, count)
+        return visual.head(embedding), stages
+
+    return outputs
 
 
 def _anatomy_of_transformer(visual: VisionTransformer) -> Anatomy:

@@ -1,4 +1,4 @@
-"""``timm:NAME`` and ``timm:local-dir:PATH``: the image models of timm, without their classifiers."""
+"""``timm:NAME`` and ``timm:local-dir:PATH``: the image models of timm, without their classifiers; ``?layers=N`` of each."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from timm.models.vision_transformer import VisionTransformer
 
 from t2c_search.encoders.adapters.anatomy import Anatomy
 from t2c_search.encoders.adapters.preprocessing import Preprocessing
+from t2c_search.encoders.adapters.stages import Stages, outputs_of_timm
 from t2c_search.encoders.adapters.tower import ImageTower
 from t2c_search.encoders.loading import LOCAL_DIR, loading, local_folder, suggest
+from t2c_search.encoders.options import Options
 from t2c_search.encoders.placement import Placement
 from t2c_search.errors import UnknownEncoderError
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 _REMEDY = "save its config.json and model.safetensors in a folder and use timm:local-dir:FOLDER"
 
 
-def load(spec: str, *, device: Device, dtype: Dtype) -> ImageTower:
+def load(spec: str, *, options: Options, device: Device, dtype: Dtype) -> ImageTower:
     """Load a timm model; its embedding is the pooled feature that its classifier would see, (n, d) float32.
 
     Raises UnknownEncoderError for a name or folder that is not there, EncoderError when it cannot be loaded.
@@ -37,16 +39,20 @@ def load(spec: str, *, device: Device, dtype: Dtype) -> ImageTower:
     elif ":" not in spec and not timm.models.is_model_pretrained(spec):
         known = timm.list_models(pretrained=True)
         raise UnknownEncoderError(f"timm has no pretrained model {spec!r}{suggest(spec, known)}")
-    return load_as(f"timm:{spec}", spec, device=device, dtype=dtype)
+    return load_as(f"timm:{spec}", spec, options=options, device=device, dtype=dtype)
 
 
-def load_as(encoder_id: str, spec: str, *, device: Device, dtype: Dtype) -> ImageTower:
-    """Load a timm model under an id of the caller's choice."""
+def load_as(name: str, spec: str, *, options: Options, device: Device, dtype: Dtype) -> ImageTower:
+    """Load a timm model under an id of the caller's choice, which the options end."""
+    encoder_id = f"{name}{options}"
     placement = Placement.choose(device, dtype)
     with loading(encoder_id, _REMEDY, from_hub=not spec.startswith(LOCAL_DIR)):
         module = timm.create_model(spec, pretrained=True, num_classes=0)
         config = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
         preprocessing = Preprocessing.split(create_transform(**config, is_training=False), config)
+        if options.layers:  # no one map makes its rows, and what comes after one block does not either: no anatomy
+            stages = Stages(module, options.layers, outputs_of_timm(encoder_id, module))
+            return ImageTower(encoder_id, stages, preprocessing, placement)
         return ImageTower(encoder_id, module, preprocessing, placement, anatomy_of(module))
 
 

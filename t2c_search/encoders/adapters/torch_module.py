@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from t2c_search.encoders.adapters.preprocessing import Preprocessing
+from t2c_search.encoders.adapters.stages import Stages, outputs_of_timm
 from t2c_search.encoders.adapters.tower import ImageTower
 from t2c_search.encoders.loading import loading, suggest
 from t2c_search.encoders.local_files import Stamp, stamp
+from t2c_search.encoders.options import Options
 from t2c_search.encoders.placement import Placement
 from t2c_search.errors import EncoderError, UnknownEncoderError
 
@@ -29,18 +31,20 @@ _imported: dict[str, Stamp] = {}  # modules of factories, and what their files w
 _REMEDY = "its factory asks the hub: let it load files of this machine"
 
 
-def load(spec: str, *, device: Device, dtype: Dtype) -> ImageTower:
+def load(spec: str, *, options: Options, device: Device, dtype: Dtype) -> ImageTower:
     """Call a factory and wrap the module it returns.
 
     Raises UnknownEncoderError when there is no such factory, EncoderError when it fails or returns something else.
     """
-    encoder_id = f"torch:{spec}"
+    encoder_id = f"torch:{spec}{options}"
     factory = _find(encoder_id, spec)
     placement = Placement.choose(device, dtype)
     with loading(encoder_id, _REMEDY, from_hub=False):
         made = factory()
         match made:
             case (torch.nn.Module() as module, preprocess) if callable(preprocess):
+                if options.layers:
+                    module = Stages(module, options.layers, outputs_of_timm(encoder_id, module))
                 preprocessing = Preprocessing.split(preprocess, _describe(preprocess))
                 return ImageTower(encoder_id, module, preprocessing, placement)
     raise EncoderError(f"{encoder_id!r} returned {type(made).__name__}, expected (torch.nn.Module, preprocess)")
