@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from t2c_search.collection.managing import list_collections as list_collections
     from t2c_search.collection.managing import rename_collection as rename_collection
     from t2c_search.collection.realigning import RealignReport as RealignReport
+    from t2c_search.concepts.zero_shot.judged import Judged as Judged
+    from t2c_search.concepts.zero_shot.judged import Reliability as Reliability
+    from t2c_search.concepts.zero_shot.judged import RiskCoverage as RiskCoverage
+    from t2c_search.concepts.zero_shot.result import ClassFit as ClassFit
+    from t2c_search.concepts.zero_shot.result import Classified as Classified
     from t2c_search.errors import AlignerMismatchError as AlignerMismatchError
     from t2c_search.errors import AlignmentError as AlignmentError
     from t2c_search.errors import CollectionDamagedError as CollectionDamagedError
@@ -83,6 +88,8 @@ _NAMES = {
     "collection.fitting": ("fit",),
     "collection.managing": ("copy_collection", "delete_collection", "list_collections", "rename_collection"),
     "collection.realigning": ("RealignReport",),
+    "concepts.zero_shot.judged": ("Judged", "Reliability", "RiskCoverage"),
+    "concepts.zero_shot.result": ("ClassFit", "Classified"),
     "errors": (
         "AlignerMismatchError",
         "AlignmentError",

@@ -15,9 +15,10 @@ from t2c_search import errors
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = """
-Aligner Certificate Collection Contribution CopyReport Count Duplicate Duplicates Facets Failure FitReport Hit IndexReport Mined
-Plan PlannedBranch PlannedConstraint RealignReport Remark SavedConcept SearchResult StatisticsUsed Wait constraints
-copy_collection delete_collection errors export_hits filters fit list_collections open_collection parse rename_collection unparse
+Aligner Certificate ClassFit Classified Collection Contribution CopyReport Count Duplicate Duplicates Facets Failure FitReport
+Hit IndexReport Judged Mined Plan PlannedBranch PlannedConstraint RealignReport Reliability Remark RiskCoverage SavedConcept
+SearchResult StatisticsUsed Wait constraints copy_collection delete_collection errors export_hits filters fit list_collections
+open_collection parse rename_collection unparse
 """
 
 

@@ -14,7 +14,7 @@ from t2c_search.concepts.zero_shot.judged import judge
 from t2c_search.concepts.zero_shot.keys import Keys, hashes, keys_of
 from t2c_search.concepts.zero_shot.labels import Labels
 from t2c_search.concepts.zero_shot.likelihood import FOLDS, fit_rule
-from t2c_search.concepts.zero_shot.result import Classified, Fitted
+from t2c_search.concepts.zero_shot.result import ClassFit, Classified
 from t2c_search.concepts.zero_shot.rule import Assigned, Rule
 from t2c_search.concepts.zero_shot.sample import Sample
 from t2c_search.concepts.zero_shot.shares import balanced, estimate_shares
@@ -80,7 +80,7 @@ class _Rules:
 
     final: Rule
     folds: tuple[Rule, ...] = ()
-    fitted: Fitted | None = None
+    fitted: ClassFit | None = None
 
 
 def classify(read: Reader, directions: Directions, choices: Choices) -> Classified:
@@ -122,7 +122,7 @@ def _fitted(read: Reader, directions: Directions, field: str, choices: Choices) 
     final = fit_rule(cosines, truth)
     folds = tuple(fit_rule(cosines[kept], truth[kept]) for kept in (hashed % FOLDS != fold for fold in range(FOLDS)))
     assert final.slope is not None
-    fitted = Fitted(field, len(truth), 1 / final.slope, final.offsets * final.slope)
+    fitted = ClassFit(field, len(truth), 1 / final.slope, final.offsets * final.slope)
     if not choices.priors:
         return _Rules(final, folds, fitted)
     trained = (np.bincount(truth, minlength=k) + 0.5) / (

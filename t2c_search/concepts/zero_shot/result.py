@@ -16,7 +16,7 @@ from t2c_search.tabular import Tabular
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fitted:
+class ClassFit:
     """What was fitted by the labels of a payload ``field``: on how many ``images``, the temperature (of cosines), the biases.
 
     ``biases`` (k,) are log odds. ``shares`` (k,) are those among the images classified, where they were estimated.
@@ -52,7 +52,7 @@ class Classified(Tabular):
     keys: Keys
     assigned: Assigned
     abstain: float = 0.0
-    fitted: Fitted | None = None
+    fitted: ClassFit | None = None
     judged: Judged | None = None
 
     def __len__(self) -> int:
