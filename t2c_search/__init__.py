@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from t2c_search.collection.copying import CopyReport as CopyReport
     from t2c_search.collection.fitting import fit as fit
     from t2c_search.collection.in_words.decoders import fit_decoder as fit_decoder
+    from t2c_search.collection.in_words.shifting import shift_between as shift_between
     from t2c_search.collection.managing import copy_collection as copy_collection
     from t2c_search.collection.managing import delete_collection as delete_collection
     from t2c_search.collection.managing import list_collections as list_collections
     from t2c_search.collection.managing import rename_collection as rename_collection
     from t2c_search.collection.realigning import RealignReport as RealignReport
-    from t2c_search.collection.in_words.shifting import shift_between as shift_between
     from t2c_search.concepts.atlas.atlas import Atlas as Atlas
     from t2c_search.concepts.atlas.atlas import AtlasCluster as AtlasCluster
     from t2c_search.concepts.atlas.naming import Trait as Trait
@@ -52,6 +52,11 @@ if TYPE_CHECKING:
     from t2c_search.concepts.shift.result import ShownImage as ShownImage
     from t2c_search.concepts.shift.result import Stratum as Stratum
     from t2c_search.concepts.vocabulary import Vocabulary as Vocabulary
+    from t2c_search.concepts.zero_shot.judged import Judged as Judged
+    from t2c_search.concepts.zero_shot.judged import Reliability as Reliability
+    from t2c_search.concepts.zero_shot.judged import RiskCoverage as RiskCoverage
+    from t2c_search.concepts.zero_shot.result import ClassFit as ClassFit
+    from t2c_search.concepts.zero_shot.result import Classified as Classified
     from t2c_search.errors import AlignerMismatchError as AlignerMismatchError
     from t2c_search.errors import AlignmentError as AlignmentError
     from t2c_search.errors import CollectionDamagedError as CollectionDamagedError
@@ -117,6 +122,8 @@ _NAMES = {
     "concepts.retained": ("Retained",),
     "collection.in_words.shifting": ("shift_between",),
     "concepts.shift.result": ("AnyShift", "Finding", "Shift", "ShiftSide", "ShiftedWord", "ShownImage", "Stratum"),
+    "concepts.zero_shot.judged": ("Judged", "Reliability", "RiskCoverage"),
+    "concepts.zero_shot.result": ("ClassFit", "Classified"),
     "errors": (
         "AlignerMismatchError",
         "AlignmentError",

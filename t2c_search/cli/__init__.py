@@ -2,6 +2,7 @@
 
 from t2c_search.cli import (
     bottleneck,
+    classify,
     collections,
     concept,
     decoder,
@@ -19,6 +20,7 @@ from t2c_search.cli.app import app
 __all__ = [
     "app",
     "bottleneck",
+    "classify",
     "collections",
     "concept",
     "decoder",

@@ -60,16 +60,16 @@ class Texts:
         key = tuple(texts)
         rows = self._lists.get(key)
         if rows is None:
-            rows = self._embed(key)
+            rows = self.means([self.prompts(text) for text in key])
             rows.setflags(write=False)
             self._lists.put(key, rows)
         return rows
 
-    def _embed(self, texts: Sequence[str]) -> FloatArray:
-        prompts = [self.prompts(text) for text in texts]
+    def means(self, groups: Sequence[Sequence[str]]) -> FloatArray:
+        """Unit rows (n, d) float32, each the mean of one group of texts, which are embedded as they stand."""
         found: list[Array] = []
-        for start in range(0, len(prompts), _BATCH):
-            batch = prompts[start : start + _BATCH]
+        for start in range(0, len(groups), _BATCH):
+            batch = groups[start : start + _BATCH]
             embedded = self._embed_texts([each for several in batch for each in several]).astype(np.float64)
             found += [part.mean(axis=0) for part in np.split(embedded, np.cumsum([len(each) for each in batch])[:-1])]
         return np.array([_unit(row) for row in found], np.float32)
