@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from t2c_search.collection.managing import list_collections as list_collections
     from t2c_search.collection.managing import rename_collection as rename_collection
     from t2c_search.collection.realigning import RealignReport as RealignReport
+    from t2c_search.concepts.audit.findings import Audit as Audit
+    from t2c_search.concepts.audit.findings import Finding as Finding
     from t2c_search.errors import AlignerMismatchError as AlignerMismatchError
     from t2c_search.errors import AlignmentError as AlignmentError
     from t2c_search.errors import CollectionDamagedError as CollectionDamagedError
@@ -83,6 +85,7 @@ _NAMES = {
     "collection.fitting": ("fit",),
     "collection.managing": ("copy_collection", "delete_collection", "list_collections", "rename_collection"),
     "collection.realigning": ("RealignReport",),
+    "concepts.audit.findings": ("Audit", "Finding"),
     "errors": (
         "AlignerMismatchError",
         "AlignmentError",

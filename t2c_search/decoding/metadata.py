@@ -19,7 +19,21 @@ MEMBER = "::"
 """Stands in a path between a container and what lies in it: ``/photos/a.tar::dir/0001.jpg``."""
 
 MEASURED = frozenset(
-    ("path", "name", "folders", "bytes", "mtime_ns", "hash", "format", "width", "height", "taken", "camera", "gps", LOOK)
+    (
+        "path",
+        "name",
+        "folders",
+        "bytes",
+        "mtime_ns",
+        "hash",
+        "format",
+        "width",
+        "height",
+        "taken",
+        "camera",
+        "gps",
+        LOOK,
+    )
 )
 """Payload fields that come from the image file; sidecars and caption files may use any other name."""
 

@@ -108,7 +108,9 @@ def robust_z(values: Floats, among: Floats | None = None) -> Floats:
         return np.full(len(values), np.nan)
     middle = np.median(known)
     spread = 1.4826 * np.median(np.abs(known - middle))
-    return (values - middle) / spread if spread > 0 else np.where(values == middle, 0.0, np.sign(values - middle) * np.inf)
+    return (
+        (values - middle) / spread if spread > 0 else np.where(values == middle, 0.0, np.sign(values - middle) * np.inf)
+    )
 
 
 def as_text(value: object) -> str:
