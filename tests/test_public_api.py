@@ -15,9 +15,10 @@ from t2c_search import errors
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = """
-Aligner Audit Certificate Collection Contribution CopyReport Count Duplicate Duplicates Facets Failure Finding FitReport Hit IndexReport Mined
-Plan PlannedBranch PlannedConstraint RealignReport Remark SavedConcept SearchResult StatisticsUsed Wait constraints
-copy_collection delete_collection errors export_hits filters fit list_collections open_collection parse rename_collection unparse
+Aligner Audit Certificate Collection Contribution CopyReport Count Duplicate Duplicates Facets Failure Finding FitReport Hit
+IndexReport Mined Plan PlannedBranch PlannedConstraint RealignReport Remark SavedConcept SearchResult StatisticsUsed Wait
+constraints copy_collection delete_collection errors export_hits filters fit list_collections open_collection parse
+rename_collection unparse
 """
 
 

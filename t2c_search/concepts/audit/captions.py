@@ -12,6 +12,7 @@ caption with the pictures that fit it best. It is 0 where the own partner is as 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +52,7 @@ class _Batch:
 
 
 @dataclass(slots=True, eq=False)
-class _Scores:
+class Scores:
     """What is known of each picture with captions, and of each caption of several."""
 
     ids: list[str]
@@ -62,6 +63,12 @@ class _Scores:
     stray: list[tuple[str, str, float, float]]
     """Id, caption, its csls with the picture, and that with the picture's other captions."""
 
+    def strays(self) -> list[tuple[str, str, float, float]]:
+        """Return id and caption of each caption among several, with both measures in robust standard deviations."""
+        picture, others = (robust_z(np.array([each[place] for each in self.stray], np.float64)) for place in (2, 3))
+        pairs = zip(self.stray, picture, others, strict=True)
+        return [(each[0], each[1], float(one), float(other)) for each, one, other in pairs]
+
 
 def find_unfit_captions(chosen: Chosen) -> list[Finding]:
     """Return pictures whose captions together do not fit, and single captions that fit neither picture nor the others.
@@ -69,13 +76,18 @@ def find_unfit_captions(chosen: Chosen) -> list[Finding]:
     ``own`` is the caption that fits worst, ``suggested`` one of another picture that fits best, for ``caption`` findings.
     The scores are robust standard deviations below the median of all.
     """
-    reference = _joined(chosen)
-    if reference is None or len(reference.ids) <= _NEAREST:
-        return []
-    scores = _Scores([], [], [], [], [], [])
-    for batch in _batches(chosen):
-        _score(batch, reference, scores)
+    scores = score_captions(chosen)
     return _unfit(scores) + _stray(scores)
+
+
+def score_captions(chosen: Chosen) -> Scores:
+    """Return what is known of all pictures with captions; nothing where they are too few to compare with."""
+    scores = Scores([], [], [], [], [], [])
+    reference = _joined(chosen)
+    if reference is not None and len(reference.ids) > _NEAREST:
+        for batch in _batches(chosen):
+            _score(batch, reference, scores)
+    return scores
 
 
 def _batches(chosen: Chosen) -> Iterator[_Batch]:
@@ -125,7 +137,7 @@ def _joined(chosen: Chosen) -> _Batch | None:
     )
 
 
-def _score(batch: _Batch, reference: _Batch, scores: _Scores) -> None:
+def _score(batch: _Batch, reference: _Batch, scores: Scores) -> None:
     """Score the captions of a batch against the reference, the own ones left out."""
     at = {point_id: place for place, point_id in enumerate(reference.ids)}
     own = np.array([at.get(point_id, -1) for point_id in batch.ids])
@@ -160,8 +172,8 @@ def _local(rows: FloatArray, others: FloatArray, own: npt.NDArray[np.bool_]) -> 
     return np.where(np.isfinite(values), values, 0).mean(axis=1).astype(np.float64), top
 
 
-def _unfit(scores: _Scores) -> list[Finding]:
-    z = -robust_z(np.array(scores.fit))
+def _unfit(scores: Scores) -> list[Finding]:
+    z = -robust_z(np.array(scores.fit, np.float64))
     return [
         Finding(
             "caption",
@@ -172,24 +184,21 @@ def _unfit(scores: _Scores) -> list[Finding]:
             suggested=scores.best[at],
             figures=figures(cosine=scores.cosine[at], against_others=scores.fit[at]),
         )
-        for at in np.flatnonzero((z >= UNFIT) & np.isfinite(z))
+        for at in np.flatnonzero(z >= UNFIT)
     ]
 
 
-def _stray(scores: _Scores) -> list[Finding]:
+def _stray(scores: Scores) -> list[Finding]:
     """Both witnesses count alike, each in its own standard deviations; neither may speak for the caption."""
-    if not scores.stray:
-        return []
-    picture, others = (robust_z(np.array([each[place] for each in scores.stray])) for place in (2, 3))
-    z = -(picture + others) / np.sqrt(2)
     return [
         Finding(
             "stray caption",
             0,
-            round(float(z[at]), 3),
-            scores.stray[at][0],
-            own=scores.stray[at][1],
-            figures=figures(picture=picture[at], other_captions=others[at]),
+            round(-(picture + others) / math.sqrt(2), 3),
+            point_id,
+            own=caption,
+            figures=figures(picture=picture, other_captions=others),
         )
-        for at in np.flatnonzero((z >= UNFIT) & (picture < 0) & (others <= -UNFIT) & np.isfinite(z))
+        for point_id, caption, picture, others in scores.strays()
+        if picture < 0 and others <= -UNFIT
     ]

@@ -15,6 +15,8 @@ from t2c_search.tabular import Tabular
 
 Floats = npt.NDArray[np.float64]
 
+_LEAST_SPREAD = 1e-9  # where most values are the same, any other is far off
+
 KINDS = {
     "caption": "Captions that do not fit their picture",
     "stray caption": "One caption that fits neither its picture nor the others",
@@ -107,10 +109,8 @@ def robust_z(values: Floats, among: Floats | None = None) -> Floats:
     if not len(known):
         return np.full(len(values), np.nan)
     middle = np.median(known)
-    spread = 1.4826 * np.median(np.abs(known - middle))
-    return (
-        (values - middle) / spread if spread > 0 else np.where(values == middle, 0.0, np.sign(values - middle) * np.inf)
-    )
+    spread = max(1.4826 * float(np.median(np.abs(known - middle))), _LEAST_SPREAD)
+    return (values - middle) / spread
 
 
 def as_text(value: object) -> str:

@@ -13,8 +13,9 @@ from t2c_search.concepts.audit.findings import Finding, figures
 from t2c_search.concepts.audit.neighbours import Neighbours
 from t2c_search.concepts.audit.reading import NO_VALUE, Known
 
-LEAST = 0.35
-"""Product from which a pair counts. Of photographs cropped by 5 % and saved again, 98 % reached 0.44 (flickr-mini) or more."""
+LEAST = 0.2
+"""Product from which a pair counts. Of 742 photographs with 50 more that were cropped by 5 % and saved again, all 50 reached it,
+by the vectors of three models, and 1 to 3 other pairs, of one scene; the plain cosine that all 50 reach, 28 other pairs do."""
 
 
 def find_leaks(known: Known, near: Neighbours) -> list[Finding]:

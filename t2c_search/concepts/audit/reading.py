@@ -26,8 +26,6 @@ Beyond, each asks the store's index for its nearest in CLIP space, and about 250
 MOST_VALUES = 500
 """Values of a field that are compared with one another: what a label has, and not a name or a date."""
 NO_VALUE = -1
-_SHRINKAGE = 0.1
-"""Share of the mean variance in each direction's: directions that hardly vary hold noise, and few images tell them badly."""
 _PRINT = 16  # bytes
 
 
@@ -40,9 +38,13 @@ class Geometry:
 
     @classmethod
     def of(cls, statistics: VectorStatistics) -> Geometry:
-        """Return that of unit rows with these statistics."""
+        """Return that of n unit rows (d,) with these statistics, their covariance shrunk to a ball as if by d more images.
+
+        Few images tell the directions badly in which they hardly vary: with fewer than d there are some without any.
+        """
         values, axes = np.linalg.eigh(statistics.covariance)
-        varied = (1 - _SHRINKAGE) * np.maximum(values, 0) + _SHRINKAGE * max(values.mean(), 1e-12)
+        own = statistics.count / (statistics.count + statistics.dim)
+        varied = own * np.maximum(values, 0) + (1 - own) * max(values.mean(), 1e-12)
         return cls(statistics.mean, axes / np.sqrt(varied))
 
     def place(self, rows: FloatArray) -> FloatArray:

@@ -3,8 +3,9 @@
 Three witnesses say which value an image has, none of which has seen that image with its own value: the values' names (zero-shot,
 where their texts can be embedded), its nearest neighbours, and a linear probe fitted on other images (cross-validated). They
 are combined as a product of experts, p(c) ~ exp(b_c + sum of w_k log p_k(c)), whose few weights are the likeliest given the
-values as they stand, so that a witness who knows nothing has no say. An image counts where another value is at least as
-likely as it usually is for the images that have that value (confident learning; Northcutt, Jiang and Chuang, JAIR 2021).
+values as they stand, so that a witness who knows nothing has no say. An image counts where another value is twice as likely
+as its own, and at least as likely as it usually is for the images that have that value (confident learning; Northcutt, Jiang
+and Chuang, JAIR 2021).
 """
 
 from __future__ import annotations
@@ -28,20 +29,13 @@ FITTED = 10_000
 MUTUAL = 0.25
 """Share of the images of either value that look more like the other, from which two values cannot be told apart: half way
 from certainty (0) to chance (0.5)."""
+TIMES = 2.0
+"""How many times as likely as the own value another must be: where pictures hardly tell the values, none is."""
 _FOLDS = 5
 _STRENGTHS = (0.001, 0.01, 0.1)  # of the probe, on standardised features; the likeliest held-out values choose
 _SHARPNESS = 10.0  # of centred cosines as logits; the weights have the last word
 _LEAST = 1e-12
 Codes = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Seen:
-    """What the witnesses say of n images: their places, codes (n,) and per witness log-probabilities (n, c)."""
-
-    places: Codes
-    codes: Codes
-    said: tuple[Floats, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +70,11 @@ class Witnesses:
         self._probe = Probe(rows, self.codes[places], len(self.names))
         said = self._say(places, self._probe.held_out, clip)
         self._weights, self._bias = fit_weights(said, self.codes[places])
+
+    @property
+    def held_out(self) -> Floats:
+        """The probe's held-out log-probabilities (n, c) of the images that it was fitted on, in their order."""
+        return self._probe.held_out
 
     def judge(self) -> tuple[Judged, Floats]:
         """Judge all images with a value; and (c, c): the share of the row's images that look more like the column."""
@@ -238,7 +237,7 @@ def find_contradicted(chosen: Chosen, known: Known, near: Neighbours) -> tuple[l
 def _contradicted(known: Known, witnesses: Witnesses, judged: Judged) -> list[Finding]:
     codes = witnesses.codes[judged.places]
     usual = np.bincount(codes, judged.own, minlength=len(witnesses.names)) / witnesses.counts
-    sure = (judged.likeliest != codes) & (judged.probability >= usual[judged.likeliest])
+    sure = (judged.probability >= TIMES * judged.own) & (judged.probability >= usual[judged.likeliest])
     return [
         Finding(
             "value",
