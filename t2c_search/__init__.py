@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from t2c_search.concepts.atlas.atlas import Atlas as Atlas
     from t2c_search.concepts.atlas.atlas import AtlasCluster as AtlasCluster
     from t2c_search.concepts.atlas.naming import Trait as Trait
+    from t2c_search.concepts.audit.findings import Audit as Audit
+    from t2c_search.concepts.audit.findings import Finding as Finding
     from t2c_search.concepts.bottleneck.predict import Prediction as Prediction
     from t2c_search.concepts.bottleneck.predict import Predictions as Predictions
     from t2c_search.concepts.describe.folder import DecoderCard as DecoderCard
@@ -45,9 +47,9 @@ if TYPE_CHECKING:
     from t2c_search.concepts.describe.results import Word as Word
     from t2c_search.concepts.retained import Retained as Retained
     from t2c_search.concepts.shift.result import AnyShift as AnyShift
-    from t2c_search.concepts.shift.result import Finding as Finding
     from t2c_search.concepts.shift.result import Shift as Shift
     from t2c_search.concepts.shift.result import ShiftedWord as ShiftedWord
+    from t2c_search.concepts.shift.result import ShiftFinding as ShiftFinding
     from t2c_search.concepts.shift.result import ShiftSide as ShiftSide
     from t2c_search.concepts.shift.result import ShownImage as ShownImage
     from t2c_search.concepts.shift.result import Stratum as Stratum
@@ -121,9 +123,10 @@ _NAMES = {
     "concepts.atlas.naming": ("Trait",),
     "concepts.retained": ("Retained",),
     "collection.in_words.shifting": ("shift_between",),
-    "concepts.shift.result": ("AnyShift", "Finding", "Shift", "ShiftSide", "ShiftedWord", "ShownImage", "Stratum"),
+    "concepts.shift.result": ("AnyShift", "Shift", "ShiftFinding", "ShiftSide", "ShiftedWord", "ShownImage", "Stratum"),
     "concepts.zero_shot.judged": ("Judged", "Reliability", "RiskCoverage"),
     "concepts.zero_shot.result": ("ClassFit", "Classified"),
+    "concepts.audit.findings": ("Audit", "Finding"),
     "errors": (
         "AlignerMismatchError",
         "AlignmentError",

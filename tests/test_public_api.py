@@ -15,7 +15,7 @@ from t2c_search import errors
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = """
-Aligner AnyShift Atlas AtlasCluster Bottleneck BottleneckCurve Certificate ClassFit Classified Collection Contribution
+Aligner AnyShift Atlas AtlasCluster Audit Bottleneck BottleneckCurve Certificate ClassFit Classified Collection Contribution
 CopyReport Count DecoderCard Description Descriptions Duplicate Duplicates Facets Failure Finding FitReport Hit IndexReport
 Judged Mined Plan PlannedBranch PlannedConstraint Prediction Predictions RealignReport Reliability Remark Retained
 RiskCoverage SavedConcept SearchResult Shift ShiftSide ShiftedWord ShownImage StatisticsUsed Stratum Trait Vocabulary Wait

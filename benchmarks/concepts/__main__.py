@@ -14,7 +14,7 @@ from importlib import import_module
 from benchmarks._common import finish, options
 from benchmarks.concepts._parts import Measured
 
-PARTS: tuple[str, ...] = ("zero_shot", "bottleneck", "shift", "words", "sentences", "map")
+PARTS: tuple[str, ...] = ("zero_shot", "bottleneck", "shift", "words", "sentences", "map", "audit")
 """Modules of this folder, in the order of their tables."""
 
 

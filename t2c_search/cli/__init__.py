@@ -1,6 +1,7 @@
 """The ``t2c`` command: each command is its parameters plus one call of the facade."""
 
 from t2c_search.cli import (
+    audit,
     bottleneck,
     classify,
     collections,
@@ -19,6 +20,7 @@ from t2c_search.cli.app import app
 
 __all__ = [
     "app",
+    "audit",
     "bottleneck",
     "classify",
     "collections",

@@ -6,8 +6,9 @@ from pathlib import PurePath
 
 from blake3 import blake3
 
-from t2c_search.decoding.decode import ImageHeader
+from t2c_search.decoding.decode import DecodedImage, ImageHeader
 from t2c_search.decoding.exif import camera_payload
+from t2c_search.decoding.look import LOOK, look
 from t2c_search.stores.protocol import FieldType
 from t2c_search.types import Payload
 
@@ -18,7 +19,21 @@ MEMBER = "::"
 """Stands in a path between a container and what lies in it: ``/photos/a.tar::dir/0001.jpg``."""
 
 MEASURED = frozenset(
-    ("path", "name", "folders", "bytes", "mtime_ns", "hash", "format", "width", "height", "taken", "camera", "gps")
+    (
+        "path",
+        "name",
+        "folders",
+        "bytes",
+        "mtime_ns",
+        "hash",
+        "format",
+        "width",
+        "height",
+        "taken",
+        "camera",
+        "gps",
+        LOOK,
+    )
 )
 """Payload fields that come from the image file; sidecars and caption files may use any other name."""
 
@@ -53,10 +68,11 @@ def location_payload(path: str, mtime_ns: int) -> Payload:
 
 
 def measured_payload(header: ImageHeader, size: int, digest: str) -> Payload:
-    """Return those of the ``MEASURED`` fields that come from an image file's bytes: their number, their hash, their header.
+    """Return those of the ``MEASURED`` fields that come from an image file's bytes: their number, hash, header and pixels.
 
-    Those that its EXIF does not give are absent.
+    Those that its EXIF does not give are absent, and so is how it looks where no pixels were decoded.
     """
+    seen = {LOOK: look(header.pixels)} if isinstance(header, DecodedImage) else {}
     return {
         "bytes": size,
         "hash": digest,
@@ -64,4 +80,5 @@ def measured_payload(header: ImageHeader, size: int, digest: str) -> Payload:
         "width": header.width,
         "height": header.height,
         **camera_payload(header.exif),
+        **seen,
     }

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from t2c_search.concepts.shift.result import SURE, Finding, Shift, ShiftedWord, ShownImage
+from t2c_search.concepts.shift.result import SURE, Shift, ShiftedWord, ShiftFinding, ShownImage
 from t2c_search.errors import UsageError
 from t2c_search.export.aside import file_aside
 from t2c_search.export.page import PAGES, Card, Page, Section, write_page
@@ -61,7 +61,7 @@ def _cards(images: Sequence[ShownImage], letter: str) -> tuple[Card, ...]:
     return tuple(Card(image.path, letter, f"{image.score:+.1f} sd") for image in images)
 
 
-def _named(finding: Finding) -> str:
+def _named(finding: ShiftFinding) -> str:
     like = f" (as {', '.join(finding.like[:4])})" if finding.like else ""
     return f"{finding.word.word}{like}"
 

@@ -12,6 +12,9 @@ from t2c_search.state.statistics import claim_statistics, save_statistics
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import DERIVED
 
+Derived = Scalar | Sequence[str] | None
+"""A derived value: one, several texts, or None for none."""
+
 _NAME = re.compile(r"[^\W\d][\w-]*")
 _BATCH = 1000  # images written in one call of the store
 
@@ -23,8 +26,8 @@ def derived_field(name: str) -> str:
     return f"{DERIVED}.{name}"
 
 
-def write_derived(store: VectorStore, field: str, ids: Sequence[str], values: Sequence[Scalar | None]) -> None:
-    """Give images the values of a derived field, None for none, batch by batch; others keep what they have of it.
+def write_derived(store: VectorStore, field: str, ids: Sequence[str], values: Sequence[Derived]) -> None:
+    """Give images the values of a derived field, batch by batch; others keep what they have of it.
 
     It claims the collection as a run of the indexer does: a realignment that is at work then would lose what is written, and
     is refused, or refuses.

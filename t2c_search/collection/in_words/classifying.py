@@ -92,6 +92,5 @@ class Asked:
         directions = Directions(self.classes, rows, searcher.calibration.mean)
         classified = classify(partial(searcher.read, tree), directions, self.choices)
         if self.write is not None:
-            names = [None if at < 0 else classified.classes[at] for at in classified.places()]
-            write_derived(now.store, derived_field(self.write), classified.ids, names)
+            write_derived(now.store, derived_field(self.write), classified.ids, classified.labels)
         return classified

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from t2c_search.concepts.shift.result import Finding, ShiftedWord, ShownImage
+from t2c_search.concepts.shift.result import ShiftedWord, ShiftFinding, ShownImage
 from t2c_search.concepts.shift.sample import Sample
 from t2c_search.concepts.shift.sides import Chosen
 from t2c_search.query.planning.calibration import NORMAL_95, Array
@@ -31,7 +31,7 @@ class Seen:
     sample: Sample
 
 
-def find(seen: Seen, side: int, chosen: Chosen) -> tuple[tuple[Finding, ...], tuple[ShownImage, ...]]:
+def find(seen: Seen, side: int, chosen: Chosen) -> tuple[tuple[ShiftFinding, ...], tuple[ShownImage, ...]]:
     """Return what a side (0: A) has more of, most first, and the images that are most like it and unlike the other."""
     sign = -1 if side else 1
     g = sign * np.array([word.g for word in seen.words])
@@ -47,7 +47,7 @@ def find(seen: Seen, side: int, chosen: Chosen) -> tuple[tuple[Finding, ...], tu
     typical = _best(seen.sample, own, direction / spread, _TYPICAL)
     paths = _paths([image for *_, best in findings for image, _ in best] + [image for image, _ in typical], chosen)
     return (
-        tuple(Finding(word, like, _shown(best, paths)) for word, like, best in findings),
+        tuple(ShiftFinding(word, like, _shown(best, paths)) for word, like, best in findings),
         _shown(typical, paths),
     )
 

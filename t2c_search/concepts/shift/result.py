@@ -52,7 +52,7 @@ class ShownImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ShiftFinding:
     """What one side has more of: a word, and those words that say nearly the same of these images.
 
     Of words that the images do not tell apart, ``word`` is the most central one; ``images`` show it best.
@@ -69,7 +69,7 @@ class ShiftSide:
 
     name: str
     images: int
-    findings: tuple[Finding, ...]
+    findings: tuple[ShiftFinding, ...]
     typical: tuple[ShownImage, ...]
 
 

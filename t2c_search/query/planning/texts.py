@@ -74,6 +74,11 @@ class Texts:
             found += [part.mean(axis=0) for part in np.split(embedded, np.cumsum([len(each) for each in batch])[:-1])]
         return np.array([_unit(row) for row in found], np.float32)
 
+    def whole(self, texts: Sequence[str]) -> FloatArray:
+        """Unit rows (n, d) float32 of sentences as they stand, such as captions: no other way of putting them is tried."""
+        parts = [self._embed_texts(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH)]
+        return np.concatenate(parts).astype(np.float32, copy=False)
+
     def joint(self, texts: tuple[str, ...]) -> Array:
         """Mean vector (d,) float64 of several texts at once, put into one sentence each way."""
         return self._mean(sentences(texts))
