@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isinf
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+import numpy.typing as npt
+
+from t2c_search.errors import UsageError
 from t2c_search.filters import Scalar
 from t2c_search.types import Payload
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+
+
+Column = Sequence[Any] | npt.NDArray[Any]
+
+
+class Tabular(ABC):
+    """A result with one row for each thing it speaks of; ``columns`` says what stands in them."""
+
+    @abstractmethod
+    def columns(self) -> Mapping[str, Column]:
+        """Return the table's columns by name, all of one length: lists of plain values, or arrays (n,) or (n, k)."""
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Return the table as one of Arrow; a column (n, k) becomes one of lists."""
+        import pyarrow
+
+        return pyarrow.table({name: _plain(column) for name, column in self.columns().items()})
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return the table as a data frame. Raises UsageError where pandas is not installed."""
+        try:
+            import pandas  # noqa: F401  # Arrow makes the data frame, with pandas
+        except ImportError as exc:
+            raise UsageError("pandas is not installed: pip install pandas, or take to_arrow()") from exc
+        return self.to_arrow().to_pandas()
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,3 +294,7 @@ class Facets(list[tuple[Scalar, int]]):
     def to_json(self) -> dict[str, Any]:
         """Return them in plain values, as ``t2c facets --json`` prints them."""
         return {"field": self.field, "values": [{"value": value, "count": count} for value, count in self]}
+
+
+def _plain(column: Column) -> Any:
+    return list(column) if getattr(column, "ndim", 1) > 1 else column

@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from t2c_search.cli import app
-from t2c_search.doctor import examine
+from t2c_search.cli.doctor import examine
 from t2c_search.errors import UsageError
 from t2c_search.settings import Settings, load_settings
 from tests.stubs.rest import QdrantStub

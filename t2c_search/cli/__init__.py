@@ -1,22 +1,8 @@
 """The ``t2c`` command: each command is its parameters plus one call of the facade."""
 
-from t2c_search.cli import (
-    audit,
-    bottleneck,
-    classify,
-    collections,
-    concept,
-    decoder,
-    demo,
-    describe,
-    index,
-    machine,
-    map,
-    search,
-    shift,
-    upkeep,
-)
+from t2c_search.cli import collections, concept, demo, index, machine, search, upkeep
 from t2c_search.cli.app import app
+from t2c_search.cli.reading import audit, bottleneck, classify, decoder, describe, map, shift
 
 __all__ = [
     "app",

@@ -158,7 +158,7 @@ def doctor(store: options.StoreLocation = None, json: options.Json = False) -> N
     Example:
       t2c doctor --store ./photos.t2c
     """
-    from t2c_search.doctor import examine
+    from t2c_search.cli.doctor import examine
 
     findings = list(examine(store))
     if json:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from t2c_search.errors import UsageError
-from t2c_search.tabular import Tabular
+from t2c_search.results import Column, Tabular
 from t2c_search.types import FloatArray
 
 LEAST_A_CLASS = 10
@@ -37,7 +37,7 @@ class Retained(Tabular):
         """The share of the first model's own accuracy that is left of it in the other's space: ``carried / own``."""
         return self.carried / self.own
 
-    def columns(self) -> Mapping[str, Sequence[Any]]:
+    def columns(self) -> Mapping[str, Column]:
         """One row for each probe."""
         probes = ("own", "of_other", "carried")
         return {"probe": list(probes), "accuracy": [getattr(self, probe) for probe in probes]}

@@ -8,9 +8,9 @@ import json
 from itertools import groupby
 from pathlib import Path
 
+from t2c_search.aside import file_aside
 from t2c_search.concepts.audit.findings import KINDS, Audit, Finding
 from t2c_search.errors import UsageError
-from t2c_search.export.aside import file_aside
 from t2c_search.export.page import PAGES, Card, Page, Section, write_page
 
 SUFFIXES = (".csv", ".json", *PAGES)

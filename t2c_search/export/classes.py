@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from t2c_search.aside import file_aside
 from t2c_search.concepts.zero_shot.judged import Judged
 from t2c_search.concepts.zero_shot.keys import ids_of
 from t2c_search.concepts.zero_shot.result import Classified
 from t2c_search.errors import UsageError
-from t2c_search.export.aside import file_aside
 from t2c_search.export.page import PAGES, Card, Page, Section, write_page
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from t2c_search.aside import file_aside
 from t2c_search.concepts.shift.result import SURE, Shift, ShiftedWord, ShiftFinding, ShownImage
 from t2c_search.errors import UsageError
-from t2c_search.export.aside import file_aside
 from t2c_search.export.page import PAGES, Card, Page, Section, write_page
 
 _PICTURES = (".png", ".svg", ".pdf")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from t2c_search.errors import CollectionFormatError, UsageError
 from t2c_search.filters import Scalar
+from t2c_search.results import Column, Tabular
 from t2c_search.state.kept import Kept
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.tabular import Tabular
 
 Array = npt.NDArray[np.float64]
 
@@ -62,7 +62,7 @@ class BottleneckCurve(Tabular):
         """Return a head's accuracy at an NCC; None where it was not measured."""
         return next((each.accuracy for each in self.points if (each.head, each.most) == (head, most)), None)
 
-    def columns(self) -> Mapping[str, Sequence[Any]]:
+    def columns(self) -> Mapping[str, Column]:
         """Return a row for each head and NCC."""
         return {name: [getattr(each, name) for each in self.points] for name in ("head", "most", "ncc", "accuracy")}
 
@@ -148,7 +148,7 @@ class Bottleneck(Tabular):
         places = [at for at in np.argsort(-np.abs(row), kind="stable").tolist() if row[at]]
         return [(self.concepts[at], float(row[at])) for at in places]
 
-    def columns(self) -> Mapping[str, Sequence[Any]]:
+    def columns(self) -> Mapping[str, Column]:
         """Return a row for each class and concept that it weighs, classes in order, heaviest concept first."""
         rows = [(str(label), *each) for label in self.classes for each in self.weighed(label)]
         return {name: [row[at] for row in rows] for at, name in enumerate(("class", "concept", "weight"))}

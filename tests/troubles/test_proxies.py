@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import trustme
 
-from t2c_search.doctor import examine
+from t2c_search.cli.doctor import examine
 from t2c_search.errors import StoreAccessError, StoreError, StoreTooLargeError, StoreUnavailableError, T2CWarning
 from t2c_search.stores import list_collections, open_store
 from t2c_search.stores.header import Content

@@ -17,8 +17,8 @@ from t2c_search.errors import UsageError
 from t2c_search.progress import NoProgress, Progress
 from t2c_search.query.execution.searcher import Searcher
 from t2c_search.query.language.constraints import Constraint
+from t2c_search.results import Column, Tabular
 from t2c_search.state.derived import derived_field
-from t2c_search.tabular import Tabular
 from t2c_search.types import CLIP, FloatArray
 
 MOST_FITTED = 20_000
@@ -94,7 +94,7 @@ class Atlas(Tabular):
         fitted = "" if self.fitted == len(self) else f", fitted on {self.fitted:,} of them"
         return f"{len(self):,} images in {len(self.clusters)} clusters, laid out by {made}{fitted}"
 
-    def columns(self) -> Mapping[str, Sequence[Any]]:
+    def columns(self) -> Mapping[str, Column]:
         """Return one row for each image: ``id``, ``x``, ``y``, and the name of its ``cluster``."""
         x, y = self.places.T
         return {"id": list(self.ids), "x": x, "y": y, "cluster": self.names()}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from t2c_search.tabular import Tabular
+from t2c_search.results import Tabular
 
 Floats = npt.NDArray[np.float64]
 

@@ -18,8 +18,8 @@ from t2c_search.filters import Scalar
 from t2c_search.query.execution.searcher import Searcher
 from t2c_search.query.execution.selection import values_of
 from t2c_search.query.language.constraints import Constraint
+from t2c_search.results import Column, Tabular
 from t2c_search.state.bottlenecks import Bottleneck
-from t2c_search.tabular import Tabular
 from t2c_search.types import CLIP, FloatArray
 
 TOLD = 5
@@ -95,7 +95,7 @@ class Predictions(Tabular):
         known = self.truth >= 0
         return float((self.before[known] == self.truth[known]).mean()) if known.any() else None
 
-    def columns(self) -> Mapping[str, Sequence[Any]]:
+    def columns(self) -> Mapping[str, Column]:
         """Return a row for each image; its contributions as lists of concepts and of numbers."""
         told = [[self.concepts[place] for place in row] for row in self.told.tolist()]
         columns: dict[str, Sequence[Any]] = {

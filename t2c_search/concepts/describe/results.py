@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from t2c_search.tabular import Tabular
+from t2c_search.results import Column, Tabular
 from t2c_search.types import FloatArray
 
 Say = Callable[[FloatArray], Sequence[tuple[str, float]]]
@@ -51,7 +51,7 @@ class Descriptions(Tabular):
     concepts: int
     """How many those were."""
 
-    def columns(self) -> Mapping[str, Sequence[Any]]:
+    def columns(self) -> Mapping[str, Column]:
         """Return ``subject``, ``words`` and ``weights`` as lists, ``cosine``, ``sentence`` and ``sentence_cosine``."""
         return {
             "subject": [each.subject for each in self.things],

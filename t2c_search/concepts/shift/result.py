@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from t2c_search.tabular import Tabular
+from t2c_search.results import Column, Tabular
 
 SURE = 0.05
 """p up to which a difference is called one."""
@@ -112,7 +112,7 @@ class Shift(Tabular):
     permutations: int
     permuted: tuple[int, int]
 
-    def columns(self) -> Mapping[str, Sequence[Any]]:
+    def columns(self) -> Mapping[str, Column]:
         """Return one row a word, in order of ``words``."""
         return {each.name: [getattr(word, each.name) for word in self.words] for each in fields(ShiftedWord)}
 

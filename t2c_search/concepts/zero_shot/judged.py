@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from t2c_search.concepts.zero_shot.rule import Assigned, Indices
 from t2c_search.query.planning.calibration import Array
-from t2c_search.tabular import Tabular
+from t2c_search.results import Column, Tabular
 
 BINS = 15
 """Of equal width, as in Guo et al., ICML 2017: what an expected calibration error is the mean over."""
@@ -38,7 +38,7 @@ class Reliability(Tabular):
         apart = np.abs(self.confidence[there] - self.accuracy[there])
         return float(apart @ self.images[there] / max(self.images.sum(), 1))
 
-    def columns(self) -> Mapping[str, Sequence[Any]]:
+    def columns(self) -> Mapping[str, Column]:
         """Return a row for each bin."""
         edges = np.linspace(0, 1, BINS + 1)
         return {
@@ -77,7 +77,7 @@ class RiskCoverage(Tabular):
         place = int(np.abs(self.coverage - coverage).argmin())
         return float(self.margin[place]), float(self.accuracy[place])
 
-    def columns(self) -> Mapping[str, Sequence[Any]]:
+    def columns(self) -> Mapping[str, Column]:
         """Return a row for each margin."""
         return {"margin": self.margin, "coverage": self.coverage, "accuracy": self.accuracy}
 
@@ -132,7 +132,7 @@ class Judged(Tabular):
         """The mean over the classes that have images, whatever their shares."""
         return float(np.nanmean(self.recall))
 
-    def columns(self) -> Mapping[str, Sequence[Any]]:
+    def columns(self) -> Mapping[str, Column]:
         """Return the confusion matrix, a row for each class, with recall and precision."""
         given = {f"as {name}": self.matrix[:, at] for at, name in enumerate(self.classes)}
         own = {"class": self.classes, "images": self.matrix.sum(1), "recall": self.recall, "precision": self.precision}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from t2c_search.concepts.zero_shot.judged import Judged
 from t2c_search.concepts.zero_shot.keys import Keys, ids_of
 from t2c_search.concepts.zero_shot.rule import Assigned
 from t2c_search.query.planning.calibration import Array
-from t2c_search.tabular import Tabular
+from t2c_search.results import Column, Tabular
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +77,7 @@ class Classified(Tabular):
         numbers = np.bincount(self.places() + 1, minlength=len(self.classes) + 1).tolist()
         return {**dict(zip(self.classes, numbers[1:], strict=True)), None: numbers[0]}
 
-    def columns(self) -> Mapping[str, Sequence[Any]]:
+    def columns(self) -> Mapping[str, Column]:
         """Return a row for each image."""
         found = {"id": self.ids, "class": self.labels, "score": self.assigned.scores, "margin": self.assigned.margins}
         sure = self.assigned.confidences

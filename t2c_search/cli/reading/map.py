@@ -73,7 +73,7 @@ def draw(
       t2c map -c photos --write topic && t2c facets derived.topic -c photos
     """
     from t2c_search.collection import open_collection
-    from t2c_search.collection.mapping import check_map_file
+    from t2c_search.collection.in_words.mapping import check_map_file
 
     if output is not None:
         check_map_file(output)  # before the map is drawn, which takes a while
