@@ -292,17 +292,19 @@ def fit(
             progress=progress,
         )
         aligner.save(output)
-        left = labels and retained(
-            aligner,
-            labels,
-            backbone=backbone,
-            onto=onto,
-            device=device,
-            dtype=dtype,
-            batch_size=batch_size,
-            workers=workers,
-            progress=progress,
-        )
+        left = None
+        if labels is not None:
+            left = retained(
+                aligner,
+                labels,
+                backbone=backbone,
+                onto=onto,
+                device=device,
+                dtype=dtype,
+                batch_size=batch_size,
+                workers=workers,
+                progress=progress,
+            )
     report = aligner.report.to_json()
     if json:
         print_json(report if left is None else {**report, "retained": left.to_json()})

@@ -40,10 +40,11 @@ def hedges_g(one: Group, other: Group) -> Array:
     return found
 
 
-def small_sample_factor(freedom: int) -> float:
-    """Return J(m) of Hedges 1981, eq. 6e: 0 for one degree of freedom, near 1 for many."""
+def small_sample_factor(freedom: npt.ArrayLike) -> Array:
+    """Return J(m) of Hedges 1981, eq. 6e, of numbers of degrees of freedom: 0 for one, near 1 for many."""
     from scipy.special import gammaln
 
-    if freedom < 2:
-        return 0.0
-    return float(np.exp(gammaln(freedom / 2) - gammaln((freedom - 1) / 2)) / np.sqrt(freedom / 2))
+    m = np.asarray(freedom, np.float64)
+    more = np.maximum(m, 2)
+    found: Array = np.where(m < 2, 0.0, np.exp(gammaln(more / 2) - gammaln((more - 1) / 2)) / np.sqrt(more / 2))
+    return found

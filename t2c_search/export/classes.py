@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -187,5 +187,5 @@ def _draw_reliability(axes: Axes, judged: Judged) -> None:
 
 
 def _short(text: str, letters: int = _LETTERS) -> str:
-    plain: Any = "".join(letter if letter.isprintable() else "?" for letter in text)
+    plain = "".join(letter if letter.isprintable() else "?" for letter in text)
     return plain if len(plain) <= letters else plain[: letters - 1] + "…"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from t2c_search.aside import file_aside
 from t2c_search.concepts.shift.result import SURE, Shift, ShiftedWord, ShiftFinding, ShownImage
@@ -89,8 +90,8 @@ def _picture(shift: Shift, title: str, format: str) -> bytes:
     axes.set_title(_short(title, 80), loc="left", parse_math=False, fontsize=12, pad=40)
     for points, (letter, side), colour in ((20, shift.sides[0], _A), (6, shift.sides[1], _B)):
         told = _short(f"more in {letter}: {side.name}, {side.images} images", 90)
-        place = {"xycoords": "axes fraction", "xytext": (0, points), "textcoords": "offset points"}
-        axes.annotate(told, (0, 1), color=colour, fontsize=9, parse_math=False, **place)
+        at: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, points), "textcoords": "offset points"}
+        axes.annotate(told, (0, 1), color=colour, fontsize=9, parse_math=False, **at)
     content = io.BytesIO()
     figure.savefig(content, format=format, dpi=150)
     return content.getvalue()

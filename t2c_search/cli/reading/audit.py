@@ -94,6 +94,10 @@ def _table(findings: Sequence[Finding]) -> Table:
     if any(finding.other for finding in findings):
         table.add_column("beside")
     for finding in findings:
-        row = [f"{finding.score:.3f}", out.shown(tell(finding)), ShownPath(finding.path, finding.path)]
+        row: list[str | ShownPath] = [
+            f"{finding.score:.3f}",
+            out.shown(tell(finding)),
+            ShownPath(finding.path, finding.path),
+        ]
         table.add_row(*row, *([ShownPath(finding.other, finding.other)] if finding.other else []))
     return table

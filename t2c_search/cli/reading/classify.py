@@ -140,11 +140,11 @@ def _class_table(found: Classified) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("class")
     shares = None if fitted is None or fitted.shares is None else fitted.shares
-    for name in ("images", "share", *(["estimated share"] if shares is not None else [])):
-        table.add_column(name, justify="right", no_wrap=True)
+    for head in ("images", "share", *(["estimated share"] if shares is not None else [])):
+        table.add_column(head, justify="right", no_wrap=True)
     if judged is not None:
-        for name in (f"by {judged.field}", "found", "right"):
-            table.add_column(out.shown(name), justify="right", no_wrap=True)
+        for head in (f"by {judged.field}", "found", "right"):
+            table.add_column(out.shown(head), justify="right", no_wrap=True)
         table.add_column("most often taken for")
     for at, (name, number) in enumerate(found.counts().items()):
         if name is None:

@@ -35,7 +35,7 @@ def shift(
     words: Annotated[
         str | None,
         typer.Option(
-            "--words",
+            "--vocabulary",
             help="A file of one concept a line, concepts with commas between, captions, or everyday; left out, what suits "
             "the model.",
         ),
@@ -63,7 +63,7 @@ def shift(
     \b
     Examples:
       t2c shift 'taken < 2020' 'taken >= 2020' -o years.html
-      t2c shift '"a dog"' --words captions
+      t2c shift '"a dog"' --vocabulary captions
       t2c shift 'derived.right = false' 'derived.right = true' --by camera
       t2c shift -c spring --other autumn -o seasons.png
     """

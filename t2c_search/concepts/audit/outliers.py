@@ -35,7 +35,8 @@ def find_outliers(chosen: Chosen, known: Known, near: Neighbours) -> list[Findin
 def _distances(chosen: Chosen, known: Known) -> Floats:
     """Return each image's distance from the mean (n,)."""
     if known.rows is not None:
-        return np.linalg.norm(known.rows, axis=1).astype(np.float64)
+        lengths: Floats = np.linalg.norm(known.rows, axis=1).astype(np.float64)
+        return lengths
     found = np.full(len(known.ids), np.nan)
     at = {point_id: place for place, point_id in enumerate(known.ids)}
     for points in chosen.read((known.vector,), ()):

@@ -52,7 +52,7 @@ def _odd_sizes(known: Known) -> list[Finding]:
     for measure in (logs.sum(axis=1), np.abs(logs[:, 0] - logs[:, 1])):
         z = np.abs(robust_z(measure))
         factor = np.exp(np.abs(measure - np.median(measure))) if len(there) else z
-        for row in np.flatnonzero((z >= ODD) & (factor >= ODD_FACTOR)):
+        for row in np.flatnonzero((z >= ODD) & (factor >= ODD_FACTOR)).tolist():
             odd[row] = max(odd.get(row, 0.0), float(factor[row]))
     usual = np.exp(np.median(logs, axis=0)) if len(there) else np.zeros(2)
     return [

@@ -96,7 +96,7 @@ class Witnesses:
         return Judged(*joined), rather / self.counts[:, None]
 
     def _read(self) -> Any:
-        return self._chosen.read(dict.fromkeys((CLIP, self._known.vector)), ())
+        return self._chosen.read([*dict.fromkeys((CLIP, self._known.vector))], ())
 
     def _with_value(self, points: Points) -> tuple[Codes, Codes, list[int]]:
         kept = [row for row, point_id in enumerate(points.ids) if point_id in self._at]

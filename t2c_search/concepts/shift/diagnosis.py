@@ -48,9 +48,10 @@ def diagnose(a: Chosen, b: Chosen, asked: Asked) -> Shift:
     sample = Sample.of(tallied.kept, used, SAMPLE)
     words = _tested(tallied, scale, sample, asked)
     seen = Seen(words, scale.directions, sample)
-    sides = [ShiftSide(each.name, images[side], *find(seen, side, each)) for side, each in enumerate((a, b))]
+    one, other = (ShiftSide(each.name, images[side], *find(seen, side, each)) for side, each in enumerate((a, b)))
     return Shift(
-        *sides,
+        one,
+        other,
         _anything(Sample.of(tallied.kept, used, ENERGY_IMAGES), asked),
         tuple(sorted(words, key=lambda word: -word.g)),
         tallied.shared,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from t2c_search.concepts.shift.result import ShiftedWord, ShiftFinding, ShownImage
 from t2c_search.concepts.shift.sample import Sample
@@ -36,7 +37,7 @@ def find(seen: Seen, side: int, chosen: Chosen) -> tuple[tuple[ShiftFinding, ...
     sign = -1 if side else 1
     g = sign * np.array([word.g for word in seen.words])
     own = np.flatnonzero(seen.sample.is_a != bool(side))
-    findings = []
+    findings: list[tuple[ShiftedWord, tuple[str, ...], list[tuple[str, float]]]] = []
     for central, like in _groups(g, seen.directions, seen.sample):
         best: list[tuple[str, float]] = []
         if len(findings) < _ILLUSTRATED:
@@ -64,7 +65,7 @@ def _groups(g: Array, directions: FloatArray, sample: Sample) -> list[tuple[int,
     deviations = np.sqrt(np.maximum(np.einsum("md,md->m", spread, rows), 1e-12))
     error = sum(1 / count for count in sample.images)
     left = np.flatnonzero(g > 0)[np.argsort(-g[g > 0], kind="stable")]
-    found = []
+    found: list[tuple[int, list[int]]] = []
     while len(left) and len(found) < FINDINGS:
         top = left[0]
         r = spread[left] @ rows[top] / (deviations[left] * deviations[top])
@@ -79,7 +80,7 @@ def _groups(g: Array, directions: FloatArray, sample: Sample) -> list[tuple[int,
     return found
 
 
-def _best(sample: Sample, own: Array, direction: Array, most: int) -> list[tuple[str, float]]:
+def _best(sample: Sample, own: npt.NDArray[np.intp], direction: Array, most: int) -> list[tuple[str, float]]:
     """Return ids and scores of a side's images (their places are ``own``) that score highest in a direction (d,)."""
     scores = sample.rows[own] @ direction
     chosen = np.argsort(-scores, kind="stable")[:most]

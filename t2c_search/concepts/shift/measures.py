@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from t2c_search.concepts.effects import small_sample_factor
 from t2c_search.query.planning.calibration import NORMAL_95, Array
 
 _LEAST_VARIANCE = 1e-12  # of a z-score: below it, all images of a side score alike
@@ -50,15 +51,13 @@ def p_of_welch(t: Array, df: Array) -> Array:
 def hedges(summary: Summary) -> tuple[Array, Array, Array]:
     """Return Hedges' g of each word, and the ends of its 95 % interval (Hedges 1981).
 
-    g = J d / s, with the pooled s and J = Gamma(f / 2) / (sqrt(f / 2) Gamma((f - 1) / 2)) at f = nA + nB - 2; its variance is
+    g = J d / s, with the pooled s and the small sample's factor J at f = nA + nB - 2; its variance is
     J^2 ((nA + nB) / (nA nB) + (d / s)^2 / (2 (nA + nB))). Strata are weighed by the inverse of that.
     """
-    from scipy.special import gammaln
-
     n = _beside(summary.n, summary.mean)
     total = n.sum(1)
     f = total - 2
-    j = np.exp(gammaln(f / 2) - gammaln((f - 1) / 2)) / np.sqrt(f / 2)
+    j = small_sample_factor(f)
     pooled = ((n - 1) * summary.variance).sum(1) / f
     d = (summary.mean[:, 0] - summary.mean[:, 1]) / np.sqrt(np.maximum(pooled, _LEAST_VARIANCE))
     weight = 1 / (j**2 * (1 / _harmonic(n) + d**2 / (2 * total)))

@@ -125,9 +125,8 @@ def _fitted(read: Reader, directions: Directions, field: str, choices: Choices) 
     fitted = ClassFit(field, len(truth), 1 / final.slope, final.offsets * final.slope)
     if not choices.priors:
         return _Rules(final, folds, fitted)
-    trained = (np.bincount(truth, minlength=k) + 0.5) / (
-        len(truth) + 0.5 * k
-    )  # a class that no label names is there too
+    # a class that no label names is there too
+    trained = (np.bincount(truth, minlength=k) + 0.5).astype(np.float64) / (len(truth) + 0.5 * k)
     shares = estimate_shares(final.log_posteriors(everything.taken()[1]), trained)
     odds = np.log(shares / trained)
     if choices.against is not None:  # by the field itself, the labelled images are judged at their own shares

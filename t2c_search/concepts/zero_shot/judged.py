@@ -181,7 +181,8 @@ def _reliability(confidences: npt.NDArray[np.float32], right: npt.NDArray[np.boo
 
 
 def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Array:
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    ratio: Array = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return ratio
 
 
 def plain(value: float) -> float | None:

@@ -79,9 +79,14 @@ class Classified(Tabular):
 
     def columns(self) -> Mapping[str, Column]:
         """Return a row for each image."""
-        found = {"id": self.ids, "class": self.labels, "score": self.assigned.scores, "margin": self.assigned.margins}
-        sure = self.assigned.confidences
-        return found if sure is None else {**found, "confidence": sure}
+        given = self.assigned
+        found: dict[str, Column] = {
+            "id": self.ids,
+            "class": self.labels,
+            "score": given.scores,
+            "margin": given.margins,
+        }
+        return found if given.confidences is None else {**found, "confidence": given.confidences}
 
     def to_json(self) -> dict[str, Any]:
         """Return it in plain values, the images by columns."""

@@ -108,7 +108,7 @@ def _pad_as_trained(model: SentenceTransformer) -> None:
     rankings invert silently.
     """
     first: Any = model[0]
-    config = getattr(first, "config", None)
+    config: Any = getattr(first, "config", None)
     if not str(getattr(config, "model_type", "")).startswith("siglip"):
         return
     length = getattr(config, "text_config", config).max_position_embeddings

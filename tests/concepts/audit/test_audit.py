@@ -77,7 +77,7 @@ def test_conditions_choose_what_is_audited(scenes: Collection) -> None:
         scenes.audit(where='split = "neither"')
     with pytest.raises(UsageError, match="there is no payload field spilt; did you mean split"):
         scenes.audit("spilt")
-    with pytest.raises(UsageError, match="cannot name a field"):
+    with pytest.raises(UsageError, match="names no field to write"):
         scenes.audit(write="my audit")
 
 

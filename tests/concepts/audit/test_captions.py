@@ -64,10 +64,10 @@ def test_exchanged_captions_are_the_worst(seed: int) -> None:
     found = [finding for finding in find_unfit_captions(world.chosen()) if finding.kind == "caption"]
     worst = sorted(found, key=lambda each: -each.score)[:4]
     assert {finding.id for finding in worst} == {point_id(picture) for picture in wrong}
-    assert all(
-        finding.own in world.told[wrong[[point_id(each) for each in wrong].index(finding.id)]] for finding in worst
-    )
-    assert any(finding.suggested.startswith(f"{picture}-") for picture, finding in zip(wrong, worst, strict=True))
+    pictures = {point_id(picture): picture for picture in wrong}
+    for finding in worst:
+        assert finding.own in world.told[pictures[finding.id]]
+        assert finding.suggested.startswith(f"{pictures[finding.id]}-")
     assert len(found) < 12
 
 

@@ -314,7 +314,7 @@ def test_the_command_shows_a_table_writes_a_page_and_prints_json(t2c: Callable[.
     assert sum(line.startswith(f"More in {side}: star") for line in lines for side in "AB") == 2
     assert "star" in next(line for line in lines if line.startswith(" a")) and "95 % interval" in outcome.out
     assert (tmp_path / "stars.html").exists() and "written: " in outcome.err
-    told = t2c(STAR, "--permutations", 99, "--words", "a star,a ring", "--by", "place", "--json").json
+    told = t2c(STAR, "--permutations", 99, "--vocabulary", "a star,a ring", "--by", "place", "--json").json
     assert [word["word"] for word in told["words"]] == ["a star", "a ring"]
     assert told["by"] == "place" and told["strata"] and told["permutations"] == 99
 
