@@ -46,7 +46,7 @@ def test_entropy_is_that_of_the_grey_levels() -> None:
 
 def test_blurring_takes_sharpness_and_nothing_else() -> None:
     for picture in scenes(12):
-        seen = [look(picture.filter(ImageFilter.GaussianBlur(radius))) for radius in (0, 2, 4, 8)]
+        seen = [look(picture.filter(ImageFilter.GaussianBlur(radius))) for radius in (0, 2, 4)]
         sharp = [each["sharpness"] for each in seen]
         assert sharp == sorted(sharp, reverse=True) and sharp[-1] < sharp[0] / 3
         assert seen[-1]["brightness"] == pytest.approx(seen[0]["brightness"], abs=0.02)
@@ -66,7 +66,7 @@ def test_figures_hardly_depend_on_the_size_that_a_model_asks_for(decode_size: in
         whole, scaled = (look(decode(content.getvalue(), size).pixels) for size in (None, decode_size))
         for name, least in zip(FIGURES, (0.01, 0.02, 0.1), strict=True):
             assert scaled[name] == pytest.approx(whole[name], abs=least)
-        assert apart(scaled["print"], whole["print"]) <= 6
+        assert apart(scaled["print"], whole["print"]) <= 8
 
 
 def test_prints_of_a_cropped_copy_are_alike_and_of_other_pictures_are_not() -> None:

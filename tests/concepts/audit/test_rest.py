@@ -43,7 +43,7 @@ def test_neighbours_are_the_nearest_in_the_geometry(held: int, monkeypatch: pyte
     if held:
         assert found.cosines == pytest.approx(expected, abs=1e-4)
     else:  # of those that are near in CLIP space
-        assert np.isclose(found.cosines[:, 0], expected[:, 0], atol=1e-4).mean() > 0.9
+        assert np.isclose(found.cosines[:, 0], expected[:, 0], atol=1e-4).mean() > 0.8
     assert np.take_along_axis(cosines, found.places.astype(int), 1) == pytest.approx(found.cosines, abs=1e-4)
 
 

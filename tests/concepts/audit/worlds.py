@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from t2c_search.concepts.audit.reading import Chosen
+from t2c_search.errors import UnknownVectorError
 from t2c_search.query.execution.searcher import Known, Searcher
 from t2c_search.query.planning.texts import Texts
 from t2c_search.statistics import VectorStatistics
@@ -43,7 +44,10 @@ def collection(
     statistics.add(ids, rows)
 
     def embed(asked: Sequence[str]) -> np.ndarray:
-        return np.array([(texts or {})[text] for text in asked], np.float32)
+        known = texts or {}
+        if unknown := [text for text in asked if text not in known]:
+            raise UnknownVectorError(f"no vector for {unknown[0]!r}")
+        return np.array([known[text] for text in asked], np.float32)
 
     return Chosen(Searcher(store, Known(statistics), Texts(embed, False), lambda path: rows[0]), None, field)
 

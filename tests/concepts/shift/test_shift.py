@@ -153,7 +153,7 @@ def test_a_p_value_comes_with_the_effect_it_is_of(searcher: Searcher) -> None:
     rows = ClusteredWords(24).images(8000)
     a, b = given(searcher, "A", 0, rows[::2] + np.float32(0.03) * (beach - cat)), given(searcher, "B", 5000, rows[1::2])
     first = diagnose(a, b, OF_WORDS).words[0]
-    assert first.word == "beach" and first.p < 1e-4 and first.sure  # as sure as can be
+    assert first.word == "beach" and first.p < 1e-3 and first.sure  # as sure as can be
     assert 0 < first.low < first.g < LITTLE and first.auroc < 0.56  # and hardly there
     assert "which is little" in " ".join(diagnose(a, b, OF_WORDS).told)
 
@@ -274,7 +274,7 @@ def test_two_collections_are_compared_by_one_aligner(scenes: Collection, folder:
 def test_other_spaces_are_refused(scenes: Collection, folder: Path, tmp_path: Path) -> None:
     from tests.encoders.tiny import save_open_clip
 
-    clip = f"open_clip:local-dir:{save_open_clip(tmp_path / 'clip', seed=0)}"
+    clip = save_open_clip(tmp_path / "clip", seed=0)
     with another(tmp_path / "x", "tiny", clip=clip, backbone=clip) as second:
         second.index([folder])
         with pytest.raises(UsageError, match="in different spaces: CLIP models 'mini' and"):
