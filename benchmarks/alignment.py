@@ -39,7 +39,7 @@ from t2c_search.alignment.vocabulary import concept_vocabulary
 from t2c_search.decoding.decode import decode_file
 from t2c_search.encoders import registry
 from t2c_search.encoders.fingerprint import encoder_ref
-from t2c_search.encoders.protocols import DualEncoder, ImageEncoder
+from t2c_search.encoders.protocols import DualEncoder, ImageEncoder, model_input
 from t2c_search.types import EncoderRef
 
 BACKBONES = {"MobileNetV1": "mobilenetv1_100", "MobileNetV2": "mobilenetv2_100"}
@@ -98,9 +98,9 @@ def embed(encoders: Sequence[ImageEncoder], names: Sequence[str]) -> list[Tensor
     parts: list[list[Tensor]] = [[] for _ in encoders]
     for start in range(0, len(names), BATCH):
         batch = names[start : start + BATCH]
-        pictures = [decode_file(folder / name) for name in batch]
+        pictures = [(decode_file(path), str(path)) for path in (folder / name for name in batch)]
         for part, encoder in zip(parts, encoders, strict=True):
-            prepared = [encoder.prepare(picture) for picture in pictures]
+            prepared = [model_input(encoder, picture, path) for picture, path in pictures]
             part.append(encoder.encode_images(torch.stack(prepared)).cpu())
     return [torch.cat(part) for part in parts]
 
@@ -108,7 +108,8 @@ def embed(encoders: Sequence[ImageEncoder], names: Sequence[str]) -> list[Tensor
 class Photos:
     """The captioned photos: which split each is in, its captions, and its features by backbone."""
 
-    def __init__(self, quick: bool) -> None:
+    def __init__(self, train: int | None = None, test: int | None = None, pairs: int | None = None) -> None:
+        """Embed so many photos of each kind, all of them if not told."""
         self.captions: dict[str, list[str]] = defaultdict(list)
         splits: dict[str, str] = {}
         with (REAL / "photos" / "captions.csv").open(encoding="utf-8") as rows:
@@ -116,11 +117,11 @@ class Photos:
                 self.captions[row["image"]].append(row["caption"])
                 splits[row["image"]] = row["split"]
         self.train, self.test = (
-            [name for name in sorted(splits) if splits[name] == split][: most if quick else None]
-            for split, most in (("train", QUICK_TRAIN), ("test", QUICK_TEST))
+            [name for name in sorted(splits) if splits[name] == split][:most]
+            for split, most in (("train", train), ("test", test))
         )
         vit_names = (REAL / "clip_vit_b32" / "image_names.txt").read_text(encoding="utf-8").split()
-        self.vit = vit_names[: QUICK_PAIRS if quick else None]
+        self.vit = vit_names[:pairs]
         mini = registry.load(f"open_clip:local-dir:{REAL}/open_clip/flickr-mini")
         vit = registry.load(f"precomputed:{REAL}/clip_vit_b32")
         assert isinstance(mini, DualEncoder)
@@ -249,7 +250,7 @@ def race(photos: Photos, factor: float) -> dict[str, dict[str, Any]]:
 
 def main() -> int:
     chosen = options("alignment", __doc__)
-    photos = Photos(chosen.quick)
+    photos = Photos(QUICK_TRAIN, QUICK_TEST, QUICK_PAIRS) if chosen.quick else Photos()
     texts, folds = by_text(photos), by_fold(photos)
     factor = QUICK_FACTOR if chosen.quick else LEAST_FACTOR
     speed = race(photos, factor)

@@ -14,7 +14,7 @@ from importlib import import_module
 from benchmarks._common import finish, options
 from benchmarks.concepts._parts import Measured
 
-PARTS: tuple[str, ...] = ("zero_shot", "bottleneck", "shift", "words", "sentences", "map", "audit")
+PARTS: tuple[str, ...] = ("zero_shot", "bottleneck", "shift", "words", "sentences", "map", "audit", "onto", "pairs")
 """Modules of this folder, in the order of their tables."""
 
 
