@@ -184,7 +184,7 @@ def test_exported_hits_can_be_found_again_by_their_expression(
     chosen = t2c(*asked, "--format", "csv", "--columns", "width,rank").out.splitlines()
     assert chosen == ["width,rank", *(f"{row['width']},{row['rank']}" for row in rows)]
     misspelt = t2c(*asked, "--format", "csv", "--columns", "rank,widht")
-    assert (misspelt.code, misspelt.out) == (2, "") and "did you mean width?" in misspelt.err
+    assert (misspelt.code, misspelt.out) == (2, "") and "did you mean width" in misspelt.err
 
 
 def test_a_search_writes_every_format(t2c: T2C, scenes: list[object], tmp_path: Path) -> None:
