@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from t2c_search.filters import Filter, PointIds
 
 Payload = dict[str, Any]
 FloatArray = npt.NDArray[np.float32]
+_Float = TypeVar("_Float", np.float32, np.float64)
 
 CLIP = "clip"
 """Name of the vector that text searches: unit rows in CLIP space."""
@@ -21,6 +22,13 @@ NATIVE = "native"
 """Name of the backbone's own vector, stored as it came (not normalised), so that a new aligner can re-project it."""
 DERIVED = "derived"
 """Name of the payload field that holds what was made of an image later, such as labels, and that its file does not tell."""
+
+
+def unit_rows(rows: npt.NDArray[_Float]) -> npt.NDArray[_Float]:
+    """Return rows (n, d) scaled to length 1, of the type they have; one of zeros stays."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: npt.NDArray[_Float] = (rows / np.where(lengths > 0, lengths, 1)).astype(rows.dtype, copy=False)
+    return scaled
 
 
 @dataclass(frozen=True, slots=True)

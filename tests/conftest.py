@@ -11,6 +11,8 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # tests never reach for a hub
 # Ray would write a token into the home folder, which tests change, and a process keeps the first one it reads.
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as processors: threads would only wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 import pytest

@@ -10,7 +10,7 @@ import numpy as np
 
 from t2c_search.errors import UsageError
 from t2c_search.results import Column, Tabular
-from t2c_search.types import FloatArray
+from t2c_search.types import FloatArray, unit_rows
 
 LEAST_A_CLASS = 10
 _STRENGTHS = tuple(10.0**power for power in range(-4, 3))  # of the ridge, for features of mean variance 1
@@ -76,9 +76,9 @@ def retained_accuracy(images: Labelled, trained: Sequence[bool]) -> Retained:
         len(counts),
         int(learn.sum()),
         int(test.sum()),
-        float(own.score(_unit(images.own[test]), labels[test])),
-        float(other.score(_unit(images.of_other[test]), labels[test])),
-        float(other.score(_unit(images.carried[test]), labels[test])),
+        float(own.score(unit_rows(images.own[test]), labels[test])),
+        float(other.score(unit_rows(images.of_other[test]), labels[test])),
+        float(other.score(unit_rows(images.carried[test]), labels[test])),
     )
 
 
@@ -86,13 +86,8 @@ def _probe(rows: FloatArray, labels: Any) -> Any:
     """Train a linear classifier by least squares on unit rows (n, d), its ridge chosen by leaving one out."""
     from sklearn.linear_model import RidgeClassifierCV
 
-    rows = _unit(rows)
+    rows = unit_rows(rows)
     variance = float(rows.var(axis=0).sum())
     return RidgeClassifierCV([variance * len(rows) / min(rows.shape) * strength for strength in _STRENGTHS]).fit(
         rows, labels
     )
-
-
-def _unit(rows: FloatArray) -> FloatArray:
-    unit: FloatArray = rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
-    return unit

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2c_search.aside import file_aside
 from t2c_search.errors import UsageError
+from t2c_search.export.charts import BLUE, GREEN, GREY, ORANGE, PICTURES, new_figure, rendered, short
 from t2c_search.export.page import PAGES, Page, write_page
 from t2c_search.filters import Scalar
 from t2c_search.state.bottlenecks import Bottleneck
@@ -16,21 +16,19 @@ from t2c_search.state.bottlenecks import Bottleneck
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_PICTURES = (".png", ".svg", ".pdf")
 _MOST_CLASSES, _MOST_WEIGHTS = 30, 12  # shown of a bottleneck, and of a class
 _ACROSS = 3
 _LETTERS = 32
-_BLUE, _ORANGE, _GREY, _GREEN = "#2f6fb2", "#d9822b", "#8a90a0", "#3a8f5c"
 _LINES = {
-    "named concepts": (_BLUE, "-"),
-    "random directions": (_GREY, "-"),
-    "random words": (_GREY, "--"),
-    "label-free head": (_GREEN, "-"),
+    "named concepts": (BLUE, "-"),
+    "random directions": (GREY, "-"),
+    "random words": (GREY, "--"),
+    "label-free head": (GREEN, "-"),
 }
 _LEVELS = {
-    "zero-shot": (_GREEN, ":"),
-    "dense head on CLIP-space vectors": (_ORANGE, ":"),
-    "probe on native vectors": (_ORANGE, "--"),
+    "zero-shot": (GREEN, ":"),
+    "dense head on CLIP-space vectors": (ORANGE, ":"),
+    "probe on native vectors": (ORANGE, "--"),
 }
 
 
@@ -40,7 +38,7 @@ def write_bottleneck(bottleneck: Bottleneck, path: Path, classes: Sequence[Scala
     Raises UsageError for another ending, a class that is none, and for a place that cannot be written.
     """
     ending = path.suffix.lower()
-    if ending not in (*PAGES, *_PICTURES):
+    if ending not in (*PAGES, *PICTURES):
         raise UsageError(
             f"a bottleneck cannot be drawn to {path}: expected a name that ends in .html, .png, .svg or .pdf"
         )
@@ -73,27 +71,21 @@ def notes(bottleneck: Bottleneck) -> list[str]:
 
 def _picture(bottleneck: Bottleneck, classes: Sequence[Scalar], format: str) -> bytes:
     """Draw accuracies above, and below them the weights of each class."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     weighed = [bottleneck.weighed(label)[:_MOST_WEIGHTS] for label in classes]
     across = min(_ACROSS, len(classes))
     down = -(-len(classes) // across)
     longest = max((len(each) for each in weighed), default=1)
     tall = 0.7 + 0.24 * max(longest, 2)
-    figure = Figure(figsize=(4.4 * max(across, 2), 3.6 + tall * down), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.4 * max(across, 2), 3.6 + tall * down)
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.6, tall * down))[:, 0]
     _draw_curve(above.subplots(), bottleneck)
     axes = below.subplots(down, across, squeeze=False).ravel()
     for at, ax in enumerate(axes):
         if at < len(classes):
-            _draw_weights(ax, _harmless(str(classes[at])), weighed[at])
+            _draw_weights(ax, short(str(classes[at]), _LETTERS), weighed[at])
         else:
             ax.set_axis_off()
-    content = io.BytesIO()
-    figure.savefig(content, format=format, dpi=130)
-    return content.getvalue()
+    return rendered(figure, format)
 
 
 def _draw_curve(ax: Axes, bottleneck: Bottleneck) -> None:
@@ -115,18 +107,12 @@ def _draw_curve(ax: Axes, bottleneck: Bottleneck) -> None:
 
 
 def _draw_weights(ax: Axes, label: str, weighed: Sequence[tuple[str, float]]) -> None:
-    names = [_harmless(concept) for concept, _ in weighed]
+    names = [short(concept, _LETTERS) for concept, _ in weighed]
     weights = [weight for _, weight in weighed]
-    ax.barh(range(len(weighed)), weights, color=[_BLUE if weight > 0 else _ORANGE for weight in weights], height=0.7)
-    ax.set_yticks(range(len(weighed)), names, fontsize=8)
+    ax.barh(range(len(weighed)), weights, color=[BLUE if weight > 0 else ORANGE for weight in weights], height=0.7)
+    ax.set_yticks(range(len(weighed)), names, fontsize=8, parse_math=False)
     ax.invert_yaxis()
-    ax.axvline(0, color=_GREY, linewidth=0.8)
+    ax.axvline(0, color=GREY, linewidth=0.8)
     ax.tick_params(axis="x", labelsize=7)
-    ax.set_title(label, fontsize=10, loc="left")
+    ax.set_title(label, fontsize=10, loc="left", parse_math=False)
     ax.spines[["top", "right", "left"]].set_visible(False)
-
-
-def _harmless(text: str) -> str:
-    """Return a text that matplotlib takes for nothing but text, cut to what there is room for."""
-    shown = "".join(letter if letter.isprintable() else "�" for letter in text).replace("$", r"\$")
-    return shown if len(shown) <= _LETTERS else f"{shown[:_LETTERS]}…"

@@ -15,6 +15,7 @@ from t2c_search.concepts.zero_shot.judged import Judged
 from t2c_search.concepts.zero_shot.keys import ids_of
 from t2c_search.concepts.zero_shot.result import Classified
 from t2c_search.errors import UsageError
+from t2c_search.export.charts import BLUE, GREY, INK, ORANGE, PICTURES, new_figure, rendered, short
 from t2c_search.export.page import PAGES, Card, Page, Section, write_page
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ _BATCH = 1000  # rows of a CSV whose paths are asked for at a time
 _CARDS = 12  # images of a class on a page: the surest, and as many where it was close
 _MOST_NUMBERS, _MOST_NAMES = 25, 60  # classes with counts in the matrix's cells, and with names beside it
 _LETTERS = 24  # of a name in a picture
-_BLUE, _GREY, _ORANGE = "#2f6fb2", "#8a90a0", "#d9822b"
 
 
 def write_classified(classified: Classified, path: Path, title: str, paths_of: PathsOf) -> None:
@@ -41,7 +41,7 @@ def write_classified(classified: Classified, path: Path, title: str, paths_of: P
     elif ending in PAGES:
         picture = _picture(classified, title, "svg")
         write_page(Page(title, _notes(classified), _sections(classified, paths_of), picture), path)
-    elif ending in (".png", ".svg", ".pdf"):
+    elif ending in PICTURES:
         with file_aside(path) as target:
             target.write(_picture(classified, title, ending[1:]))
     else:
@@ -108,17 +108,13 @@ def _notes(classified: Classified) -> list[str]:
 
 def _picture(classified: Classified, title: str, format: str) -> bytes:
     """Draw the confusion matrix, the risk-coverage curve and the reliability, or else how many images each class has."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     judged = classified.judged
     side = min(max(4.2, 0.42 * len(classified.classes) + 1.8), 16.0)
     panels = 1 if judged is None else 2 if judged.reliability is None else 3
     widths = [side + 0.6] + [4.2] * (panels - 1)
-    figure = Figure(figsize=(sum(widths), max(side, 4.2)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(sum(widths), max(side, 4.2))
     axes = figure.subplots(1, panels, width_ratios=widths, squeeze=False)[0]
-    figure.suptitle(_short(title, 80), x=0.01, ha="left", parse_math=False)
+    figure.suptitle(short(title, 80), x=0.01, ha="left", parse_math=False)
     if judged is None:
         _draw_counts(axes[0], classified)
     else:
@@ -126,15 +122,13 @@ def _picture(classified: Classified, title: str, format: str) -> bytes:
         _draw_risk(axes[1], judged)
         if judged.reliability is not None:
             _draw_reliability(axes[2], judged)
-    content = io.BytesIO()
-    figure.savefig(content, format=format, dpi=150)
-    return content.getvalue()
+    return rendered(figure, format)
 
 
 def _draw_counts(axes: Axes, classified: Classified) -> None:
     counts = classified.counts()
-    names = [_short(name or "no class") for name in counts]
-    axes.barh(range(len(names)), list(counts.values()), color=[_BLUE] * (len(names) - 1) + [_GREY])
+    names = [short(name or "no class", _LETTERS) for name in counts]
+    axes.barh(range(len(names)), list(counts.values()), color=[BLUE] * (len(names) - 1) + [GREY])
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.invert_yaxis()
     axes.set_xlabel("images")
@@ -144,28 +138,28 @@ def _draw_matrix(axes: Axes, judged: Judged) -> None:
     matrix = judged.matrix if judged.matrix[:, -1].any() else judged.matrix[:, :-1]
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    names = [_short(name) for name in judged.classes]
+    names = [short(name, _LETTERS) for name in judged.classes]
     if len(names) <= _MOST_NAMES:
         given = [*names, "no class"][: matrix.shape[1]]
         axes.set_xticks(range(len(given)), given, rotation=60, ha="right", rotation_mode="anchor", parse_math=False)
         axes.set_yticks(range(len(names)), names, parse_math=False)
     if len(names) <= _MOST_NUMBERS:
         for (row, column), number in np.ndenumerate(matrix):
-            ink = "white" if shares[row, column] > 0.6 else "#16181d" if number else "#c4c9d4"
+            ink = "white" if shares[row, column] > 0.6 else INK if number else "#c4c9d4"
             axes.text(column, row, str(number), ha="center", va="center", color=ink, fontsize=8)
     axes.set_xlabel("class given")
-    axes.set_ylabel(_short(judged.field), parse_math=False)
+    axes.set_ylabel(short(judged.field, _LETTERS), parse_math=False)
     axes.set_title(f"accuracy {judged.accuracy:.3f} of {judged.images} images", fontsize=10)
 
 
 def _draw_risk(axes: Axes, judged: Judged) -> None:
     risk = judged.risk
-    axes.plot(risk.coverage, risk.accuracy, color=_BLUE)
+    axes.plot(risk.coverage, risk.accuracy, color=BLUE)
     axes.set(xlim=(0, 1), xlabel="share of images that keep their class", ylabel="accuracy among them")
     axes.set_ylim(min(0.9, max(0.0, float(risk.accuracy.min()) - 0.05)), 1.01)
     for coverage in (0.9, 0.5):
         margin, accuracy = risk.at(coverage)
-        axes.plot([coverage], [accuracy], "o", color=_ORANGE)
+        axes.plot([coverage], [accuracy], "o", color=ORANGE)
         axes.annotate(
             f"margin {margin:.3f}", (coverage, accuracy), (-6, -14), textcoords="offset points", ha="right", fontsize=8
         )
@@ -177,15 +171,10 @@ def _draw_reliability(axes: Axes, judged: Judged) -> None:
     reliability = judged.reliability
     assert reliability is not None
     there = reliability.images > 0
-    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
     size = 20 + 300 * reliability.images[there] / reliability.images.sum()
-    axes.plot(reliability.confidence[there], reliability.accuracy[there], color=_BLUE, linewidth=1)
-    axes.scatter(reliability.confidence[there], reliability.accuracy[there], size, color=_BLUE)
+    axes.plot(reliability.confidence[there], reliability.accuracy[there], color=BLUE, linewidth=1)
+    axes.scatter(reliability.confidence[there], reliability.accuracy[there], size, color=BLUE)
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy, images held out")
     axes.set_title(f"calibration error {reliability.error:.3f}", fontsize=10)
     axes.grid(alpha=0.25)
-
-
-def _short(text: str, letters: int = _LETTERS) -> str:
-    plain = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return plain if len(plain) <= letters else plain[: letters - 1] + "…"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,11 @@ from typing import Any
 from t2c_search.aside import file_aside
 from t2c_search.concepts.shift.result import SURE, Shift, ShiftedWord, ShiftFinding, ShownImage
 from t2c_search.errors import UsageError
+from t2c_search.export.charts import BLUE, GREY, ORANGE, PICTURES, new_figure, rendered, short
 from t2c_search.export.page import PAGES, Card, Page, Section, write_page
 
-_PICTURES = (".png", ".svg", ".pdf")
 _DRAWN = 12  # findings of a side in the picture
 _LETTERS = 34  # of a name in the picture
-_A, _B, _GREY = "#2f6fb2", "#c2691a", "#8a90a0"
 
 
 def write_shift(shift: Shift, path: Path, title: str) -> None:
@@ -27,7 +25,7 @@ def write_shift(shift: Shift, path: Path, title: str) -> None:
     if ending in PAGES:
         notes = [f"{letter}: {side.name}, {side.images} images" for letter, side in shift.sides]
         write_page(Page(title, [*notes, *shift.told], _sections(shift), _picture(shift, title, "svg")), path)
-    elif ending in _PICTURES:
+    elif ending in PICTURES:
         content = _picture(shift, title, ending[1:])
         with file_aside(path) as target:
             target.write(content)
@@ -69,34 +67,23 @@ def _named(finding: ShiftFinding) -> str:
 
 def _picture(shift: Shift, title: str, format: str) -> bytes:
     """Draw g of each side's first findings with their intervals; what chance alone may do is pale."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     above = [finding.word for finding in shift.a.findings[:_DRAWN]]
     below = [finding.word for finding in shift.b.findings[:_DRAWN]][::-1]
-    rows = [*((word, _A) for word in above), *((word, _B) for word in below)]
-    figure = Figure(figsize=(8, 1.7 + 0.27 * len(rows)), layout="constrained")
-    FigureCanvasAgg(figure)
+    rows = [*((word, BLUE) for word in above), *((word, ORANGE) for word in below)]
+    figure = new_figure(8, 1.7 + 0.27 * len(rows))
     axes = figure.subplots()
     for place, (word, colour) in enumerate(rows):
         strength = 1.0 if word.sure else 0.35
         axes.plot([word.low, word.high], [place, place], color=colour, linewidth=2.5, alpha=strength)
         axes.plot([word.g], [place], "o", color=colour, alpha=strength)
-    axes.axvline(0, color=_GREY, linewidth=1)
-    axes.set_yticks(range(len(rows)), [_short(word.word, _LETTERS) for word, _ in rows], parse_math=False)
+    axes.axvline(0, color=GREY, linewidth=1)
+    axes.set_yticks(range(len(rows)), [short(word.word, _LETTERS) for word, _ in rows], parse_math=False)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="x", alpha=0.25)
     axes.set_xlabel(f"Hedges' g with its 95 % interval; pale: p > {SURE:g} for all words together")
-    axes.set_title(_short(title, 80), loc="left", parse_math=False, fontsize=12, pad=40)
-    for points, (letter, side), colour in ((20, shift.sides[0], _A), (6, shift.sides[1], _B)):
-        told = _short(f"more in {letter}: {side.name}, {side.images} images", 90)
+    axes.set_title(short(title, 80), loc="left", parse_math=False, fontsize=12, pad=40)
+    for points, (letter, side), colour in ((20, shift.sides[0], BLUE), (6, shift.sides[1], ORANGE)):
+        told = short(f"more in {letter}: {side.name}, {side.images} images", 90)
         at: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, points), "textcoords": "offset points"}
         axes.annotate(told, (0, 1), color=colour, fontsize=9, parse_math=False, **at)
-    content = io.BytesIO()
-    figure.savefig(content, format=format, dpi=150)
-    return content.getvalue()
-
-
-def _short(text: str, letters: int) -> str:
-    plain = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return plain if len(plain) <= letters else plain[: letters - 1] + "…"
+    return rendered(figure, format)

@@ -13,10 +13,11 @@ from typing import BinaryIO
 from t2c_search.aside import file_aside
 from t2c_search.concepts.describe.results import Description
 from t2c_search.errors import UsageError
+from t2c_search.export.charts import BLUE, new_figure, rendered, short
 
 DRAWN = 24
 """Descriptions in one picture, the first."""
-_ACROSS = 3
+_ACROSS, _LETTERS = 3, 32
 
 
 def write_descriptions(things: Iterable[Description], path: Path) -> int:
@@ -55,36 +56,26 @@ def _write_jsonl(things: Iterable[Description], target: BinaryIO) -> int:
 
 def _draw(things: Iterable[Description], target: BinaryIO) -> int:
     """Draw the words of the first few things as bars, largest first."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     drawn = list(islice(things, DRAWN))
     if not drawn:
         raise UsageError("there is nothing to draw")
     across = min(_ACROSS, len(drawn))
     down = -(-len(drawn) // across)
     most = max(len(thing.words) for thing in drawn)
-    figure = Figure(figsize=(4.6 * across, (0.26 * most + 1.0) * down), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.6 * across, (0.26 * most + 1.0) * down)
     panels = figure.subplots(down, across, squeeze=False, sharex=True).ravel()
     for panel, thing in zip(panels, drawn, strict=False):
-        panel.barh(
-            [word.name.replace("$", r"\$") for word in thing.words],
-            [word.weight for word in thing.words],
-            color="#4477aa",
-        )
+        rows = range(len(thing.words))
+        panel.barh(rows, [word.weight for word in thing.words], color=BLUE)
+        panel.set_yticks(rows, [short(word.name, _LETTERS) for word in thing.words], parse_math=False)
         panel.set_ylim(most - 0.4, -0.6)
         title = thing.sentence or thing.subject
         shown = title if len(title) <= 48 else "…" + title[-47:]
-        panel.set_title(_plain(f"{shown}  ({thing.cosine:.2f})"), fontsize=9, loc="left")
+        told = short(f"{shown}  ({thing.cosine:.2f})", 60)
+        panel.set_title(told, fontsize=9, loc="left", parse_math=False)
         panel.tick_params(labelsize=8, length=0)
         panel.spines[["top", "right", "left"]].set_visible(False)
     for panel in panels[len(drawn) :]:
         panel.set_axis_off()
-    figure.savefig(target, format="png", dpi=130)
+    target.write(rendered(figure, "png"))
     return len(drawn)
-
-
-def _plain(text: str) -> str:
-    """Return a text that matplotlib does not take for a formula."""
-    return text.replace("$", r"\$")

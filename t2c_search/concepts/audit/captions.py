@@ -15,15 +15,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from t2c_search.concepts.audit.findings import Finding, Floats, figures, robust_z
-from t2c_search.concepts.audit.reading import Chosen, unit
+from t2c_search.concepts.audit.reading import Chosen
+from t2c_search.concepts.vocabulary import captions_of
 from t2c_search.decoding.metadata import CAPTIONS
-from t2c_search.types import CLIP, FloatArray, Points
+from t2c_search.types import CLIP, FloatArray, Points, unit_rows
 
 REFERENCES = 4096
 """Pictures, with their captions, that all are compared with: the first by id, which are a random sample, as ids are hashes."""
@@ -102,20 +102,15 @@ def _captioned(chosen: Chosen, points: Points) -> _Batch | None:
     texts: list[str] = []
     of: list[int] = []
     for row, payload in enumerate(points.payloads):
-        if captions := _captions(payload.get(CAPTIONS)):
+        if captions := [text for text in captions_of(payload) if text.strip()][:_MOST]:
             of += [len(rows)] * len(captions)
             rows.append(row)
             texts += captions
     if not rows:
         return None
     embedded = chosen.searcher.texts.whole(texts)
-    pictures = unit(points.vectors[CLIP][rows])
+    pictures = unit_rows(points.vectors[CLIP][rows])
     return _Batch([points.ids[row] for row in rows], pictures, texts, embedded, np.array(of, np.int64))
-
-
-def _captions(found: Any) -> list[str]:
-    several = found if isinstance(found, list) else [found]
-    return [text for text in several if isinstance(text, str) and text.strip()][:_MOST]
 
 
 def _joined(chosen: Chosen) -> _Batch | None:
@@ -146,11 +141,11 @@ def _score(batch: _Batch, reference: _Batch, scores: Scores) -> None:
     cosine = np.einsum("nd,nd->n", batch.pictures[batch.of], batch.rows).astype(np.float64)
     fits = 2 * cosine - of_picture[batch.of] - of_text
     sums = batch.means
-    told = unit(reference.means)
+    told = unit_rows(reference.means)
     mine = own[:, None] == np.arange(len(told))
     of_told, _ = _local(batch.rows, told, mine[batch.of])
-    of_sums, _ = _local(unit(sums), reference.rows, own[:, None] == reference.of[None, :])
-    others = unit(sums[batch.of] - batch.rows)
+    of_sums, _ = _local(unit_rows(sums), reference.rows, own[:, None] == reference.of[None, :])
+    others = unit_rows(sums[batch.of] - batch.rows)
     agree = 2 * np.einsum("nd,nd->n", others, batch.rows).astype(np.float64) - of_told - of_sums[batch.of]
     for picture, point_id in enumerate(batch.ids):
         captions = np.flatnonzero(batch.of == picture)

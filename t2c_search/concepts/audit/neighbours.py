@@ -7,8 +7,8 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from t2c_search.concepts.audit.reading import Chosen, Known, unit
-from t2c_search.types import CLIP, FloatArray, VectorQuery
+from t2c_search.concepts.audit.reading import Chosen, Known
+from t2c_search.types import CLIP, FloatArray, VectorQuery, unit_rows
 
 NEAREST = 10
 """Nearest images looked at: of a picture that is there more often, the others stand for it."""
@@ -30,7 +30,7 @@ def find_neighbours(chosen: Chosen, known: Known) -> Neighbours:
     shape = (len(known.ids), NEAREST)
     found = Neighbours(np.full(shape, -1, np.int32), np.full(shape, -1, np.float32))
     if known.rows is not None:
-        _compare_all(unit(known.rows), found)
+        _compare_all(unit_rows(known.rows), found)
     else:
         _ask_index(chosen, known, found)
     return found
@@ -61,7 +61,7 @@ def _ask_index(chosen: Chosen, known: Known, found: Neighbours) -> None:
             for (point_id, row), answer in zip(batch, chosen.searcher.store.search(asked), strict=True):
                 others = [rank for rank, each in enumerate(answer.ids) if each != point_id and each in at]
                 if others and point_id in at:
-                    placed = unit(known.geometry.place(np.vstack([row, answer.vectors[CLIP][others]])))
+                    placed = unit_rows(known.geometry.place(np.vstack([row, answer.vectors[CLIP][others]])))
                     places = np.array([[at[answer.ids[rank]] for rank in others]], np.int32)
                     cosines = (placed[1:] @ placed[0])[None]
                     _keep_best(cosines, places, min(NEAREST, len(others)), found, at[point_id])

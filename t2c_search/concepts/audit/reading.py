@@ -18,7 +18,7 @@ from t2c_search.query.execution.searcher import Searcher
 from t2c_search.query.language.constraints import Constraint
 from t2c_search.sources import read_image
 from t2c_search.statistics import VectorStatistics
-from t2c_search.types import CLIP, NATIVE, FloatArray, Payload, Points
+from t2c_search.types import CLIP, NATIVE, FloatArray, Payload, Points, unit_rows
 
 HELD = 30_000
 """Images up to which every pair is compared, by the backbone's own vectors where they are kept: 150 MiB of them at 1280-d.
@@ -49,7 +49,7 @@ class Geometry:
 
     def place(self, rows: FloatArray) -> FloatArray:
         """Map rows (n, d) of any length into it; their lengths there are Mahalanobis distances from the mean."""
-        return ((unit(rows) - self.mean) @ self.scale).astype(np.float32)
+        return ((unit_rows(rows) - self.mean) @ self.scale).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +104,7 @@ def read_all(chosen: Chosen) -> Known:
     columns = _Columns(chosen)
     held: list[FloatArray] = []
     for points in chosen.read((vector,), asked):
-        rows = unit(points.vectors[vector])
+        rows = unit_rows(points.vectors[vector])
         statistics.add(points.ids, rows)
         columns.add(points)
         if few:
@@ -114,12 +114,6 @@ def read_all(chosen: Chosen) -> Known:
     columns.check()
     geometry = Geometry.of(statistics)
     return columns.known(vector, geometry, geometry.place(np.concatenate(held)) if few else None)
-
-
-def unit(rows: FloatArray) -> FloatArray:
-    """Return rows (n, d) scaled to length 1; one of zeros stays."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32, copy=False)
 
 
 class _Columns:

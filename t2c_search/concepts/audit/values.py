@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from t2c_search.concepts.audit.findings import Finding, Floats, figures
 from t2c_search.concepts.audit.neighbours import Neighbours
-from t2c_search.concepts.audit.reading import NO_VALUE, Chosen, Known, unit
+from t2c_search.concepts.audit.reading import NO_VALUE, Chosen, Known
 from t2c_search.errors import T2CError
-from t2c_search.types import CLIP, FloatArray, Points
+from t2c_search.types import CLIP, FloatArray, Points, unit_rows
 
 FEWEST = 5
 """Images of a value below which it is not audited: too few to say what it looks like."""
@@ -85,7 +85,7 @@ class Witnesses:
             places, codes, kept = self._with_value(points)
             if not len(places):
                 continue
-            rows = unit(points.vectors[self._known.vector][kept])
+            rows = unit_rows(points.vectors[self._known.vector][kept])
             probed = self._probe.predict(rows, [self._fitted.get(int(place)) for place in places])
             p = combined(self._say(places, probed, points.vectors[CLIP][kept]), self._weights, self._bias)
             own = p[np.arange(len(p)), codes]
@@ -109,7 +109,7 @@ class Witnesses:
         taken: list[tuple[Codes, FloatArray, FloatArray]] = []
         for points in self._read():
             places, _, kept = self._with_value(points)
-            taken.append((places, unit(points.vectors[self._known.vector][kept]), points.vectors[CLIP][kept]))
+            taken.append((places, unit_rows(points.vectors[self._known.vector][kept]), points.vectors[CLIP][kept]))
             if sum(len(part[0]) for part in taken) >= FITTED:
                 break
         places, rows, clip = (np.concatenate(parts)[:FITTED] for parts in zip(*taken, strict=True))
@@ -121,12 +121,12 @@ class Witnesses:
             rows = self._chosen.searcher.texts.rows([name.replace("_", " ") for name in self.names])
         except T2CError as exc:
             return None, str(exc)
-        return unit(rows - rows.mean(axis=0)), ""
+        return unit_rows(rows - rows.mean(axis=0)), ""
 
     def _say(self, places: Codes, probed: Floats, clip: FloatArray) -> tuple[Floats, ...]:
         said = [probed, self._voted(places)]
         if self.texts is not None:
-            centred = unit(unit(clip) - self._chosen.searcher.calibration.mean.astype(np.float32))
+            centred = unit_rows(unit_rows(clip) - self._chosen.searcher.calibration.mean.astype(np.float32))
             said.append(log_softmax(_SHARPNESS * (centred @ self.texts.T).astype(np.float64)))
         return tuple(said)
 

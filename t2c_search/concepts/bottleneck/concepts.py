@@ -12,7 +12,7 @@ import numpy.typing as npt
 from t2c_search.concepts.bottleneck.head import Array
 from t2c_search.concepts.bottleneck.sample import Labels
 from t2c_search.state.bottlenecks import LeftOut
-from t2c_search.types import FloatArray
+from t2c_search.types import FloatArray, unit_rows
 
 NEAR = 0.5
 """Cosine of two texts, both less the mean of all, from which a concept is a near-synonym of a class or a kind of it: with
@@ -69,7 +69,7 @@ def too_near(
                 found[at] = LeftOut(name, wording, None)
     if class_rows is not None:
         mean = np.concatenate([rows, class_rows]).mean(0)
-        cosines = unit(rows - mean) @ unit(class_rows - mean).T
+        cosines = unit_rows(rows - mean) @ unit_rows(class_rows - mean).T
         for at in np.flatnonzero(cosines.max(1) >= NEAR).tolist():
             nearest = int(cosines[at].argmax())
             found.setdefault(at, LeftOut(names[at], classes[nearest][0], float(cosines[at, nearest])))
@@ -79,7 +79,7 @@ def too_near(
 def said_before(names: Sequence[str], rows: FloatArray) -> dict[int, LeftOut]:
     """Return which concepts, by their place, have a text (k, d) that an earlier one's is nearly the same as."""
     found: dict[int, LeftOut] = {}
-    centred = unit(rows - rows.mean(0))
+    centred = unit_rows(rows - rows.mean(0))
     for start in range(0, len(names), _BLOCK):
         cosines = np.tril(centred[start : start + _BLOCK] @ centred[: start + _BLOCK].T, start - 1)
         for row in np.flatnonzero(cosines.max(1, initial=0) >= ALIKE).tolist():
@@ -100,7 +100,7 @@ def most_telling(scores: Array, labels: Labels) -> npt.NDArray[np.integer]:
 
 def random_directions(count: int, dim: int, seed: int) -> Array:
     """Draw unit directions (count, dim), every way alike."""
-    return unit(np.random.default_rng(seed).standard_normal((count, dim)))
+    return unit_rows(np.random.default_rng(seed).standard_normal((count, dim)))
 
 
 def random_words(count: int, seed: int) -> list[str]:
@@ -111,13 +111,6 @@ def random_words(count: int, seed: int) -> list[str]:
         onsets, vowels = rng.integers(len(_ONSETS), size=3), rng.integers(len(_VOWELS), size=3)
         words["".join(_ONSETS[o] + _VOWELS[v] for o, v in zip(onsets, vowels, strict=True))] = None
     return list(words)
-
-
-def unit(rows: npt.NDArray[np.floating]) -> Array:
-    """Scale rows (n, d) to length 1."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: Array = np.asarray(rows / np.maximum(lengths, 1e-12), np.float64)
-    return scaled
 
 
 def _stems(text: str) -> list[str]:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from t2c_search.concepts.bottleneck.concepts import Scale, most_telling, random_directions, unit
+from t2c_search.concepts.bottleneck.concepts import Scale, most_telling, random_directions
 from t2c_search.concepts.bottleneck.head import Array, Head, sparse_path
 from t2c_search.concepts.bottleneck.sample import Labelled, Labels
 from t2c_search.state.bottlenecks import BottleneckCurve, CurvePoint, Gain
-from t2c_search.types import FloatArray
+from t2c_search.types import FloatArray, unit_rows
 
 FOLDS = 5
 NCCS = (5, 10, 15, 30)
@@ -124,7 +124,7 @@ def _label_free(
     """Judge W = U C' (U-F2-CBM): classes' texts times concepts' texts, both less their mean, each class's heaviest kept."""
     scale = Scale.of(names, labelled.vectors)
     scores = scale.scores(labelled.vectors)
-    weights = unit(classes - classes.mean(0)) @ unit(names - names.mean(0)).T
+    weights = unit_rows(classes - classes.mean(0)) @ unit_rows(names - names.mean(0)).T
     for most in nccs:
         least = -np.partition(-np.abs(weights), min(most, weights.shape[1]) - 1, axis=1)[
             :, [min(most, weights.shape[1]) - 1]
@@ -137,7 +137,7 @@ def _label_free(
 def _zero_shot(labelled: Labelled, classes: FloatArray) -> float:
     """Tell images by the class text nearest to them, both less their mean."""
     centred = labelled.vectors - labelled.vectors.mean(0)
-    return float(((centred @ unit(classes - classes.mean(0)).T).argmax(1) == labelled.labels).mean())
+    return float(((centred @ unit_rows(classes - classes.mean(0)).T).argmax(1) == labelled.labels).mean())
 
 
 def _dense(rows: FloatArray, labels: Labels, splits: Sequence[Split]) -> float:

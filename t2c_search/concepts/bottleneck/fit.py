@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from t2c_search.concepts.bottleneck.concepts import random_words, said_before, too_near, unit
+from t2c_search.concepts.bottleneck.concepts import random_words, said_before, too_near
 from t2c_search.concepts.bottleneck.curve import NCCS, Rows, fit_path, measure
 from t2c_search.concepts.bottleneck.sample import Labelled
 from t2c_search.concepts.vocabulary import Vocabulary
@@ -16,7 +16,7 @@ from t2c_search.filters import Scalar
 from t2c_search.query.planning.texts import Texts
 from t2c_search.state.bottlenecks import Bottleneck, Fitted
 from t2c_search.state.derived import derived_field
-from t2c_search.types import FloatArray
+from t2c_search.types import FloatArray, unit_rows
 
 NCC = 15
 """Concepts that a decision may take, unless told: as many as the drawn world's rules are told within 3 points with
@@ -104,7 +104,7 @@ def _class_rows(texts: Texts, said: Sequence[tuple[str, ...]]) -> FloatArray | N
     """Return the classes' unit rows (c, d), each the mean of its wordings'; None where a class has no words."""
     if not all(said):
         return None
-    found = [unit(texts.rows(wordings).mean(0, keepdims=True))[0] for wordings in said]
+    found = [unit_rows(texts.rows(wordings).mean(0, keepdims=True))[0] for wordings in said]
     return np.array(found, np.float32)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import CLIP, NATIVE, FloatArray, Payload, VectorQuery
+from t2c_search.types import CLIP, NATIVE, FloatArray, Payload, VectorQuery, unit_rows
 
 NEAR = 0.95
 """Cosine from which two images count as one. Of real photographs, no two different ones reached it, under ViT-B/32 (0.925
@@ -93,15 +93,10 @@ def _read(store: VectorStore, vector: str, *, with_rows: bool) -> tuple[list[str
     batches = [np.empty((0, store.spec().dims[vector]), np.float32)]
     for points in store.scan(vectors=vectors, payload=("hash",)):
         if with_rows:
-            batches.append(_unit(points.vectors[vector]))
+            batches.append(unit_rows(points.vectors[vector]))
         ids += points.ids
         hashes += [payload.get("hash", point_id) for point_id, payload in zip(points.ids, points.payloads, strict=True)]
     return ids, hashes, np.concatenate(batches)
-
-
-def _unit(rows: FloatArray) -> FloatArray:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32, copy=False)
 
 
 def _same(hashes: Sequence[str]) -> Iterator[_Pairs]:
@@ -176,7 +171,7 @@ def _judge(store: VectorStore, ids: list[str], vector: str, near: float) -> Grou
     """Order a group from best to worst, and keep of it what nothing better that is kept stands for."""
     points = store.fetch(ids, vectors=(vector,))
     best_first = sorted(range(len(points)), key=lambda at: _quality(points.payloads[at]))
-    rows = _unit(points.vectors[vector])
+    rows = unit_rows(points.vectors[vector])
     kept: list[int] = []
     group: list[Duplicate] = []
     for at in best_first:
