@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from t2c_search.collection import Collection
-from t2c_search.errors import StoreError, UsageError
+from t2c_search.errors import ExpressionError, StoreError, UsageError
 from t2c_search.progress import NoProgress
 from t2c_search.sources import ImageInput
 from t2c_search.state.derived import derived_field, write_derived
@@ -99,6 +99,8 @@ def test_what_is_written_filters_and_no_realignment_loses_it(tmp_path: Path, sto
         before = photos.search(where="width > 0").statistics
         write_derived(photos.store, derived_field("label"), ids[:7], ["good"] * 7)
         assert photos.count('derived.label = "good"').count == 7
+        with pytest.raises(ExpressionError, match=r"no payload field label; did you mean derived\.label\?"):
+            photos.count('label = "good"')
         after = photos.search(where="width > 0").statistics
         assert before and after and (after.images, after.current) == (before.images, True)
         with pytest.raises(StoreError, match="was left as it is, as its statistics-state was changed"):

@@ -209,7 +209,8 @@ def is_known(field: str, fields: Collection[str]) -> bool:
 def unknown_field(field: str, fields: Collection[str]) -> str:
     """Say that there is no such field, and which come near."""
     field = brief(field)
-    near = [unparse_field(name) for name in get_close_matches(field, fields, n=3, cutoff=0.5)]
+    within = [name for name in sorted(fields) if name.endswith(f".{field}")]  # derived.who, where who was typed
+    near = [unparse_field(name) for name in within or get_close_matches(field, fields, n=3, cutoff=0.5)]
     known = ", ".join(unparse_field(name) for name in sorted(fields))
     hint = f"did you mean {' or '.join(near)}?" if near else f"known fields: {known}"
     return f"there is no payload field {unparse_field(field)}; {hint}"

@@ -15,13 +15,16 @@ from t2c_search.concepts.bottleneck.concepts import (
     random_words,
     said_before,
     too_near,
-    unit,
 )
+from t2c_search.types import unit_rows
 
 
 def test_scores_are_standard_deviations_of_the_images() -> None:
     rng = np.random.default_rng(0)
-    vectors, directions = unit(rng.standard_normal((300, 8))).astype(np.float32), unit(rng.standard_normal((5, 8)))
+    vectors, directions = (
+        unit_rows(rng.standard_normal((300, 8))).astype(np.float32),
+        unit_rows(rng.standard_normal((5, 8))),
+    )
     scores = Scale.of(directions, vectors).scores(vectors)
     np.testing.assert_allclose(scores.mean(0), 0, atol=1e-6)
     np.testing.assert_allclose(scores.std(0), 1, atol=1e-6)
@@ -53,8 +56,8 @@ def test_a_class_without_words_leaves_nothing_out() -> None:
 def test_near_synonyms_of_a_class_are_left_out_with_their_cosine() -> None:
     rng = np.random.default_rng(1)
     common = 3 * rng.standard_normal(32)  # all texts of a CLIP model have much in common
-    rows = unit(common + rng.standard_normal((200, 32))).astype(np.float32)
-    classes = unit(rows[[5, 9]] + 0.02 * rng.standard_normal((2, 32))).astype(np.float32)
+    rows = unit_rows(common + rng.standard_normal((200, 32))).astype(np.float32)
+    classes = unit_rows(rows[[5, 9]] + 0.02 * rng.standard_normal((2, 32))).astype(np.float32)
     names = [f"thing {at}" for at in range(200)]
     found = too_near(names, rows, [("owl",), ("lark",)], classes)
     together = np.concatenate([rows, classes]).mean(0)
@@ -75,10 +78,10 @@ def test_near_synonyms_of_a_class_are_left_out_with_their_cosine() -> None:
 
 def test_what_an_earlier_concept_says_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(2)
-    rows = unit(rng.standard_normal((60, 16)))
-    rows[30:45] = unit(rows[:15] + 0.05 * rng.standard_normal((15, 16)))
+    rows = unit_rows(rng.standard_normal((60, 16)))
+    rows[30:45] = unit_rows(rows[:15] + 0.05 * rng.standard_normal((15, 16)))
     names = [f"c{at}" for at in range(60)]
-    centred = unit(rows - rows.mean(0))
+    centred = unit_rows(rows - rows.mean(0))
     expected = {at for at in range(60) if any(centred[at] @ centred[before] >= ALIKE for before in range(at))}
     assert set(range(30, 45)) <= expected
     for block in (7, 60, 1000):

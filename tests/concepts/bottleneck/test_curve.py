@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from t2c_search.concepts.bottleneck.concepts import random_directions, unit
+from t2c_search.concepts.bottleneck.concepts import random_directions
 from t2c_search.concepts.bottleneck.curve import (
     DENSE,
     DIRECTIONS,
@@ -19,6 +19,7 @@ from t2c_search.concepts.bottleneck.curve import (
 )
 from t2c_search.concepts.bottleneck.sample import Labelled
 from t2c_search.state.bottlenecks import BottleneckCurve
+from t2c_search.types import unit_rows
 
 DIM = 24
 
@@ -33,14 +34,14 @@ def images(classes: int, seed: int = 0) -> Labelled:
         labels = rng.integers(0, classes, 500)
         shown[:, :classes] = 0.15 * rng.standard_normal((500, classes))
         shown[np.arange(500), labels] += 1
-    vectors = unit(shown + 2).astype(np.float32)  # a common part, as all images of CLIP space have
+    vectors = unit_rows(shown + 2).astype(np.float32)  # a common part, as all images of CLIP space have
     return Labelled(vectors, labels, tuple(range(classes)), 500, vectors * 3)
 
 
 @pytest.fixture(scope="module")
 def named() -> BottleneckCurve:
     axes = np.eye(DIM, dtype=np.float32)
-    return measure(images(2), Rows(axes, words=unit(axes + 1).astype(np.float32)), (2, 10), 0)
+    return measure(images(2), Rows(axes, words=unit_rows(axes + 1).astype(np.float32)), (2, 10), 0)
 
 
 def test_names_that_tell_are_ahead_of_chance(named: BottleneckCurve) -> None:
