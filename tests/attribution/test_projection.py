@@ -16,8 +16,8 @@ KINDS: list[tuple[Transform, bool]] = [("identity", False), ("identity", True), 
 
 def made(transform: Transform, on_axis: bool) -> Aligner:
     generator = torch.Generator().manual_seed(5)
-    weight = torch.randn(12, 8, generator=generator)
-    bias = torch.randn(8, generator=generator)
+    weight = torch.randn(12, 8, generator=generator) / 20
+    bias = torch.randn(8, generator=generator) / 4
     return Aligner(BACKBONE, CLIP, transform, weight, bias, normalize(bias, dim=0) * on_axis, REPORT)
 
 
