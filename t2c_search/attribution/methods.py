@@ -11,7 +11,7 @@ import torch
 
 from t2c_search.alignment.aligner import Aligner
 from t2c_search.attribution.factors import PlaceFactors
-from t2c_search.encoders.capabilities import Differentiable, SumOfPlaces
+from t2c_search.encoders.capabilities import AttentionPooled, Differentiable, SumOfPlaces
 from t2c_search.encoders.pool import exclusive
 from t2c_search.encoders.protocols import ImageEncoder
 from t2c_search.errors import UsageError
@@ -27,6 +27,7 @@ class Method:
 
 METHODS = {
     "exact": Method("exact", lambda encoder: isinstance(encoder, SumOfPlaces)),
+    "analytic": Method("analytic", lambda encoder: isinstance(encoder, AttentionPooled)),
     "banzhaf": Method("banzhaf", lambda encoder: isinstance(encoder, Differentiable)),
 }
 """By name, the cheapest first."""
