@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from t2c_search.encoders import registry
-from t2c_search.encoders.capabilities import AttentionBlocks, AttentionPooled, Differentiable, FeatureMaps, SumOfPlaces, capabilities
+from t2c_search.encoders.capabilities import (
+    AttentionBlocks,
+    AttentionPooled,
+    Differentiable,
+    FeatureMaps,
+    SumOfPlaces,
+    capabilities,
+)
 from t2c_search.testing.encoders import DualEncoderContract, ImageEncoderContract
 from tests.encoders import tiny
 

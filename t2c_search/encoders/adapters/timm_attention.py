@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from timm.layers.attention import Attention
 from timm.layers.attention_pool import AttentionPoolLatent
 from timm.models.vision_transformer import Block, VisionTransformer
@@ -18,14 +17,14 @@ from t2c_search.encoders.adapters.anatomy import Forward, Pooled, in_turn, input
 from t2c_search.encoders.capabilities import AttentionPooling, FeatureMap
 
 
-def pooled_of(module: Any, layers: int = 0, behind: Forward = torch.nn.Identity()) -> Pooled | None:
+def pooled_of(module: Any, layers: int = 0, *behind: Forward) -> Pooled | None:
     """Return how a transformer's row is read off its tokens, and with ``layers`` those of its last blocks beside it.
 
-    ``behind`` is what its row goes through. None for a kind of model that is not known.
+    ``behind`` is what its row goes through in turn. None for a kind of model that is not known.
     """
     if type(module) is not VisionTransformer or not module.patch_embed.grid_size:
         return None
-    after = in_turn(module.fc_norm, module.head, behind)
+    after = in_turn(module.fc_norm, module.head, *behind)
     if module.attn_pool is None and module.global_pool == "token":
         return _by_class_token(module, layers, in_turn(module.norm, after))
     if isinstance(module.attn_pool, AttentionPoolLatent) and not layers:
