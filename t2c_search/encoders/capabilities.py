@@ -6,7 +6,7 @@ no attention blocks. Pixels are what the module itself sees, (n, 3, h, w) float3
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -23,6 +23,22 @@ class FeatureMap:
     """
 
     values: torch.Tensor
+    grid: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """n rows of an encoder as sums over places: ``rows = base + parts.sum(1)``, but for rounding.
+
+    Whatever norms the model divides by are held as they are. ``parts`` are those of the places of ``grid``, row by row.
+    """
+
+    rows: torch.Tensor
+    """(n, image_dim): those of ``embed``."""
+    base: torch.Tensor
+    """(n, image_dim): biases, and what tokens without a place give."""
+    parts: torch.Tensor
+    """(n, places, image_dim)"""
     grid: tuple[int, int]
 
 
@@ -53,6 +69,76 @@ class FeatureMaps(Differentiable, Protocol):
 
 
 @runtime_checkable
+class SumOfPlaces(Differentiable, Protocol):
+    """An encoder that pools its last features by mean or maximum, so that its rows are sums over their places."""
+
+    def shares(self, pixels: torch.Tensor) -> Shares:
+        """Return the rows of ``embed`` as sums, without gradients."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionPooling:
+    """How tokens (n, tokens, d) become rows (n, width): one of them, or a query that never changes, attends to all.
+
+    In each head, ``attended`` is the sum of the values weighted by softmax(query . key), and the row is
+    ``finish(attended, first)``, where ``first`` (n, d) is the first token. All three are differentiable, each row by itself.
+    """
+
+    query: Callable[[torch.Tensor], torch.Tensor]
+    """first (n, d) -> queries (n, heads, e), scaled."""
+    keys_values: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    """tokens (n, tokens, d), each by itself -> (n, tokens, heads, e), twice."""
+    finish: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    """attended (n, heads * e) and first (n, d) -> rows (n, width)."""
+    first_is_mean: bool = False
+    """Whether the first token is the mean of the others, of which each is a place, but for a constant."""
+
+    def rows(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the rows of n sets of tokens."""
+        keys, values = self.keys_values(tokens)
+        weights = (self.query(tokens[:, 0]).unsqueeze(1) * keys).sum(3).softmax(1)
+        return self.finish((weights.unsqueeze(3) * values).sum(1).flatten(1), tokens[:, 0])
+
+
+@runtime_checkable
+class AttentionPooled(Differentiable, Protocol):
+    """An encoder that reads its row off its last tokens by attention: by its class token in the last block, or behind it."""
+
+    poolings: tuple[AttentionPooling, ...]
+    """One, which gives the rows of ``embed``; or several, whose rows are made unit rows and set side by side."""
+
+    def pooled_tokens(self, pixels: torch.Tensor) -> tuple[FeatureMap, ...]:
+        """Return what each of ``poolings`` takes, of one forward pass."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TextTokens:
+    """n texts as a block of a text tower takes them, all as long as the longest."""
+
+    values: torch.Tensor
+    """(n, positions, d)"""
+    references: torch.Tensor
+    """The same of each text's reference: padding in place of its words, start and end as they are."""
+    words: tuple[tuple[str, ...], ...]
+    """Each text's tokens between start and end, as they are written."""
+    start: int
+    """The position of the first of them."""
+    read: Callable[[torch.Tensor], torch.Tensor]
+    """values (n, positions, d) -> rows (n, text_dim), not yet unit rows: the rest of the tower; gradients flow through."""
+
+
+@runtime_checkable
+class TokenizedTexts(Protocol):
+    """An encoder of texts that shows their tokens."""
+
+    def text_tokens(self, texts: Sequence[str], block: int = 0) -> TextTokens:
+        """Return what comes into a block, counted from the first, or from the last as -1."""
+        ...
+
+
+@runtime_checkable
 class AttentionBlocks(Differentiable, Protocol):
     """A transformer. Hooks on its blocks see what every thread sends through: hold ``pool.exclusive(encoder)`` meanwhile."""
 
@@ -60,7 +146,7 @@ class AttentionBlocks(Differentiable, Protocol):
     """First to last; each maps tokens (n, tokens, d), its first argument, to tokens of the same shape."""
 
 
-_ALL = (Differentiable, FeatureMaps, AttentionBlocks)
+_ALL = (Differentiable, FeatureMaps, SumOfPlaces, AttentionPooled, TokenizedTexts, AttentionBlocks)
 
 
 def capabilities(encoder: object) -> frozenset[type]:

@@ -20,9 +20,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import normalize
 
 from t2c_search.encoders import registry
-from t2c_search.encoders.capabilities import AttentionBlocks, Differentiable, FeatureMaps
+from t2c_search.encoders.capabilities import (
+    AttentionBlocks,
+    AttentionPooled,
+    Differentiable,
+    FeatureMaps,
+    SumOfPlaces,
+    TokenizedTexts,
+)
 from t2c_search.encoders.protocols import (
     DualEncoder,
     ImageEncoder,
@@ -212,6 +220,27 @@ class ImageEncoderContract(_EncoderContract):
         assert (features.values.shape[0], features.values.shape[1] >= rows * columns) == (len(vectors), True)
         assert_same_rows(encoder.head(features).numpy(), vectors, _SAME_SUMS)
 
+    def test_rows_that_are_said_to_be_sums_over_places_are(
+        self, encoder: ImageEncoder, pixels: torch.Tensor, vectors: FloatArray
+    ) -> None:
+        if not isinstance(encoder, SumOfPlaces):
+            pytest.skip("no SumOfPlaces: the encoder does not pool by mean or maximum alone")
+        shares = encoder.shares(pixels)
+        assert shares.parts.shape == (len(vectors), shares.grid[0] * shares.grid[1], vectors.shape[1])
+        assert_same_rows(shares.rows.numpy(), vectors, _SAME_SUMS)
+        assert_same_rows((shares.base + shares.parts.sum(1)).numpy(), vectors, _SAME_SUMS)
+
+    def test_rows_that_are_said_to_be_read_by_attention_are(
+        self, encoder: ImageEncoder, pixels: torch.Tensor, vectors: FloatArray
+    ) -> None:
+        if not isinstance(encoder, AttentionPooled):
+            pytest.skip("no AttentionPooled: the encoder does not read its rows off its last tokens by attention")
+        tokens = encoder.pooled_tokens(pixels)
+        rows = [pooling.rows(each.values) for pooling, each in zip(encoder.poolings, tokens, strict=True)]
+        if len(rows) > 1:
+            rows = [normalize(each) for each in rows]
+        assert_same_rows(torch.cat(rows, 1).numpy(), vectors, _SAME_SUMS)
+
     def test_hooked_blocks_see_the_tokens_and_what_a_hook_changes_matters(
         self, encoder: ImageEncoder, pixels: torch.Tensor
     ) -> None:
@@ -270,6 +299,20 @@ class TextEncoderContract(_EncoderContract):
         many = text_encoder.encode_texts((texts[::-1] * 700)[:700]).numpy()
         assert_same_rows(many[: len(texts)], together[::-1][:700])
         assert_same_rows(many[-1:], many[(len(many) - 1) % len(texts)][np.newaxis])
+
+    @pytest.mark.parametrize("block", [0, -1])
+    def test_reading_the_tokens_that_it_shows_gives_the_rows(
+        self, text_encoder: TextEncoder, texts: list[str], block: int
+    ) -> None:
+        if not isinstance(text_encoder, TokenizedTexts):
+            pytest.skip("no TokenizedTexts: the encoder does not show the tokens of its texts")
+        tokens = text_encoder.text_tokens(texts, block)
+        rows = normalize(tokens.read(tokens.values))
+        assert_same_rows(rows.numpy(), text_encoder.encode_texts(texts).numpy(), _SAME_SUMS)
+        changed = (tokens.values != tokens.references).any(2)
+        for words, differs in zip(tokens.words, changed, strict=True):
+            assert differs[tokens.start : tokens.start + len(words)].all()
+            assert block or differs.sum() == len(words)
 
     def test_its_id_loads_it_again(self, text_encoder: TextEncoder, texts: list[str]) -> None:
         again = registry.load_text_encoder(text_encoder.id, device="cpu", dtype="float32")

@@ -9,6 +9,7 @@ from PIL import Image
 
 from t2c_search.encoders.adapters.anatomy import Anatomy
 from t2c_search.encoders.adapters.preprocessing import Preprocessing
+from t2c_search.encoders.adapters.stages import Stages
 from t2c_search.encoders.compiling import Forward, compiled
 from t2c_search.encoders.fingerprint import digest_json, digest_weights
 from t2c_search.encoders.placement import Placement
@@ -48,6 +49,11 @@ class ImageTower:
             self.feature_map, self.head = anatomy.feature_map, anatomy.head
             if anatomy.blocks:  # absent otherwise, so that isinstance tells
                 self.blocks = anatomy.blocks
+        source = module if isinstance(module, Stages) else anatomy
+        if source is not None and source.are_sums:
+            self.shares = source.shares
+        if source is not None and source.pooled is not None:
+            self.poolings, self.pooled_tokens = source.pooled.poolings, source.pooled.tokens
         self.image_dim = self._probe()
 
     @property
