@@ -3,7 +3,8 @@
     python -m benchmarks.concepts [--quick] [--json] [--only PART]
 
 Real photographs and models are read from the folder T2C_REAL_DATA (default ../shared/real); parts that need them say so
-where it is absent.
+where it is absent. --quick leaves photographs out: those of parts that have drawn scenes too, and the parts that have not
+(which take a few of theirs where --only names them).
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from benchmarks.concepts._parts import Measured
 PARTS: tuple[str, ...] = ("zero_shot", "bottleneck", "shift", "words", "sentences", "map", "audit", "onto", "pairs")
 """Modules of this folder, in the order of their tables."""
 
+OF_PHOTOGRAPHS = ("audit", "onto", "pairs")
+
 
 def main() -> int:
     chosen = options("concepts", __doc__, parts=PARTS)
+    parts = chosen.only or [part for part in PARTS if not (chosen.quick and part in OF_PHOTOGRAPHS)]
     found: dict[str, Measured] = {
-        part: import_module(f"benchmarks.concepts.{part}").measure(chosen.quick) for part in chosen.only or PARTS
+        part: import_module(f"benchmarks.concepts.{part}").measure(chosen.quick) for part in parts
     }
     name = "concepts" if not chosen.only else f"concepts-{'-'.join(chosen.only)}"
     return finish(
