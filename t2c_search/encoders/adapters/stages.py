@@ -31,8 +31,14 @@ class Stages(torch.nn.Module):
         self._outputs = outputs
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return unit rows side by side, (n, d + d_1 + ... + d_N) float32, the embedding's first, the last stage's last."""
-        embedding, stages = self._outputs(pixels, self._count)
+        """Return unit rows side by side, (n, d + d_1 + ... + d_N) float32, the embedding's first, the last stage's last.
+
+        Raises EncoderError where the model has fewer stages.
+        """
+        try:
+            embedding, stages = self._outputs(pixels, self._count)
+        except AssertionError as exc:  # how timm and open_clip say that there are fewer
+            raise EncoderError(f"layers={self._count} asks for more stages than the model has: {exc}") from exc
         return torch.cat([normalize(rows.float()) for rows in (embedding, *stages)], dim=1)
 
 
