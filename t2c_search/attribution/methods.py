@@ -11,6 +11,7 @@ import torch
 
 from t2c_search.alignment.aligner import Aligner
 from t2c_search.attribution.factors import PlaceFactors
+from t2c_search.attribution.projection import Unprojected
 from t2c_search.encoders.capabilities import Differentiable, SumOfPlaces
 from t2c_search.encoders.pool import exclusive
 from t2c_search.encoders.protocols import ImageEncoder
@@ -33,7 +34,7 @@ METHODS = {
 
 
 def place_factors(
-    encoder: ImageEncoder, aligner: Aligner | None, pixels: torch.Tensor, method: str = "auto"
+    encoder: ImageEncoder, aligner: Aligner | Unprojected | None, pixels: torch.Tensor, method: str = "auto"
 ) -> PlaceFactors:
     """Return the factors of n images' places in CLIP space.
 

@@ -205,6 +205,7 @@ class Snapshot:
             "text": card.text or card.clip.id,
             "dimensions": card.clip.dim,
             "native": card.backbone.dim if card.native else None,
+            "explainable": card.explainable,
             "format_version": card.format_version,
             "made_by": card.made_by,
             "aligner": report.to_json() if report else None,
