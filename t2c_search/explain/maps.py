@@ -9,8 +9,9 @@ from t2c_search.attribution.factors import PlaceFactors
 
 
 def maps(factors: PlaceFactors, rows: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
-    """Return the maps of k directions (k, d), such as unit text vectors, over n images: (n, k, places).
+    """Return the maps of k directions, such as unit text vectors, over n images: (n, k, places).
 
+    The directions are the same for every image, (k, d), or each image's own, (n, k, d).
     A map sums to the score about the ``centre`` (d,), ``rows @ (vector - centre)``: that of the collection's mean, by which
     images are ranked. So a place counts for a text where it is above what an image's place has on average, and against it
     below. What no place gives (base and residual) and the centre are spread evenly over the places.
