@@ -81,7 +81,7 @@ class BanzhafFactors(PlaceFactors):
     """(n, m): root of the expected square of each factor's error, a length in CLIP space; 0 where masks are exhaustive."""
 
 
-def banzhaf(encoder: Any, aligner: Aligner | None, pixels: torch.Tensor, masks: Masks = Masks()) -> BanzhafFactors:
+def factors(encoder: Any, aligner: Aligner | None, pixels: torch.Tensor, masks: Masks = Masks()) -> BanzhafFactors:
     """Return the places' factors of n images by masked forward passes, ``masks.number`` for each.
 
     ``pixels`` are (n, c, h, w) as ``normalise`` gives them, or what ``encode_images`` takes of an encoder without; zeros are the

@@ -20,6 +20,19 @@ def maps(factors: PlaceFactors, rows: torch.Tensor, centre: torch.Tensor) -> tor
     return rows @ (factors.parts + spread.unsqueeze(1)).mT
 
 
+def contested(maps: torch.Tensor) -> torch.Tensor:
+    """Return maps (n, k, places) less what each place gives to the best of the other k - 1 texts, where that is positive.
+
+    They tell apart the objects that several texts name: a place counts for a text only by what it gives to it beyond any
+    other, and against it where another has the better claim. They do not sum to a score; those of one text are as they were.
+    """
+    if maps.shape[1] == 1:
+        return maps
+    best, second = maps.topk(2, dim=1).values.clamp(min=0).unbind(1)
+    leads = torch.zeros_like(maps, dtype=torch.bool).scatter(1, maps.argmax(1, keepdim=True), True)
+    return maps - torch.where(leads, second.unsqueeze(1), best.unsqueeze(1))
+
+
 def enlarge(maps: torch.Tensor, grid: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
     """Enlarge maps (n, k, places) over a ``grid`` (rows, columns) to ``size`` (height, width): (n, k, height, width).
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from t2c_search.attribution.banzhaf import BanzhafFactors, Masks, banzhaf
+from t2c_search.attribution.banzhaf import BanzhafFactors, Masks, factors
 from t2c_search.errors import UsageError
 
 WIDTH = 5
@@ -58,8 +58,8 @@ def second_order_fit(scores: torch.Tensor, sizes: tuple[int, int], kept: float) 
 def test_all_masks_give_the_cross_pairs_of_the_full_second_order_fit_whichever_side_is_the_image() -> None:
     image, text = Side(4, 1), Side(3, 2)
     shown, written = pixels(1, 1, 2, 2), pixels(1, 1, 1, 3, seed=2)
-    places = banzhaf(image, None, shown, Masks((2, 2), 16))
-    tokens = banzhaf(text, None, written, Masks((1, 3), 8))
+    places = factors(image, None, shown, Masks((2, 2), 16))
+    tokens = factors(text, None, written, Masks((1, 3), 8))
     kept = [(torch.arange(2**size)[:, None] >> torch.arange(size) & 1).double() for size in (4, 3)]
     rows = normalize(image.embed(kept[0] * shown.flatten(1)), dim=1)
     others = normalize(text.embed(kept[1] * written.flatten(1)), dim=1)
@@ -71,7 +71,7 @@ def test_all_masks_give_the_cross_pairs_of_the_full_second_order_fit_whichever_s
 
 def test_a_place_is_worth_what_it_adds_on_average() -> None:
     side, shown = Side(4, 3), pixels(1, 1, 2, 2)
-    found = banzhaf(side, None, shown, Masks((2, 2), 16, kept=0.6))
+    found = factors(side, None, shown, Masks((2, 2), 16, kept=0.6))
     added = torch.zeros(WIDTH).double()
     for others in itertools.product((0, 1), repeat=3):
         share = 0.6 ** sum(others) * 0.4 ** (3 - sum(others))
@@ -85,10 +85,10 @@ def test_a_place_is_worth_what_it_adds_on_average() -> None:
 
 def test_sampled_masks_come_near_all_of_them_and_their_standard_errors_say_how_near() -> None:
     side, shown = Side(9, 4), pixels(3, 1, 3, 3)
-    exact = banzhaf(side, None, shown, Masks((3, 3), 512))
+    exact = factors(side, None, shown, Masks((3, 3), 512))
     ratios = []
     for seed in range(12):
-        found = banzhaf(side, None, shown, Masks((3, 3), 100, seed=seed))
+        found = factors(side, None, shown, Masks((3, 3), 100, seed=seed))
         ratios.append((found.parts - exact.parts).pow(2).sum(2) / found.standard_errors**2)
         assert ((found.r2 - exact.r2).abs() < 0.35).all()
         assert ((found.spearman - exact.spearman).abs() < 0.35).all()
@@ -97,8 +97,8 @@ def test_sampled_masks_come_near_all_of_them_and_their_standard_errors_say_how_n
 
 def test_masks_are_seeded_and_an_image_means_the_same_alone_and_among_others() -> None:
     side, shown = Side(9, 4), pixels(2, 1, 3, 3)
-    both, again = (banzhaf(side, None, shown, Masks((3, 3), 40)) for _ in range(2))
-    alone = banzhaf(side, None, shown[1:], Masks((3, 3), 40))
+    both, again = (factors(side, None, shown, Masks((3, 3), 40)) for _ in range(2))
+    alone = factors(side, None, shown[1:], Masks((3, 3), 40))
     assert torch.equal(both.parts, again.parts)
     assert torch.allclose(both.parts[1:], alone.parts, atol=1e-12)
     assert torch.allclose(both.vectors, normalize(side.embed(shown), dim=1), atol=1e-12)
@@ -111,12 +111,12 @@ def test_what_was_predicted_is_of_masks_that_the_fit_has_not_seen() -> None:
         def embed(self, pixels: torch.Tensor) -> torch.Tensor:
             return (pixels.flatten(1) @ self.first * 1e3).sin() @ self.second
 
-    found = banzhaf(Noise(36, 5), None, pixels(2, 1, 6, 6), Masks((6, 6), 36))
+    found = factors(Noise(36, 5), None, pixels(2, 1, 6, 6), Masks((6, 6), 36))
     assert (found.r2 < 0.1).all()
 
 
 def test_black_boxes_and_grids_that_do_not_divide_the_pixels() -> None:
-    found = banzhaf(BlackBox(), None, pixels(1, 1, 7, 5), Masks((3, 2), 64))
+    found = factors(BlackBox(), None, pixels(1, 1, 7, 5), Masks((3, 2), 64))
     assert isinstance(found, BanzhafFactors)
     assert found.parts.shape == (1, 6, 2)
     assert found.grid == (3, 2)
@@ -130,4 +130,4 @@ def test_masks_that_tell_nothing_are_refused(wrong: dict[str, object]) -> None:
 
 def test_a_grid_finer_than_the_pixels_is_refused() -> None:
     with pytest.raises(UsageError, match="cannot lie over pixels"):
-        banzhaf(Side(4, 1), None, pixels(1, 1, 2, 2), Masks((3, 3)))
+        factors(Side(4, 1), None, pixels(1, 1, 2, 2), Masks((3, 3)))
