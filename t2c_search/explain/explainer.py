@@ -106,6 +106,7 @@ class Explainer:
         return Explanation(
             image.ids[0],
             path,
+            best.passed,
             standing.rank,
             best.score,
             best.told,

@@ -92,10 +92,16 @@ def _most(image: Explanation) -> float:
     return max((abs(word.share) for literal in image.literals for word in literal.words), default=0.0) or 1.0
 
 
+def standing(image: Explanation) -> str:
+    """Say where an image stands, in front of its score."""
+    if not image.found:
+        return "not found, "
+    return "" if image.rank is None else f"rank {image.rank}, "
+
+
 def _heading(image: Explanation) -> str:
-    rank = "" if image.rank is None else f"rank {image.rank}, "
     given = " ".join(f"{literal.contribution:+.2f}" for literal in image.literals) if len(image.literals) > 1 else ""
-    return f"{Path(image.path).name}: {rank}score {image.score:.2f}{given and f' = {given}'}"
+    return f"{Path(image.path).name}: {standing(image)}score {image.score:.2f}{given and f' = {given}'}"
 
 
 def _section(number: int, image: Explanation) -> Section:

@@ -11,7 +11,8 @@ from rich.table import Table
 from t2c_search.cli import options
 from t2c_search.cli.app import EXPLAINING, app
 from t2c_search.cli.look import show_sheet
-from t2c_search.cli.render import ShownPath, err, loading, out, print_json, waiting
+from t2c_search.cli.render import ShownPath, loading, out, print_json, waiting
+from t2c_search.cli.search import Words, one_text
 
 if TYPE_CHECKING:
     from t2c_search.explain.explanation import ExplainedLiteral, Explanation
@@ -21,7 +22,7 @@ _DOWN, _ACROSS = ("upper", "middle", "lower"), ("left", "middle", "right")
 
 @app.command(cls=options.SeveralValues, rich_help_panel=EXPLAINING)
 def explain(
-    query: Annotated[str, typer.Argument(help="A text or expression, as for t2c search.")],
+    words: Words = None,
     rank: Annotated[int, typer.Option("--rank", min=1, help="Explain the hit of this rank.")] = 1,
     ids: Annotated[list[str] | None, typer.Option("--id", help="Explain the image of this id, or several.")] = None,
     paths: Annotated[
@@ -74,9 +75,10 @@ def explain(
             wait=waiting(wait),
         ) as images,
         loading(),
+        one_text(words, images),
     ):
         found = images.explain(
-            query,
+            " ".join(words) if words else None,
             where=where,
             rank=rank,
             ids=ids or [],
@@ -93,11 +95,10 @@ def explain(
 
 
 def _print(image: Explanation) -> None:
-    from t2c_search.export.explained import summary
+    from t2c_search.export.explained import standing, summary
 
-    ranked = "" if image.rank is None else f"rank {image.rank}, "
     out.print(ShownPath(image.path, image.path))
-    out.print(f"[dim]{ranked}[/][bold]score {image.score:.2f}[/]")
+    out.print(f"[dim]{standing(image)}[/][bold]score {image.score:.2f}[/]")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("literal", overflow="fold")
     for name in ("gives", "z", *(["rank without it"] if image.counterfactual else [])):

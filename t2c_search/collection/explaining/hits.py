@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -32,7 +32,7 @@ class ExplainingHits:
 
     def explain(
         self,
-        query: Expression,
+        query: Expression | None = None,
         *,
         where: str | Filter | None = None,
         rank: int = 1,
@@ -58,8 +58,10 @@ class ExplainingHits:
         """
         check_kind("rank", rank, Integral, "a whole number")
         check_limit("rank", rank)
-        named = [*as_list("ids", ids), *(_id_of(path) for path in as_list("paths", paths))]
-        chosen = _Chosen(rank, tuple(named) if hits is None else (*named, *(hit.id for hit in hits)))
+        named = {each: f"of the id {each!r}" for each in as_list("ids", ids)}
+        named |= {_id_of(path): f"at {path}" for path in as_list("paths", paths)}
+        named |= {hit.id: f"at {hit.path} any more" for hit in hits or ()}
+        chosen = _Chosen(rank, named or (None if hits is None else {}))
 
         def answer(now: Snapshot) -> Explanations:
             tree = now.asked_and_loaded(query, where)
@@ -72,19 +74,20 @@ class ExplainingHits:
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """Which images to explain: some by their ids, or, where there is none, the one that an expression gives a rank."""
+    """Which images to explain: some by their ids, with how they were named, or else the one of a rank."""
 
     rank: int
-    ids: tuple[str, ...]
+    named: Mapping[str, str] | None
 
     def images(self, now: Snapshot, tree: Constraint) -> Points:
         """Return the images, each once, with vectors and payloads. Raises UsageError where one is not there."""
-        ids = self.ids or (self._ranked(now, tree),)
+        ids = [self._ranked(now, tree)] if self.named is None else list(self.named)
         points = now.store.fetch(present(now.store, ids), vectors=(CLIP,))
         at = {point_id: row for row, point_id in enumerate(points.ids)}
-        if missing := [each for each in ids if each not in at]:
-            raise UsageError(f"the collection has no image of the id {missing[0]!r}")
-        return points.take([at[each] for each in dict.fromkeys(ids)])
+        for each in ids:
+            if each not in at:
+                raise UsageError(f"the collection has no image {(self.named or {}).get(each, each)}")
+        return points.take([at[each] for each in ids])
 
     def _ranked(self, now: Snapshot, tree: Constraint) -> str:
         searcher = now.searcher()
