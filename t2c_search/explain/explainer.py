@@ -96,6 +96,8 @@ class Explainer:
         ]
 
     def _explained(self, image: Points, standing: _Standing) -> Explanation:
+        import torch
+
         from t2c_search.attribution.methods import completes
 
         (vector,), (payload,) = image.vectors[CLIP], image.payloads
@@ -103,8 +105,9 @@ class Explainer:
         best = max(judged, key=lambda each: (each.passed, each.score))
         path = str(payload.get("path", ""))
         placed = self._sources.places(image.ids[0], path)
-        factors = _with_vector(placed.factors, vector)
-        notes = [] if float(factors.vectors[0] @ placed.factors.vectors[0].to(factors.vectors)) > _CHANGED else [_CHANGED_NOTE]
+        made = in_double(placed.factors)
+        factors = replace(made, vectors=torch.from_numpy(vector)[None].double())  # maps sum to what is stored
+        changed = float((made.vectors * factors.vectors).sum()) < _CHANGED
         return Explanation(
             image.ids[0],
             path,
@@ -118,7 +121,7 @@ class Explainer:
             placed.view,
             factors.method,
             float(factors.residual.norm()) if completes(factors.method) else None,
-            tuple(notes),
+            (_CHANGED_NOTE,) if changed else (),
         )
 
     def _literals(
@@ -189,13 +192,11 @@ def _score(branch: Branch, vector: FloatArray, payload: Payload) -> tuple[float,
     return float(branch.scores(cosine)[0]), bool(branch.passes(cosine)[0]) and matches(branch.where, payload)
 
 
-def _with_vector(factors: PlaceFactors, vector: FloatArray) -> PlaceFactors:
-    """Return factors of the vector that is stored, so that maps sum to what it scores; in double precision, on the CPU."""
-    import torch
-
+def in_double(factors: PlaceFactors) -> PlaceFactors:
+    """Return the same factors in double precision, on the CPU."""
     return replace(
         factors,
-        vectors=torch.from_numpy(vector)[None].double(),
+        vectors=factors.vectors.cpu().double(),
         base=factors.base.cpu().double(),
         parts=factors.parts.cpu().double(),
     )
