@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,9 +55,14 @@ def _picture(found: Grounding, format: str) -> bytes:
     if rest:
         rest[0].axvline(0, color=GREY, linewidth=1)
         rest[0].grid(axis="x", alpha=0.25)
-        rest[0].set_xlabel(f"gained by {short(found.other or '', 40)}")
-    figure.suptitle(short(f"What {found.model} knows", 46 * panels), x=0.01, ha="left", fontsize=11, parse_math=False)
+        rest[0].set_xlabel(f"gained by {short(_brief(found.other or ''), 48)}")
+    figure.suptitle(short(f"What {_brief(found.model)} knows", 46 * panels), x=0.01, ha="left", fontsize=11, parse_math=False)
     return rendered(figure, format)
+
+
+def _brief(model: str) -> str:
+    """Leave out the folders of a model that lies in one."""
+    return re.sub(r"local-dir:\S*/", "", model)
 
 
 def _draw_gain(axes: Axes, place: int, word: GroundedWord) -> None:

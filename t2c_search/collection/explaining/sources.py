@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from t2c_search.collection.snapshot import Snapshot
@@ -11,6 +11,7 @@ from t2c_search.encoders.protocols import needs_pixels
 from t2c_search.errors import ImageError, UsageError
 from t2c_search.explain.explainer import Placed, PlacesOf, WordsOf
 from t2c_search.explain.view import View, view_of
+from t2c_search.explain.words import word_parts
 from t2c_search.sources import read_image
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ def places_of(now: Snapshot, method: str = "auto") -> PlacesOf:
 
 
 def words_of(now: Snapshot) -> WordsOf:
-    """Return what takes a text's direction apart into its words."""
-    return lambda text: None
+    """Return what takes a text's direction apart into its words; nothing for a text tower that takes its own texts only."""
+    texts = now.searcher().texts
+    return partial(word_parts, texts) if texts.free_text else lambda text: None
 
 
 def image_side(now: Snapshot, method: str = "auto") -> tuple[PixelEncoder, Aligner | None]:
