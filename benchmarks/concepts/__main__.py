@@ -13,9 +13,9 @@ import sys
 from importlib import import_module
 
 from benchmarks._common import finish, options
-from benchmarks.concepts._parts import Measured
+from benchmarks._parts import Measured
 
-PARTS: tuple[str, ...] = ("zero_shot", "bottleneck", "shift", "words", "sentences", "map", "audit", "onto", "pairs")
+PARTS = ("zero_shot", "bottleneck", "shift", "words", "sentences", "map", "audit", "onto", "pairs")
 """Modules of this folder, in the order of their tables."""
 
 OF_PHOTOGRAPHS = ("audit", "onto", "pairs")

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from benchmarks._common import Bar, table
-from benchmarks.concepts._parts import Measured, real_data
+from benchmarks._parts import Measured, real_data
 from t2c_search.alignment.aligner import Aligner
 from t2c_search.alignment.fit import FitRecipe, fit_aligner
 from t2c_search.alignment.vocabulary import concept_vocabulary
