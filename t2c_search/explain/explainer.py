@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 AnyFactors = TypeVar("AnyFactors", bound="Factors")
 
 _CHANGED = 0.98  # cosine of a stored vector with the one made anew, below which the image is another one
-_CHANGED_NOTE = (
-    "the image looks different from what was indexed: index it again, or its maps are those of another picture"
-)
+_CHANGED_NOTE = "the image looks different from what was indexed: index it again, or its maps are those of another picture"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,17 +88,11 @@ class Explainer:
         literals = list(dict.fromkeys(literal for each in self._conjunctions for literal in each.conjuncts))
         reduced = [without(self._conjunctions, literal, self._searcher) for literal in literals]
         found = ranks(self._searcher, [self._alternatives, *reduced], images)
-        ranked = [
-            any(each.branch.literals for each in several) for several in reduced
-        ]  # others have no order to stand in
+        ranked = [any(each.branch.literals for each in several) for several in reduced]  # others have no order to stand in
         return [
             _Standing(
                 int(own[0]) or None,
-                {
-                    literal: int(rank)
-                    for literal, rank, told in zip(literals, own[1:], ranked, strict=True)
-                    if rank and told
-                },
+                {literal: int(rank) for literal, rank, told in zip(literals, own[1:], ranked, strict=True) if rank and told},
             )
             for own in found.T
         ]
@@ -111,9 +103,7 @@ class Explainer:
         from t2c_search.attribution.methods import completes
 
         (vector,), (payload,) = image.vectors[CLIP], image.payloads
-        judged = [
-            _Judged(each, *_score(each.branch, vector, payload)) for each in self._alternatives if each.branch.literals
-        ]
+        judged = [_Judged(each, *_score(each.branch, vector, payload)) for each in self._alternatives if each.branch.literals]
         best = max(judged, key=lambda each: (each.passed, each.score))
         path = str(payload.get("path", ""))
         placed = self._sources.places(image.ids[0], path)
@@ -128,9 +118,7 @@ class Explainer:
             best.score,
             best.told,
             self._literals(best.alternative, factors, standing),
-            tuple(
-                OtherAlternative(each.told, each.score if each.passed else None) for each in judged if each is not best
-            ),
+            tuple(OtherAlternative(each.told, each.score if each.passed else None) for each in judged if each is not best),
             placed.size,
             placed.view,
             factors.method,
@@ -147,9 +135,7 @@ class Explainer:
         (cosine,) = cosines(vector[None], branch.axes)
         shown = self._maps(branch, factors)
         found = []
-        for literal, conjunct, contribution in zip(
-            branch.literals, alternative.conjunction.conjuncts, given, strict=True
-        ):
+        for literal, conjunct, contribution in zip(branch.literals, alternative.conjunction.conjuncts, given, strict=True):
             axis, own = branch.axes[literal.axis], float(cosine[literal.axis])
             found.append(
                 ExplainedLiteral(

@@ -172,9 +172,7 @@ class _Truth:
         """Return the labelled boxes of an image. Raises UsageError for what is none."""
         if self.boxes is None:
             return []
-        told = [
-            each for value in values_at(payload, self.boxes) for each in (value if isinstance(value, list) else [value])
-        ]
+        told = [each for value in values_at(payload, self.boxes) for each in (value if isinstance(value, list) else [value])]
         try:
             found = [(str(each["label"]), tuple(map(float, each["box"]))) for each in told]
         except (TypeError, KeyError, ValueError):
@@ -213,7 +211,9 @@ def _ground(now: Snapshot, models: Sequence[_Model], truth: _Truth) -> Grounding
     scores = [_scores(now, model, cases) for model in models]
     told = [_told(word, known[word], [each[word] for each in scores]) for word in cases]
     told.sort(key=lambda each: -(each.score if each.gain is None else each.gain))
-    worst = sorted((claim for each in known.values() for _, _, claim in each.worst), key=lambda claim: claim.z)
+    worst = sorted(
+        (claim for each in known.values() for _, _, claim in each.worst), key=lambda claim: claim.z
+    )
     names = [model.name for model in models]
     return Grounding(names[0], names[1] if len(names) > 1 else None, tuple(told), tuple(worst), tuple(notes))
 
@@ -303,9 +303,7 @@ def _picture(case: _Case, encoder: PixelEncoder) -> tuple[Image.Image, Inside]:
     opened = [open_image(path, encoder).pixels for path in case.paths]
     if case.boxes:
         (picture,), (width, height) = opened, case.size
-        boxes = [
-            (left / width, top / height, right / width, bottom / height) for left, top, right, bottom in case.boxes
-        ]
+        boxes = [(left / width, top / height, right / width, bottom / height) for left, top, right, bottom in case.boxes]
     else:
         picture = collage(opened)
         left, top = case.quadrant % 2 / 2, case.quadrant // 2 / 2
