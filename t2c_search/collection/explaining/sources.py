@@ -10,9 +10,10 @@ from t2c_search.decoding.decode import DecodedImage, decode
 from t2c_search.encoders.protocols import needs_pixels
 from t2c_search.errors import ImageError, UsageError
 from t2c_search.explain.explainer import Placed, PlacesOf, WordsOf
-from t2c_search.explain.view import View, view_of
+from t2c_search.explain.view import view_of
 from t2c_search.explain.words import word_parts
 from t2c_search.sources import read_image
+from t2c_search.types import CLIP
 
 if TYPE_CHECKING:
     from t2c_search.alignment.aligner import Aligner
@@ -20,17 +21,37 @@ if TYPE_CHECKING:
 
 
 def places_of(now: Snapshot, method: str = "auto") -> PlacesOf:
-    """Return what opens an image and takes the vector apart that the collection's backbone makes of it.
+    """Return what tells an image's factors: those that the collection keeps, or else the image is opened for them.
 
-    Raises UsageError for a backbone that sees no pixels, and for a method that is not for it.
+    Kept ones are of one method, and others are asked for by its name. Raises UsageError for a backbone that sees no pixels, and
+    for a method that is not for it.
     """
+    encoder, aligner = image_side(now, method)
+    opened, view = _opened(encoder, aligner, method), cache(partial(view_of, encoder))
+    reader = now.searcher().known.factors
+    if reader is None or method not in ("auto", reader.method):
+        return opened
+
+    def places(id: str, path: str) -> Placed:
+        names = tuple(dict.fromkeys((CLIP, *reader.vectors)))
+        image = now.store.fetch([id], vectors=names)
+        found = reader.read(image)
+        if not found:  # it was indexed before factors were kept
+            return opened(id, path)
+        width, height = (int(image.payloads[0].get(side, 1)) for side in ("width", "height"))
+        scale = 1.0 if encoder.decode_size is None else min(1.0, 2 * encoder.decode_size / min(width, height))
+        size = max(1, round(scale * width)), max(1, round(scale * height))
+        factors = found[0][1].factors(image.vectors[CLIP], reader.method)
+        return Placed(factors, view(size), (width, height))
+
+    return places
+
+
+def _opened(encoder: PixelEncoder, aligner: Aligner | None, method: str) -> PlacesOf:
+    """Return what opens an image and takes the vector apart that an encoder makes of it."""
     from t2c_search.attribution.methods import place_factors
 
-    encoder, aligner = image_side(now, method)
-
-    @cache
-    def view(size: tuple[int, int]) -> View:
-        return view_of(encoder, size)
+    view = cache(partial(view_of, encoder))
 
     def places(id: str, path: str) -> Placed:
         image = open_image(path, encoder)
