@@ -72,7 +72,7 @@ def ranks(searcher: Searcher, asked: Sequence[Sequence[Alternative]], images: Po
     """
     scorer = _Scorer(tuple(tuple(each.branch for each in several) for several in asked))
     own = scorer.scores(images, meeting=False)
-    ids = np.array(images.ids)
+    ids = np.array(images.ids, str)
     ahead = np.zeros(own.shape, np.int64)
     several = len(scorer.conditions) > 1
     where = None if several else next(iter(scorer.conditions), None)

@@ -134,7 +134,7 @@ def _print(image: Explanation) -> None:
     table.add_column("literal", overflow="fold")
     for name in ("gives", "z", *(["rank without it"] if image.counterfactual else [])):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("most", no_wrap=True)
+    table.add_column("seen", no_wrap=True)
     if any(literal.words for literal in image.literals):
         table.add_column("words", overflow="fold")
     for literal in image.literals:
@@ -149,13 +149,14 @@ def _print(image: Explanation) -> None:
 
 
 def _place(image: Explanation, literal: ExplainedLiteral) -> str:
-    """Say in which part of the image the strongest place lies, and whether it speaks against the hit."""
+    """Say in which part of the image most of a literal is seen, also where it should not be."""
+    seen = literal.map if literal.wanted else -literal.map
+    if seen.max() <= 0:
+        return "[dim]nowhere[/]"
     rows, columns = image.grid
-    strongest = int(abs(literal.map).argmax())
-    row, column = divmod(strongest, columns)
+    row, column = divmod(int(seen.argmax()), columns)
     view = image.view
     down = view.top + (row + 0.5) / rows * (view.bottom - view.top)
     across = view.left + (column + 0.5) / columns * (view.right - view.left)
     words = [names[min(max(int(3 * at), 0), 2)] for names, at in ((_DOWN, down), (_ACROSS, across))]
-    against = "" if literal.map.flat[strongest] > 0 else "[dim]against it:[/] "
-    return against + ("middle" if words[0] == words[1] else " ".join(words))
+    return "middle" if words[0] == words[1] else " ".join(words)
