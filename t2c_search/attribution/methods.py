@@ -10,6 +10,7 @@ import torch
 
 from t2c_search.alignment.aligner import Aligner
 from t2c_search.attribution.factors import warn_of_residual
+from t2c_search.attribution.projection import Unprojected
 from t2c_search.encoders.capabilities import AttentionBlocks, AttentionPooled, Differentiable, FeatureMaps, SumOfPlaces
 from t2c_search.encoders.pool import exclusive
 from t2c_search.errors import UsageError
@@ -40,7 +41,7 @@ METHODS = {
 
 
 def place_factors(
-    encoder: ImageEncoder, aligner: Aligner | None, pixels: torch.Tensor, method: str = "auto"
+    encoder: ImageEncoder, aligner: Aligner | Unprojected | None, pixels: torch.Tensor, method: str = "auto"
 ) -> PlaceFactors:
     """Return the factors of n images' places in CLIP space.
 
@@ -69,6 +70,11 @@ def choose(encoder: ImageEncoder, method: str = "auto") -> str:
     if method not in ("auto", *allowed):
         raise UsageError(f"method {method!r} is not for {encoder.id!r}, which allows: {', '.join(allowed)}")
     return allowed[0] if method == "auto" else method
+
+
+def completes(method: str) -> bool:
+    """Tell whether a method's base and parts should add up to the vector, so that the residual is a measure of its error."""
+    return METHODS[method].completes
 
 
 def _module(name: str) -> Any:
