@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 AnyFactors = TypeVar("AnyFactors", bound="Factors")
 
 _CHANGED = 0.98  # cosine of a stored vector with the one made anew, below which the image is another one
-_CHANGED_NOTE = "the image looks different from what was indexed: index it again, or its maps are those of another picture"
+_CHANGED_NOTE = (
+    "the image looks different from what was indexed: index it again, or its maps are those of another picture"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,11 +95,17 @@ class Explainer:
         literals = list(dict.fromkeys(literal for each in self._conjunctions for literal in each.conjuncts))
         reduced = [without(self._conjunctions, literal, self._searcher) for literal in literals]
         found = ranks(self._searcher, [self._alternatives, *reduced], images)
-        ranked = [any(each.branch.literals for each in several) for several in reduced]  # others have no order to stand in
+        ranked = [
+            any(each.branch.literals for each in several) for several in reduced
+        ]  # others have no order to stand in
         return [
             _Standing(
                 int(own[0]) or None,
-                {literal: int(rank) for literal, rank, told in zip(literals, own[1:], ranked, strict=True) if rank and told},
+                {
+                    literal: int(rank)
+                    for literal, rank, told in zip(literals, own[1:], ranked, strict=True)
+                    if rank and told
+                },
             )
             for own in found.T
         ]
@@ -123,7 +131,9 @@ class Explainer:
             best.score,
             best.told,
             self._literals(best.alternative, image, factors, standing),
-            tuple(OtherAlternative(each.told, each.score if each.passed else None) for each in judged if each is not best),
+            tuple(
+                OtherAlternative(each.told, each.score if each.passed else None) for each in judged if each is not best
+            ),
             placed.size,
             placed.view,
             factors.method,
@@ -139,7 +149,9 @@ class Explainer:
         (cosine,), (vector,) = branch.cosines(image), image.vectors[CLIP].astype(np.float64)
         shown = self._maps(branch, factors)
         found = []
-        for literal, conjunct, contribution in zip(branch.literals, alternative.conjunction.conjuncts, given, strict=True):
+        for literal, conjunct, contribution in zip(
+            branch.literals, alternative.conjunction.conjuncts, given, strict=True
+        ):
             axis, own = branch.axes[literal.axis], float(cosine[literal.axis])
             found.append(
                 ExplainedLiteral(
@@ -171,7 +183,8 @@ class Explainer:
         seen = regions(factors, rows)[0].numpy()
         best = np.stack([axis.z(each) for axis, each in zip(branch.axes, seen, strict=True)]) / seen.shape[1]
         regional = np.array([axis.regions is not None for axis in branch.axes])[:, None]
-        return np.where(regional, best, found / sds).reshape(-1, *factors.grid).astype(np.float32)
+        told: FloatArray = np.where(regional, best, found / sds).reshape(-1, *factors.grid).astype(np.float32)
+        return told
 
     def _words(self, concept: Concept, axis: Axis, vector: Array) -> tuple[WordShare, ...]:
         """Return what the words of a text and the rest give to its z-score; nothing for a concept of another kind."""

@@ -60,7 +60,7 @@ def contributions(alternative: Alternative, image: Points, directions: Direction
         value = _Value(term, branch)
         if own:
             axis = branch.axes[term.axis]
-            share = value(axis.z(cosine[term.axis]), branch.sample[:, term.axis]) / len(own)
+            share = value(float(axis.z(cosine)[term.axis]), branch.sample[:, term.axis]) / len(own)
             shares = dict.fromkeys(own, share)
         else:  # texts in one sentence
             shares = _of_sentence(alternative, value, image.vectors[CLIP], directions)
@@ -100,7 +100,9 @@ def _of_sentence(
         if not some:
             return 0.0
         axis = directions.joint(some) if len(some) > 1 else directions.axis(Phrase(text=some[0]))
-        sample = directions.samples([axis, *value.branch.axes])[:, 0]  # of the images that the branch is standardised by
+        sample = directions.samples([axis, *value.branch.axes])[
+            :, 0
+        ]  # of the images that the branch is standardised by
         return value(float(axis.z(cosines(vector, [axis]))[0, 0]), sample)
 
     shares = shares_of(of, len(texts))

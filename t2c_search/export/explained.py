@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -76,7 +76,9 @@ def summary(image: Explanation) -> list[str]:
     """Say in a few lines what an image's explanation comes to."""
     lines = [str(image.counterfactual)] if image.counterfactual else []
     if image.others:
-        others = (f"{each.expression}: {'excluded' if each.score is None else f'{each.score:.2f}'}" for each in image.others)
+        others = (
+            f"{each.expression}: {'excluded' if each.score is None else f'{each.score:.2f}'}" for each in image.others
+        )
         lines.append(f"explained is {image.expression}; the other alternatives: {'; '.join(others)}")
     left = "" if image.residual is None else f", which leaves {image.residual:.2g} of the vector unexplained"
     lines.append(f"places by the method {image.method}{left}")
@@ -142,7 +144,10 @@ def _picture(images: Sequence[Explanation], title: str, format: str) -> bytes:
     """Draw the images one below the other, each with its maps and what its literals give."""
     rows = [-(-(len(image.literals) + 1) // _ACROSS) for image in images]
     across = min(max(len(image.literals) + 1 for image in images), _ACROSS)
-    high = [(_PANEL + _BELOW) * number + _HEAD + _LINE * len(summary(image)) for number, image in zip(rows, images, strict=True)]
+    high = [
+        (_PANEL + _BELOW) * number + _HEAD + _LINE * len(summary(image))
+        for number, image in zip(rows, images, strict=True)
+    ]
     figure = new_figure(_PANEL * across, sum(high) + _HEAD)
     figure.suptitle(short(title, 34 * across), x=0.01, ha="left", fontsize=13, parse_math=False)
     parts = figure.subfigures(len(images), 1, height_ratios=high, squeeze=False)
@@ -177,7 +182,9 @@ def _draw_share(axes: Axes, share: float) -> None:
     from matplotlib.patches import Rectangle
 
     middle = _COLUMNS / 2
-    axes.add_patch(Rectangle((middle, 1.75), share * middle * 0.98, 0.4, color=FOR if share > 0 else AGAINST, linewidth=0))
+    axes.add_patch(
+        Rectangle((middle, 1.75), share * middle * 0.98, 0.4, color=FOR if share > 0 else AGAINST, linewidth=0)
+    )
     axes.plot([middle, middle], [1.65, 2.25], color=GREY, linewidth=1)
 
 
@@ -192,6 +199,6 @@ def _draw_words(axes: Axes, words: Sequence[WordShare], most: float) -> None:
         if left + wide > _COLUMNS:
             break
         axes.add_patch(Rectangle((left + 0.1, 0.3), wide - 0.2, 1.0, color=shown.paper, linewidth=0))
-        style = {"ha": "center", "va": "center", "fontsize": 8, "parse_math": False}
+        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "parse_math": False}
         axes.text(left + wide / 2, 0.78, text, color=shown.ink, **style)
         left += wide

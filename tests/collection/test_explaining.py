@@ -119,7 +119,9 @@ def test_plain_values_hold_the_maps(drawn: Collection) -> None:
     told = json.loads(json.dumps(found.to_json()))
     (image,) = told["images"]
     assert np.array(image["literals"][0]["map"]).shape == tuple(image["grid"])
-    assert image["view"] == {side: pytest.approx(at, abs=0.01) for side, at in zip(image["view"], (0, 0, 1, 1))}
+    assert image["view"] == {
+        side: pytest.approx(at, abs=0.01) for side, at in zip(image["view"], (0, 0, 1, 1), strict=True)
+    }
     assert image["counterfactual"]["rank"] == 1
     assert len(found.to_arrow()) == 2
 
@@ -136,9 +138,7 @@ def test_turned_and_cropped_files_have_the_map_of_the_upright_image(tmp_path: Pa
         Image.fromarray(scene.image).save(tmp_path / "more" / f"{number}.png")
     with open_collection("turned", ":memory:", clip="mini", device="cpu") as images:
         images.index([tmp_path])
-        one, other = (
-            images.explain("a star", paths=tmp_path / name)[0] for name in ("upright.png", "turned.png")
-        )
+        one, other = (images.explain("a star", paths=tmp_path / name)[0] for name in ("upright.png", "turned.png"))
     assert one.size == other.size == (96, 60)
     assert one.view == other.view
     assert np.allclose(one.literals[0].map, other.literals[0].map, atol=1e-5)

@@ -104,9 +104,7 @@ def test_contributions_sum_to_the_score_and_maps_to_the_z(searcher: Searcher, qu
 
 def test_negation_turns_a_map_round(searcher: Searcher) -> None:
     (hit,) = searcher.search('"snow"', Wanted(1))
-    ((wanted,), (unwanted,)) = (
-        explained(searcher, query, [hit.id])[0].literals for query in ('"snow"', 'NOT "snow"')
-    )
+    ((wanted,), (unwanted,)) = (explained(searcher, query, [hit.id])[0].literals for query in ('"snow"', 'NOT "snow"'))
     assert np.array_equal(wanted.map, -unwanted.map)
     assert wanted.z == unwanted.z
     assert wanted.contribution > 0 > unwanted.contribution

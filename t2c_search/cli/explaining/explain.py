@@ -49,11 +49,15 @@ def explain(
     ] = None,
     boxes: Annotated[
         str | None,
-        typer.Option("--boxes", metavar="FIELD", help="Where things are, for --grounding; left out, captions and collages tell."),
+        typer.Option(
+            "--boxes", metavar="FIELD", help="Where things are, for --grounding; left out, captions and collages tell."
+        ),
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="ALIGNER", help="Compare --grounding with this aligner's model, or with clip."),
+        typer.Option(
+            "--against", metavar="ALIGNER", help="Compare --grounding with this aligner's model, or with clip."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=5, help="Pictures of each word of --grounding.")] = 40,
     save: Annotated[
@@ -84,7 +88,9 @@ def explain(
     from t2c_search.export.grounding import check_grounding_file, write_grounding
 
     if grounding is not None and (words or where or ids or paths):
-        raise UsageError("--grounding tells what the model knows of words: leave out the query, and which image to explain")
+        raise UsageError(
+            "--grounding tells what the model knows of words: leave out the query, and which image to explain"
+        )
     if grounding is None and (boxes or against):
         raise UsageError("--boxes and --against belong to --grounding WORDS: give it, or leave them out")
     if save is not None:
