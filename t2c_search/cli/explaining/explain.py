@@ -13,7 +13,7 @@ from t2c_search.cli.app import EXPLAINING, app
 from t2c_search.cli.explaining.grounding import print_grounding
 from t2c_search.cli.look import show_sheet
 from t2c_search.cli.render import ShownPath, loading, out, print_json, waiting
-from t2c_search.cli.search import Words, one_text
+from t2c_search.cli.search import one_text
 from t2c_search.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ _DOWN, _ACROSS = ("upper", "middle", "lower"), ("left", "middle", "right")
 
 @app.command(cls=options.SeveralValues, rich_help_panel=EXPLAINING)
 def explain(
-    words: Words = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="QUERY", help="A text, or constraints, as t2c search takes them.")
+    ] = None,
     rank: Annotated[int, typer.Option("--rank", min=1, help="Explain the hit of this rank.")] = 1,
     ids: Annotated[list[str] | None, typer.Option("--id", help="Explain the image of this id, or several.")] = None,
     paths: Annotated[
