@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from PIL import Image
-from t2c_search.attribution.methods import place_factors
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -16,6 +15,7 @@ from t2c_search.alignment.aligner import Aligner
 from t2c_search.alignment.fit import FitRecipe, fit_aligner
 from t2c_search.alignment.vocabulary import concept_vocabulary
 from t2c_search.attribution.factors import PlaceFactors
+from t2c_search.attribution.methods import place_factors
 from t2c_search.encoders.fingerprint import encoder_ref
 from t2c_search.encoders.protocols import DualEncoder
 
