@@ -90,7 +90,8 @@ def factors(
     reference: the mean colour. g is the whole way to unit vectors of CLIP space, so that the norms of encoder and aligner are
     not held but explained along. The additive model is fitted by ridge regression, its strength chosen for each image by the
     leave-one-out R2 that is reported: through the mini CLIP, 128 masks of drawn scenes predict others with an R2 of 0.14 so,
-    against -0.08 of the unbiased contrasts and -0.18 of plain least squares, and 256 with 0.20 against 0.11 and 0.14. Raises UsageError for a grid with more cells than pixels.
+    against -0.08 of the unbiased contrasts and -0.18 of plain least squares, and 256 with 0.20 against 0.11 and 0.14.
+    Raises UsageError for a grid with more cells than pixels.
     """
     forward = _to_clip(encoder, aligner)
     cells = _cells(masks.grid, pixels)
