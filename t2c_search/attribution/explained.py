@@ -52,7 +52,7 @@ class Explained:
         Where the method takes one, that is. Both are in float32, whatever precision the encoder runs in otherwise.
         """
         pixels = self.encoder.normalise(batch)  # type: ignore[attr-defined]
-        return place_factors(self.encoder, UNPROJECTED, pixels, self.method)  # type: ignore[arg-type]
+        return place_factors(self.encoder, UNPROJECTED, pixels, self.method)
 
     @cached_property
     def places(self) -> int:
