@@ -111,8 +111,6 @@ class Explainer:
         ]
 
     def _explained(self, image: Points, standing: _Standing) -> Explanation:
-        import torch
-
         from t2c_search.attribution.methods import completes
 
         (vector,), (payload,) = image.vectors[CLIP], image.payloads
@@ -120,9 +118,8 @@ class Explainer:
         best = max(judged, key=lambda each: (each.passed, each.score))
         path = str(payload.get("path", ""))
         placed = self._sources.places(image.ids[0], path)
-        made = in_double(placed.factors)
-        factors = replace(made, vectors=torch.from_numpy(vector)[None].double())  # maps sum to what is stored
-        changed = float((made.vectors * factors.vectors).sum()) < _CHANGED
+        factors = with_vector(placed.factors, vector)
+        changed = float((placed.factors.vectors.cpu() * factors.vectors).sum()) < _CHANGED
         return Explanation(
             image.ids[0],
             path,
@@ -218,6 +215,13 @@ def _score(branch: Branch, image: Points) -> tuple[float, bool]:
     """Return a branch's score of an image, and whether the image meets its thresholds and conditions."""
     cosine = branch.cosines(image)
     return float(branch.scores(cosine)[0]), bool(branch.passes(cosine)[0]) and matches(branch.where, image.payloads[0])
+
+
+def with_vector(factors: PlaceFactors, vector: FloatArray) -> PlaceFactors:
+    """Return an image's factors in double precision, about the vector (d,) that is stored: maps sum to what that scores."""
+    import torch
+
+    return replace(in_double(factors), vectors=torch.from_numpy(vector)[None].double())
 
 
 def in_double(factors: AnyFactors) -> AnyFactors:
