@@ -84,7 +84,8 @@ class ImageMatch:
 class TextMatch:
     """Which words make two texts alike: ``matrix`` (words of the one, words of the other) of what each pair gives.
 
-    ``score`` is the cosine of the two texts' directions. The pairs sum to it but for what texts share that say nothing.
+    ``score`` is the cosine of the two texts' directions. The pairs sum to the product of the two, each less the direction of a
+    text that says nothing, which all texts have in common.
     """
 
     texts: tuple[str, str]

@@ -47,8 +47,8 @@ class ExplainingHits:
         Or explain any images of the collection, hits or not: some ``hits`` of a search, ``ids``, or ``paths``. Each literal has
         a map over the image (negated ones with their signs turned, so that what speaks for the hit is above 0), the words of
         its text, and its contribution in standard deviations of the score, which sum to it; the literal is told without which
-        the rank would change most. For that all vectors that meet the conditions are read once, tens of thousands a second, however
-        many images are explained: ``counterfactual=False`` does without ranks.
+        the rank would change most. For that all vectors that meet the conditions are read once, tens of thousands a
+        second, however many images are explained: ``counterfactual=False`` does without ranks.
 
         The images are opened, and their vectors taken apart by ``method``, a name that ``t2c models`` tells; ``auto`` is the one
         that suits the backbone (Moeller et al., TMLR 2025; ``Explanation`` has what is told).
