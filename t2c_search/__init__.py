@@ -91,6 +91,10 @@ if TYPE_CHECKING:
     from t2c_search.explain.grounding import Contradiction as Contradiction
     from t2c_search.explain.grounding import GroundedWord as GroundedWord
     from t2c_search.explain.grounding import Grounding as Grounding
+    from t2c_search.explain.pairs import ImageMatch as ImageMatch
+    from t2c_search.explain.pairs import RegionWord as RegionWord
+    from t2c_search.explain.pairs import RegionWords as RegionWords
+    from t2c_search.explain.pairs import TextMatch as TextMatch
     from t2c_search.explain.view import View as View
     from t2c_search.export.files import export_hits as export_hits
     from t2c_search.indexing.report import IndexReport as IndexReport
@@ -172,6 +176,7 @@ _NAMES = {
         "WordShare",
     ),
     "explain.grounding": ("Contradiction", "GroundedWord", "Grounding"),
+    "explain.pairs": ("ImageMatch", "RegionWord", "RegionWords", "TextMatch"),
     "explain.view": ("View",),
     "export.files": ("export_hits",),
     "indexing.report": ("IndexReport",),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from t2c_search.explain.literals import Alternative, alternatives
 from t2c_search.filters import Filter
 from t2c_search.query.execution.searcher import Searcher
-from t2c_search.query.planning.calibration import Array
+from t2c_search.query.planning.calibration import Array, cosines
 from t2c_search.query.planning.normal_form import Conjunct, Conjunction
 from t2c_search.query.planning.planner import Branch
 from t2c_search.query.planning.regions import AT_ONCE
@@ -52,12 +52,15 @@ class _Scorer:
             where: np.array([meeting or matches(where, each) for each in points.payloads or [{}] * len(points)], bool)
             for where in self.conditions
         }
-        known: dict[tuple[int, ...], Array] = {}  # of branches with the same axes, such as most are without a literal
+        axes = {id(axis): axis for branch in self.branches if branch.factors is None for axis in branch.axes}
+        found = dict(zip(axes, cosines(points.vectors[CLIP], list(axes.values())).T, strict=True))  # each once for all
         scores = np.full((len(self.asked), len(points)), -np.inf)
         for own, branches in zip(scores, self.asked, strict=True):
             for branch in branches:
-                axes = tuple(map(id, branch.axes))
-                cosine = known[axes] if axes in known else known.setdefault(axes, branch.cosines(points))
+                if branch.factors is None and branch.axes:
+                    cosine = np.stack([found[id(axis)] for axis in branch.axes], axis=1)
+                else:
+                    cosine = branch.cosines(points)
                 passed = branch.passes(cosine) & met[branch.where]
                 own[passed] = np.maximum(own[passed], branch.scores(cosine[passed]))
         return scores

@@ -47,6 +47,7 @@ Floats = npt.NDArray[np.float64]
 
 _LEAST = 5  # cases of a word, below which nothing is said of it
 _TOLD = 10  # contradictions of a word
+_BATCH = 16
 _MEAN_OF = 256  # images whose mean is a second model's centre
 
 
@@ -286,13 +287,13 @@ def _scores_of(model: _Model, cases: Sequence[_Case], row: Floats) -> Floats:
 
     scores = []
     direction, centre = torch.from_numpy(row)[None], torch.from_numpy(model.centre)
-    for case in cases:
-        picture, inside = _picture(case, model.encoder)
-        pixels = model.encoder.normalise(model.encoder.prepare(picture).unsqueeze(0))
+    for start in range(0, len(cases), _BATCH):
+        pictures, inside = zip(*(_picture(case, model.encoder) for case in cases[start : start + _BATCH]), strict=True)
+        pixels = model.encoder.normalise(torch.stack([model.encoder.prepare(picture) for picture in pictures]))
         factors = in_double(place_factors(model.encoder, model.aligner, pixels, model.method))
-        (large,) = enlarge(maps(factors, direction, centre), factors.grid, (FINE, FINE))
-        scores.append(pointing_scores(large.numpy(), inside[None])[0])
-    return np.array(scores)
+        large = enlarge(maps(factors, direction, centre), factors.grid, (FINE, FINE))[:, 0]
+        scores.append(pointing_scores(large.numpy(), np.stack(inside)))
+    return np.concatenate(scores)
 
 
 def _picture(case: _Case, encoder: Seeing) -> tuple[Image.Image, Inside]:

@@ -47,8 +47,8 @@ class ExplainingHits:
         Or explain any images of the collection, hits or not: some ``hits`` of a search, ``ids``, or ``paths``. Each literal has
         a map over the image (negated ones with their signs turned, so that what speaks for the hit is above 0), the words of
         its text, and its contribution in standard deviations of the score, which sum to it; the literal is told without which
-        the rank would change most. For that all vectors that meet the conditions are read once, some 100,000 a second, however
-        many images are explained: ``counterfactual=False`` does without ranks.
+        the rank would change most. For that all vectors that meet the conditions are read once, tens of thousands a
+        second, however many images are explained: ``counterfactual=False`` does without ranks.
 
         The images are opened, and their vectors taken apart by ``method``, a name that ``t2c models`` tells; ``auto`` is the one
         that suits the backbone (Moeller et al., TMLR 2025; ``Explanation`` has what is told).
@@ -59,7 +59,7 @@ class ExplainingHits:
         check_kind("rank", rank, Integral, "a whole number")
         check_limit("rank", rank)
         named = {each: f"of the id {each!r}" for each in as_list("ids", ids)}
-        named |= {_id_of(path): f"at {path}" for path in as_list("paths", paths)}
+        named |= {id_of(path): f"at {path}" for path in as_list("paths", paths)}
         named |= {hit.id: f"at {hit.path} any more" for hit in hits or ()}
         chosen = _Chosen(rank, named or (None if hits is None else {}))
 
@@ -98,6 +98,6 @@ class _Chosen:
         return found[self.rank - 1].id
 
 
-def _id_of(path: str) -> str:
+def id_of(path: str) -> str:
     """Return the id of the image at a path, as indexing makes it."""
     return ImageInput(path if is_remote(path) else Path(path).absolute().as_posix(), 0, 0).id
