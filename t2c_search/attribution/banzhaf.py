@@ -169,8 +169,9 @@ def _fitted(kept: torch.Tensor, seen: torch.Tensor, q: float) -> _Fit:
     def off(shrunk: torch.Tensor) -> torch.Tensor:
         """Return how far each mask's vector is from what a fit without it predicts, by each image's ridge, (n, r)."""
         leverage = 1 / number + shrunk @ (left**2).mT
-        fitted: torch.Tensor = torch.einsum("kr,nr,nrd->nkd", left, shrunk, turned)
-        return (seen - means - fitted) / (1 - leverage).unsqueeze(2)
+        fitted = torch.einsum("kr,nr,nrd->nkd", left, shrunk, turned)
+        distance: torch.Tensor = (seen - means - fitted) / (1 - leverage).unsqueeze(2)
+        return distance
 
     best = torch.stack([off(each.expand(len(seen), -1)).pow(2).sum((1, 2)) for each in shrunk]).argmin(0)
     missed = off(shrunk[best])
