@@ -82,6 +82,20 @@ if TYPE_CHECKING:
     from t2c_search.errors import UnknownEncoderError as UnknownEncoderError
     from t2c_search.errors import UnknownVectorError as UnknownVectorError
     from t2c_search.errors import UsageError as UsageError
+    from t2c_search.explain.explanation import Counterfactual as Counterfactual
+    from t2c_search.explain.explanation import ExplainedLiteral as ExplainedLiteral
+    from t2c_search.explain.explanation import Explanation as Explanation
+    from t2c_search.explain.explanation import Explanations as Explanations
+    from t2c_search.explain.explanation import OtherAlternative as OtherAlternative
+    from t2c_search.explain.explanation import WordShare as WordShare
+    from t2c_search.explain.grounding import Contradiction as Contradiction
+    from t2c_search.explain.grounding import GroundedWord as GroundedWord
+    from t2c_search.explain.grounding import Grounding as Grounding
+    from t2c_search.explain.pairs import ImageMatch as ImageMatch
+    from t2c_search.explain.pairs import RegionWord as RegionWord
+    from t2c_search.explain.pairs import RegionWords as RegionWords
+    from t2c_search.explain.pairs import TextMatch as TextMatch
+    from t2c_search.explain.view import View as View
     from t2c_search.export.files import export_hits as export_hits
     from t2c_search.indexing.report import IndexReport as IndexReport
     from t2c_search.query.execution.duplicates import Duplicate as Duplicate
@@ -153,6 +167,17 @@ _NAMES = {
         "UnknownVectorError",
         "UsageError",
     ),
+    "explain.explanation": (
+        "Counterfactual",
+        "ExplainedLiteral",
+        "Explanation",
+        "Explanations",
+        "OtherAlternative",
+        "WordShare",
+    ),
+    "explain.grounding": ("Contradiction", "GroundedWord", "Grounding"),
+    "explain.pairs": ("ImageMatch", "RegionWord", "RegionWords", "TextMatch"),
+    "explain.view": ("View",),
     "export.files": ("export_hits",),
     "indexing.report": ("IndexReport",),
     "query.execution.duplicates": ("Duplicate", "Duplicates"),

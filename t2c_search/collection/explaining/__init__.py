@@ -3,7 +3,8 @@
 from t2c_search.collection.explaining.grounding import GroundingWords
 from t2c_search.collection.explaining.hits import ExplainingHits
 from t2c_search.collection.explaining.locating import Locating
+from t2c_search.collection.explaining.pairs import ExplainingPairs
 
 
-class Explaining(ExplainingHits, GroundingWords, Locating):
+class Explaining(ExplainingHits, ExplainingPairs, GroundingWords, Locating):
     """Which places of an image, and which words of an expression, made a hit what it is; and what a model knows."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from t2c_search.collection.explaining.sources import image_side, open_image, seeing
+from t2c_search.collection.explaining.sources import Seeing, image_side, open_image, seeing
 from t2c_search.collection.models import trusted
 from t2c_search.collection.snapshot import Snapshot, Snapshots
 from t2c_search.concepts.vocabulary import Vocabulary, captions_of
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from t2c_search.alignment.aligner import Aligner
-    from t2c_search.encoders.protocols import PixelEncoder
 
 Floats = npt.NDArray[np.float64]
 
 _LEAST = 5  # cases of a word, below which nothing is said of it
 _TOLD = 10  # contradictions of a word
+_BATCH = 16
 _MEAN_OF = 256  # images whose mean is a second model's centre
 
 
@@ -95,7 +95,7 @@ class _Model:
     """What is asked for maps: an encoder, its aligner if any, and the mean of its vectors."""
 
     name: str
-    encoder: PixelEncoder
+    encoder: Seeing
     aligner: Aligner | None
     method: str
     centre: Floats
@@ -172,7 +172,9 @@ class _Truth:
         """Return the labelled boxes of an image. Raises UsageError for what is none."""
         if self.boxes is None:
             return []
-        told = [each for value in values_at(payload, self.boxes) for each in (value if isinstance(value, list) else [value])]
+        told = [
+            each for value in values_at(payload, self.boxes) for each in (value if isinstance(value, list) else [value])
+        ]
         try:
             found = [(str(each["label"]), tuple(map(float, each["box"]))) for each in told]
         except (TypeError, KeyError, ValueError):
@@ -211,9 +213,7 @@ def _ground(now: Snapshot, models: Sequence[_Model], truth: _Truth) -> Grounding
     scores = [_scores(now, model, cases) for model in models]
     told = [_told(word, known[word], [each[word] for each in scores]) for word in cases]
     told.sort(key=lambda each: -(each.score if each.gain is None else each.gain))
-    worst = sorted(
-        (claim for each in known.values() for _, _, claim in each.worst), key=lambda claim: claim.z
-    )
+    worst = sorted((claim for each in known.values() for _, _, claim in each.worst), key=lambda claim: claim.z)
     names = [model.name for model in models]
     return Grounding(names[0], names[1] if len(names) > 1 else None, tuple(told), tuple(worst), tuple(notes))
 
@@ -237,8 +237,6 @@ def _own(now: Snapshot, method: str) -> _Model:
 
 def _other(now: Snapshot, against: str | Path, method: str) -> _Model:
     """Return the model to compare with. Raises UsageError and AlignmentError for what is none."""
-    from t2c_search.attribution.methods import choose
-
     if against == "clip":
         encoder, aligner = now.models.clip, None
         name = encoder.id
@@ -250,11 +248,11 @@ def _other(now: Snapshot, against: str | Path, method: str) -> _Model:
         aligner.check(encoder_ref(encoder), now.card.clip)
         aligner = aligner.to(encoder.device)
         name = f"{encoder.id} by {Path(against).name}"
-    choose(encoder, method)
-    return _Model(name, seeing(encoder), aligner, method, _mean(now, seeing(encoder), aligner))
+    backbone = seeing(encoder, method)
+    return _Model(name, backbone, aligner, method, _mean(now, backbone, aligner))
 
 
-def _mean(now: Snapshot, encoder: PixelEncoder, aligner: Aligner | None) -> Floats:
+def _mean(now: Snapshot, encoder: Seeing, aligner: Aligner | None) -> Floats:
     """Return the mean of what a model makes of the collection's first images that can be read."""
     import torch
     from torch.nn.functional import normalize
@@ -289,21 +287,23 @@ def _scores_of(model: _Model, cases: Sequence[_Case], row: Floats) -> Floats:
 
     scores = []
     direction, centre = torch.from_numpy(row)[None], torch.from_numpy(model.centre)
-    for case in cases:
-        picture, inside = _picture(case, model.encoder)
-        pixels = model.encoder.normalise(model.encoder.prepare(picture).unsqueeze(0))
+    for start in range(0, len(cases), _BATCH):
+        pictures, inside = zip(*(_picture(case, model.encoder) for case in cases[start : start + _BATCH]), strict=True)
+        pixels = model.encoder.normalise(torch.stack([model.encoder.prepare(picture) for picture in pictures]))
         factors = in_double(place_factors(model.encoder, model.aligner, pixels, model.method))
-        (large,) = enlarge(maps(factors, direction, centre), factors.grid, (FINE, FINE))
-        scores.append(pointing_scores(large.numpy(), inside[None])[0])
-    return np.array(scores)
+        large = enlarge(maps(factors, direction, centre), factors.grid, (FINE, FINE))[:, 0]
+        scores.append(pointing_scores(large.numpy(), np.stack(inside)))
+    return np.concatenate(scores)
 
 
-def _picture(case: _Case, encoder: PixelEncoder) -> tuple[Image.Image, Inside]:
+def _picture(case: _Case, encoder: Seeing) -> tuple[Image.Image, Inside]:
     """Open the images of a case, and say which fields of the model's view of it the word's thing is in."""
     opened = [open_image(path, encoder).pixels for path in case.paths]
     if case.boxes:
         (picture,), (width, height) = opened, case.size
-        boxes = [(left / width, top / height, right / width, bottom / height) for left, top, right, bottom in case.boxes]
+        boxes = [
+            (left / width, top / height, right / width, bottom / height) for left, top, right, bottom in case.boxes
+        ]
     else:
         picture = collage(opened)
         left, top = case.quadrant % 2 / 2, case.quadrant // 2 / 2
