@@ -234,7 +234,11 @@ def test_help_teaches_by_example(t2c: T2C, command: list[str]) -> None:
 def test_models_lists_every_kind(t2c: T2C) -> None:
     told = t2c("models")
     assert all(kind in told.out for kind in ("timm:", "open_clip:", "st:", "torch:", "precomputed:", "mini"))
-    assert {kind["name"] for kind in t2c("models", "--json").json["kinds"]} >= {"timm", "open_clip", "mini"}
+    kinds = {kind["name"]: kind["choices"] for kind in t2c("models", "--json").json["kinds"]}
+    assert kinds.keys() >= {"timm", "open_clip", "mini"}
+    assert {choice["id"]: choice["places"] for choice in kinds["mini"]} == {
+        "mini": "analytic", "mini:cnn": "exact", "mini:vit": "exact"
+    }  # fmt: skip
 
 
 def test_doctor_examines_this_machine(t2c: T2C, store: Path) -> None:
