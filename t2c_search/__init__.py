@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from t2c_search.collection import open_collection as open_collection
     from t2c_search.collection.carried import retained as retained
     from t2c_search.collection.copying import CopyReport as CopyReport
+    from t2c_search.collection.explaining.locating import Located as Located
     from t2c_search.collection.fitting import fit as fit
     from t2c_search.collection.in_words.decoders import fit_decoder as fit_decoder
     from t2c_search.collection.in_words.shifting import shift_between as shift_between
@@ -111,6 +112,7 @@ _NAMES = {
     "collection": ("Collection", "open_collection"),
     "collection.carried": ("retained",),
     "collection.copying": ("CopyReport",),
+    "collection.explaining.locating": ("Located",),
     "collection.in_words.decoders": ("fit_decoder",),
     "collection.fitting": ("fit",),
     "collection.managing": ("copy_collection", "delete_collection", "list_collections", "rename_collection"),

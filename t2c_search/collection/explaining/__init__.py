@@ -2,7 +2,8 @@
 
 from t2c_search.collection.explaining.grounding import GroundingWords
 from t2c_search.collection.explaining.hits import ExplainingHits
+from t2c_search.collection.explaining.locating import Locating
 
 
-class Explaining(ExplainingHits, GroundingWords):
+class Explaining(ExplainingHits, GroundingWords, Locating):
     """Which places of an image, and which words of an expression, made a hit what it is; and what a model knows."""
