@@ -82,6 +82,16 @@ if TYPE_CHECKING:
     from t2c_search.errors import UnknownEncoderError as UnknownEncoderError
     from t2c_search.errors import UnknownVectorError as UnknownVectorError
     from t2c_search.errors import UsageError as UsageError
+    from t2c_search.explain.explanation import Counterfactual as Counterfactual
+    from t2c_search.explain.explanation import ExplainedLiteral as ExplainedLiteral
+    from t2c_search.explain.explanation import Explanation as Explanation
+    from t2c_search.explain.explanation import Explanations as Explanations
+    from t2c_search.explain.explanation import OtherAlternative as OtherAlternative
+    from t2c_search.explain.explanation import WordShare as WordShare
+    from t2c_search.explain.grounding import Contradiction as Contradiction
+    from t2c_search.explain.grounding import GroundedWord as GroundedWord
+    from t2c_search.explain.grounding import Grounding as Grounding
+    from t2c_search.explain.view import View as View
     from t2c_search.export.files import export_hits as export_hits
     from t2c_search.indexing.report import IndexReport as IndexReport
     from t2c_search.query.execution.duplicates import Duplicate as Duplicate
@@ -153,6 +163,16 @@ _NAMES = {
         "UnknownVectorError",
         "UsageError",
     ),
+    "explain.explanation": (
+        "Counterfactual",
+        "ExplainedLiteral",
+        "Explanation",
+        "Explanations",
+        "OtherAlternative",
+        "WordShare",
+    ),
+    "explain.grounding": ("Contradiction", "GroundedWord", "Grounding"),
+    "explain.view": ("View",),
     "export.files": ("export_hits",),
     "indexing.report": ("IndexReport",),
     "query.execution.duplicates": ("Duplicate", "Duplicates"),

@@ -22,7 +22,7 @@ from t2c_search.results import Hit
 from t2c_search.sources.addresses import is_remote
 from t2c_search.sources.arguments import as_list, check_kind
 from t2c_search.sources.inputs import ImageInput
-from t2c_search.types import CLIP, Points
+from t2c_search.types import Points
 
 
 class ExplainingHits:
@@ -67,7 +67,7 @@ class ExplainingHits:
             tree = now.asked_and_loaded(query, where)
             sources = Sources(places_of(now, method), words_of(now))
             explainer = Explainer(now.searcher(), tree, sources, counterfactual=counterfactual)
-            return Explanations(unparse(tree), tuple(explainer.explain(chosen.images(now, tree))))
+            return Explanations(unparse(tree), tuple(explainer.explain(chosen.images(now, tree, explainer.vectors))))
 
         return self._snapshots.ask(answer)
 
@@ -79,10 +79,10 @@ class _Chosen:
     rank: int
     named: Mapping[str, str] | None
 
-    def images(self, now: Snapshot, tree: Constraint) -> Points:
+    def images(self, now: Snapshot, tree: Constraint, vectors: tuple[str, ...]) -> Points:
         """Return the images, each once, with vectors and payloads. Raises UsageError where one is not there."""
         ids = [self._ranked(now, tree)] if self.named is None else list(self.named)
-        points = now.store.fetch(present(now.store, ids), vectors=(CLIP,))
+        points = now.store.fetch(present(now.store, ids), vectors=vectors)
         at = {point_id: row for row, point_id in enumerate(points.ids)}
         for each in ids:
             if each not in at:
