@@ -30,14 +30,16 @@ def photo(name: str) -> Picture:
     return partial(decode_file, REAL / "photos" / "images" / name)
 
 
-@cache
-def encoder(name: str) -> ImageEncoder:
-    return registry.load_image_encoder(f"timm:local-dir:{REAL}/timm/{BACKBONES[name]}")
+def load_encoder(name: str) -> ImageEncoder:
+    """Load a backbone by its name in tables, or the CLIP model itself."""
+    return registry.load_image_encoder(f"timm:local-dir:{REAL}/timm/{BACKBONES[name]}" if name in BACKBONES else CLIP)
 
 
-@cache
+encoder = cache(load_encoder)
+
+
 def flickr_mini() -> DualEncoder:
-    clip = registry.load(CLIP)
+    clip = encoder("flickr-mini")
     assert isinstance(clip, DualEncoder)
     return clip
 
@@ -45,8 +47,7 @@ def flickr_mini() -> DualEncoder:
 @cache
 def rows_of(name: str, quick: bool) -> Tensor:
     """The rows of the train photographs by a backbone, or by the CLIP model itself."""
-    own = flickr_mini() if name == "flickr-mini" else encoder(name)
-    return embed(own, [photo(each) for each in train(quick)])
+    return embed(encoder(name), [photo(each) for each in train(quick)])
 
 
 def real_model(name: str, quick: bool, pairs: int | None = None) -> Model:
