@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, partial
+from pathlib import Path
 
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -26,8 +27,12 @@ def train(quick: bool) -> tuple[str, ...]:
     return tuple(list(read_captions("train"))[: QUICK_PAIRS if quick else None])
 
 
+def photo_path(name: str) -> Path:
+    return REAL / "photos" / "images" / name
+
+
 def photo(name: str) -> Picture:
-    return partial(decode_file, REAL / "photos" / "images" / name)
+    return partial(decode_file, photo_path(name))
 
 
 def load_encoder(name: str) -> ImageEncoder:
@@ -50,12 +55,12 @@ def rows_of(name: str, quick: bool) -> Tensor:
     return embed(encoder(name), [photo(each) for each in train(quick)])
 
 
-def real_model(name: str, quick: bool, pairs: int | None = None) -> Model:
-    """A backbone aligned on so many pairs, all if not told; or the CLIP model itself."""
+def real_model(name: str, quick: bool, pairs: slice = slice(None)) -> Model:
+    """A backbone aligned on the train photographs, or some of them; or the CLIP model itself."""
     if name == "flickr-mini":
         return Model(flickr_mini(), None, flickr_mini(), normalize(rows_of(name, quick)).mean(0))
-    known, clip_rows = (rows_of(each, quick)[:pairs] for each in (name, "flickr-mini"))
-    return align(encoder(name), flickr_mini(), train(quick)[:pairs], known, clip_rows)
+    known, clip_rows = (rows_of(each, quick)[pairs] for each in (name, "flickr-mini"))
+    return align(encoder(name), flickr_mini(), train(quick)[pairs], known, clip_rows)
 
 
 def another_clip(clip_id: str, pictures: Sequence[str]) -> Model:

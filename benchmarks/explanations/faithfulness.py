@@ -31,7 +31,7 @@ from t2c_search.attribution import analytic
 from t2c_search.attribution.factors import PlaceFactors
 from t2c_search.explain.maps import maps
 
-PHOTOS, QUICK_PHOTOS = 40, 3
+PHOTOS, QUICK_PHOTOS = 16, 2
 MASKS, KEPT, SEED = 128, 0.7, 11  # others than Banzhaf values are fitted on
 NODES = (1, 2, 4, 8, 16)
 COLUMNS = (
@@ -91,18 +91,15 @@ def _figures(model: Model, factors: PlaceFactors, pictures: Sequence[Picture], r
         "R2": fmean(r2 for r2, _ in told),
         "Spearman": fmean(rho for _, rho in told),
         **curves(model, pictures, rows, found, factors.grid),
-        "residual": _residual(factors),
+        "residual": float(factors.unexplained.mean()),
     }
-
-
-def _residual(factors: PlaceFactors) -> float:
-    return float((factors.residual.norm(dim=1) / (factors.vectors - factors.base).norm(dim=1)).mean())
 
 
 def _by_nodes(pictures: Sequence[Picture]) -> dict[int, float]:
     model = real_model("ViT-S", False)
     pixels = model.pixels(pictures)
-    return {nodes: _residual(analytic.factors(model.encoder, model.aligner, pixels, nodes)) for nodes in NODES}
+    found = {nodes: analytic.factors(model.encoder, model.aligner, pixels, nodes) for nodes in NODES}
+    return {nodes: float(factors.unexplained.mean()) for nodes, factors in found.items()}
 
 
 def _shuffled(name: str, model: Model, pictures: Sequence[Picture], rows: Tensor) -> float:
