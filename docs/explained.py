@@ -1,8 +1,6 @@
 """Write ``docs/explained.html``: hits of twelve expressions among drawn scenes, each with what made it a hit.
 
-    python docs/explained.py
-
-The images are drawn, and looked at by ``mini:cnn``, a backbone that never saw a caption, aligned on 400 other scenes.
+python docs/explained.py
 """
 
 from __future__ import annotations
@@ -14,10 +12,14 @@ from PIL import Image
 
 import t2c_search as t2c
 from t2c_search.demo.world import draw
-from t2c_search.export.explained import LEGEND, heading, section
+from t2c_search.export.explained import LEGEND, heading, method, section
 from t2c_search.export.page import Page, write_page
 
 PAGE = Path(__file__).parent / "explained.html"
+NOTE = (
+    "The images are drawn, and looked at by mini:cnn, a backbone that never saw a caption, aligned on 400 other scenes to the "
+    "mini CLIP model, which reads the texts. Written by docs/explained.py."
+)
 SEARCHED, FITTED = (601, 300), (602, 400)  # seed and number of scenes
 ASKED = (
     "a red star",
@@ -46,14 +48,13 @@ def main() -> None:
         t2c.fit(Path(folder) / "fitted", backbone="mini:cnn", clip="mini").save(aligner)
         with t2c.open_collection("scenes", f"{folder}/s.t2c", clip="mini", backbone="mini:cnn") as scenes:
             scenes.index([Path(folder) / "searched"], aligner=aligner)
+            hits = [scenes.explain(query)[0] for query in ASKED]
             sections = tuple(
-                section(image, f"{number}. {query}: {heading(image)}")
-                for number, query in enumerate(ASKED, 1)
-                for image in scenes.explain(query)
+                section(hit, f"{number}. {query}: {heading(hit)}")
+                for number, (query, hit) in enumerate(zip(ASKED, hits, strict=True), 1)
             )
-        write_page(
-            Page("Twelve explained hits", [" ".join((__doc__ or "").split("\n\n")[2].split()), LEGEND], sections), PAGE
-        )
+        notes = [NOTE, *method(hits), LEGEND]
+        write_page(Page("Twelve explained hits", notes, sections), PAGE)
 
 
 if __name__ == "__main__":

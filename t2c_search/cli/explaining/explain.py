@@ -166,7 +166,7 @@ def _box(region: str) -> list[float]:
 
 
 def _print(image: Explanation) -> None:
-    from t2c_search.export.explained import standing, summary
+    from t2c_search.export.explained import method, standing, summary
 
     out.print(ShownPath(image.path, image.path))
     out.print(f"[dim]{standing(image)}[/][bold]score {image.score:.2f}[/]")
@@ -184,7 +184,7 @@ def _print(image: Explanation) -> None:
         words = " ".join(f"{out.shown(word.word)} [dim]{word.share:+.2f}[/]" for word in literal.words)
         table.add_row(*row, _place(image, literal), words)
     out.print(table)
-    for line in summary(image):
+    for line in summary(image) + method([image]):
         out.print(f"[dim]{out.shown(line)}[/]", soft_wrap=True)
 
 
