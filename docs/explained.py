@@ -5,7 +5,9 @@ python docs/explained.py
 
 from __future__ import annotations
 
+import io
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -13,7 +15,8 @@ from PIL import Image
 import t2c_search as t2c
 from t2c_search.demo.world import draw
 from t2c_search.export.explained import LEGEND, heading, method, section
-from t2c_search.export.page import Page, write_page
+from t2c_search.export.page import Card, Page, Section, write_page
+from t2c_search.export.thumbnails import thumbnail
 
 PAGE = Path(__file__).parent / "explained.html"
 NOTE = (
@@ -50,11 +53,18 @@ def main() -> None:
             scenes.index([Path(folder) / "searched"], aligner=aligner)
             hits = [scenes.explain(query)[0] for query in ASKED]
             sections = tuple(
-                section(hit, f"{number}. {query}: {heading(hit)}")
+                _by_itself(section(hit, f"{number}. {query}: {heading(hit)}"), hit.path)
                 for number, (query, hit) in enumerate(zip(ASKED, hits, strict=True), 1)
             )
         notes = [NOTE, *method(hits), LEGEND]
         write_page(Page("Twelve explained hits", notes, sections), PAGE)
+
+
+def _by_itself(shown: Section, path: str) -> Section:
+    """Return a section whose first card holds its image, and not the path of a file that is soon gone."""
+    content = io.BytesIO()
+    thumbnail(path, 320).save(content, "JPEG", quality=75)
+    return replace(shown, cards=(Card("", Path(path).name, "", picture=content.getvalue()), *shown.cards[1:]))
 
 
 if __name__ == "__main__":
