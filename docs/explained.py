@@ -1,6 +1,8 @@
 """Write ``docs/explained.html``: hits of twelve expressions among drawn scenes, each with what made it a hit.
 
-python docs/explained.py
+    python docs/explained.py
+
+Look at it then: figures do not tell whether a map is right.
 """
 
 from __future__ import annotations
