@@ -56,8 +56,8 @@ def write_explanations(images: Sequence[Explanation], path: Path, title: str, no
     ending = path.suffix.lower()
     if ending in PAGES:
         sections = tuple(section(image, f"{number}. {heading(image)}") for number, image in enumerate(images, 1))
-        told = [note for note in (*notes, *method(images), LEGEND) if note != title]
-        write_page(Page(title, told, sections), path)
+        lines = [note for note in (*notes, *method(images), LEGEND) if note != title]
+        write_page(Page(title, lines, sections), path)
         return
     if ending in PICTURES:
         content = _picture(images, title, ending[1:])
