@@ -77,7 +77,7 @@ def test_explanations_are_saved_by_their_ending(t2c: T2C, store: Path, tmp_path:
 
 
 def test_a_region_is_told_in_words(t2c: T2C, store: Path, world: World) -> None:
-    asked = ("explain", "--path", world.images / "06.png", "--region", "0,0,20,20", "--vocabulary", "dog,cat,tree")
+    asked = ("explain", "--path", world.images / "06.png", "--region", "30,10,60,40", "--vocabulary", "dog,cat,tree")
     shown = t2c(*asked, "--store", store)
     assert shown.code == 0
     assert {"dog", "cat", "tree"} <= set(shown.out.split())
