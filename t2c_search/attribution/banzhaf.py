@@ -97,9 +97,8 @@ def factors(
     kept, weights = masks.drawn()
     vectors = forward(pixels)
     seen = torch.stack([_masked(forward, image, kept.to(pixels)[:, cells]) for image in pixels])  # (n, k, d)
-    kept, weights = kept.to(seen), weights.to(seen)
-    fit = _expected(kept, weights, seen, masks.kept) if masks.exhaustive else _fitted(kept, seen, masks.kept)
-    base, parts, predicted, errors = fit
+    base, parts, predicted, errors = additive(masks, seen)
+    weights = weights.to(seen)
     centre = torch.einsum("k,nkd->nd", weights, seen).unsqueeze(1)
     spread, missed = (torch.einsum("k,nkd->n", weights, (seen - other) ** 2) for other in (centre, predicted))
     tiny = torch.finfo(seen.dtype).tiny
@@ -113,6 +112,12 @@ def factors(
         _rank_correlation((seen * vectors[:, None]).sum(2), (predicted * vectors[:, None]).sum(2)),
         errors,
     )
+
+
+def additive(masks: Masks, seen: torch.Tensor) -> _Fit:
+    """Return the best additive model of what was ``seen`` (n, k, d) under the k masks that ``masks.drawn`` gives."""
+    kept, weights = (each.to(seen) for each in masks.drawn())
+    return _expected(kept, weights, seen, masks.kept) if masks.exhaustive else _fitted(kept, seen, masks.kept)
 
 
 def _to_clip(encoder: Any, aligner: Aligner | Unprojected | None) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -114,9 +114,10 @@ class _Line:
             moved[:, 0] = 0
 
         def row(attended_step: Tensor, first_step: Tensor) -> Tensor:
-            return jvp(pooling.finish, (attended.flatten(1), first), (attended_step, first_step))[1]  # type: ignore[no-any-return]
+            _, moved = jvp(pooling.finish, (attended.flatten(1), first), (attended_step, first_step))[:2]
+            return moved  # type: ignore[no-any-return]
 
-        return vmap(row, in_dims=1, out_dims=1)(moved.flatten(2), firsts)  # type: ignore[no-any-return]
+        return vmap(row, in_dims=1, out_dims=1)(moved.flatten(2), firsts)
 
     def _attended_to(self, point: float) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Return keys and values (n, tokens, heads, e), and their derivatives along each token's own way."""
@@ -125,11 +126,11 @@ class _Line:
         over = (p + 2 * point * q + point**2 * r).rsqrt()
         normed = (start + point * way) * over
         moved = way * over - normed * ((q + point * r) * over**2)
-        return jvp(self.pooling.keys_values, (normed + added,), (moved,))  # type: ignore[no-any-return]
+        return jvp(self.pooling.keys_values, (normed + added,), (moved,))[:2]
 
     def _asked(self, first: Tensor, steps: Tensor, keys: Tensor, away: Tensor) -> Tensor:
         """Return how far what is attended moves as the query follows each of m steps (n, m, d) of the first token."""
         at = first.unsqueeze(1).repeat(1, steps.shape[1], 1).flatten(0, 1)
-        _, moved = jvp(self.pooling.query, (at,), (steps.flatten(0, 1),))
+        _, moved = jvp(self.pooling.query, (at,), (steps.flatten(0, 1),))[:2]
         logits = torch.einsum("nmhe,nthe->nmth", moved.unflatten(0, steps.shape[:2]), keys)
         return torch.einsum("nmth,nthe->nmhe", logits, away)

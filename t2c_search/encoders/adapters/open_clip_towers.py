@@ -93,7 +93,8 @@ class TextTower:
         for each in blocks[:block]:
             entering = each(entering, attn_mask=mask)
         written = tuple(tuple(map(self._written, row[kept].tolist())) for row, kept in zip(ids, words, strict=True))
-        return TextTokens(*entering.chunk(2), written, start, read)
+        values, references = entering.chunk(2)
+        return TextTokens(values, references, written, start, read)
 
     def _projected(self, rows: Tensor) -> Tensor:
         match self.tower.text_projection:

@@ -69,7 +69,8 @@ def _of_latent(pool: Any, after: Forward) -> AttentionPooling:
     heads = _split(pool.num_heads)
 
     def query(first: Tensor) -> Tensor:
-        return (pool.q_norm(heads(pool.q(pool.latent[:, 0]))) * pool.scale).expand(len(first), -1, -1)
+        asked: Tensor = pool.q_norm(heads(pool.q(pool.latent[:, 0]))) * pool.scale
+        return asked.expand(len(first), -1, -1)
 
     def finish(attended: Tensor, first: Tensor) -> Tensor:
         row = pool.proj(attended)
