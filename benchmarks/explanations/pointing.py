@@ -12,11 +12,13 @@ the positive mass that lies inside, by chance .25. Ways to the maps, all of one 
 
     python -m benchmarks.explanations.pointing ID
 
-plays it with another CLIP model, such as open_clip:ViT-B-32/openai, and prints its table beside the published figures.
+plays it with another CLIP model, a transformer or one that pools by mean, such as open_clip:ViT-B-32/openai, and prints its table
+beside the published figures.
 """
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +28,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from rich.console import Console
+from rich.table import Table
 from torch import Tensor
 
 from benchmarks._captions import phrase
@@ -96,7 +99,7 @@ class Game:
                 for n in NAMED:
                     self._score(batch, way(n), scores[name], n)
         return {
-            name: {column: float(np.nanmean(values)) for column, values in each.items()}
+            name: {column: statistics.fmean(values) for column, values in each.items() if values}
             for name, each in scores.items()
         }
 
@@ -197,15 +200,13 @@ def _transformer(game: Game) -> dict[str, Rows]:
 
 
 def _ahead(name: str, rows: Rows) -> Bar:
-    lead = min(
-        rows[OURS][column] - max(row[column] for other, row in rows.items() if other not in (OURS, NEGATIVE))
-        for column in COLUMNS
-        if not column.endswith("1") and not column.startswith("1")
-    )
+    others = [row for way, row in rows.items() if way not in (OURS, NEGATIVE)]
+    several = [column for column in COLUMNS if "1" not in column]
+    lead = min(rows[OURS][column] - max(row[column] for row in others) for column in several)
     return Bar(f"{name}: ours ahead of every other way at 2, 3 and 4 nouns named, by both measures", lead, 0.0)
 
 
-def _published(reached: Rows | None):
+def _published(reached: Rows | None) -> Table:
     rows = {name: dict(zip(COLUMNS, values, strict=False)) for name, values in PUBLISHED.items()}
     title = "the goal, for who has the weights: python -m benchmarks.explanations.pointing open_clip:ViT-B-32/openai"
     return table(title, {**rows, **(reached or {})}, COLUMNS)
