@@ -72,7 +72,8 @@ class ImageMatch:
 
     def partners(self, row: int, column: int) -> FloatArray:
         """Return the map over the other image of what its places share with one place of the first."""
-        return self.matrix[row * self.grids[0][1] + column].reshape(self.grids[1])
+        found: FloatArray = self.matrix[row * self.grids[0][1] + column].reshape(self.grids[1])
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Return it in plain values; the matrix is a list of rows."""
@@ -102,7 +103,8 @@ def centred_parts(factors: PlaceFactors, centre: Array) -> Array:
     """Return the places' parts (places, d) of one image about a centre: they sum to its vector less the centre."""
     parts: Array = factors.parts[0].cpu().double().numpy()
     rest = factors.vectors[0].cpu().double().numpy() - centre - parts.sum(axis=0)
-    return parts + rest / len(parts)
+    centred: Array = parts + rest / len(parts)
+    return centred
 
 
 def shares_of_places(inside: Array, grid: tuple[int, int]) -> Array:

@@ -104,6 +104,7 @@ def test_the_hit_of_a_rank_is_that_of_a_search(drawn: Collection) -> None:
     assert sum(literal.contribution for literal in several[0].literals) == pytest.approx(hits[0].score, abs=1e-9)
     assert not drawn.explain(query, hits=())
     assert drawn.explain(query, ids=hits[1].id)[0].rank == 2
+    assert drawn.explain(query, hits=hits[1])[0].id == hits[1].id
 
 
 def test_words_and_the_rest_sum_to_the_z(drawn: Collection) -> None:

@@ -102,16 +102,17 @@ def explain(
     from t2c_search.export.explained import check_explanation_file, write_explanations
     from t2c_search.export.grounding import check_grounding_file, write_grounding
 
-    if grounding is not None and (words or where or ids or paths):
+    named = [*(ids or []), *(paths or [])]
+    if grounding is not None and (words or where or named):
         raise UsageError(
             "--grounding tells what the model knows of words: leave out the query, and which image to explain"
         )
-    if region is not None and (words or where or grounding or save or len([*(ids or []), *(paths or [])]) != 1):
-        raise UsageError(
-            "--region tells what a box of one image shows: name that image by --path or --id, and nothing else"
-        )
+    if region is not None and (words or where or grounding or save or len(named) != 1):
+        raise UsageError("--region tells what a box of one image shows: name that by --path or --id, and nothing else")
     if grounding is None and (boxes or against):
         raise UsageError("--boxes and --against belong to --grounding WORDS: give it, or leave them out")
+    if region is None and vocabulary:
+        raise UsageError("--vocabulary belongs to --region: give it, or leave it out")
     if save is not None:
         (check_explanation_file if grounding is None else check_grounding_file)(save)
     with (
@@ -134,8 +135,8 @@ def explain(
             print_grounding(known, json=json)
             return
         if region is not None:
-            (image,) = [*(ids or []), *(paths or [])]
-            print_region(images.explain_region(image, _box(region), vocabulary=vocabulary, method=method), json=json)
+            shown = images.explain_region(named[0], _box(region), vocabulary=vocabulary, method=method)
+            print_region(shown, json=json)
             return
         found = images.explain(
             " ".join(words) if words else None,
@@ -166,7 +167,7 @@ def _box(region: str) -> list[float]:
 
 
 def _print(image: Explanation) -> None:
-    from t2c_search.export.explained import standing, summary
+    from t2c_search.export.explained import method, standing, summary
 
     out.print(ShownPath(image.path, image.path))
     out.print(f"[dim]{standing(image)}[/][bold]score {image.score:.2f}[/]")
@@ -184,7 +185,7 @@ def _print(image: Explanation) -> None:
         words = " ".join(f"{out.shown(word.word)} [dim]{word.share:+.2f}[/]" for word in literal.words)
         table.add_row(*row, _place(image, literal), words)
     out.print(table)
-    for line in summary(image):
+    for line in summary(image) + method([image]):
         out.print(f"[dim]{out.shown(line)}[/]", soft_wrap=True)
 
 
