@@ -13,7 +13,7 @@ from t2c_search.explain.explanation import REST, ExplainedLiteral, Explanation, 
 from t2c_search.explain.literals import Alternative, alternatives, contributions
 from t2c_search.explain.ranks import ranks, vectors_of, without
 from t2c_search.query.execution.searcher import Searcher
-from t2c_search.query.language.concepts import Concept, Phrase
+from t2c_search.query.language.concepts import Phrase
 from t2c_search.query.language.constraints import Constraint
 from t2c_search.query.language.printer import unparse_filter
 from t2c_search.query.planning.calibration import Array, Axis
