@@ -187,7 +187,7 @@ def _regions(number: int, fitted: int) -> dict[str, dict[str, float]]:
 
 
 def _scores(model: Model, scenes: Sequence[Scene], directions: Tensor) -> dict[str, np.ndarray[Any, Any]]:
-    factors = model.factors([lambda scene=scene: Image.fromarray(scene.image) for scene in scenes])
+    factors = model.factors_of([lambda scene=scene: Image.fromarray(scene.image) for scene in scenes])
     regions = (factors.vectors - factors.parts.sum(1)).unsqueeze(1) + factors.parts.shape[1] * factors.parts
     means = torch.from_numpy(stored.region_means(factors.grid))
     found = {
