@@ -79,14 +79,13 @@ class StoredFactors:
         return maps
 
     def factors(self, vectors: FloatArray, method: str) -> PlaceFactors:
-        """Return them as factors of n unit vectors (n, d), which are stored beside them."""
+        """Return them as factors of n unit vectors (n, d), which are stored beside them whole: the base is all that is left."""
         import torch
 
         from t2c_search.attribution.factors import PlaceFactors
 
-        rows = torch.from_numpy(self.left @ self.right)
-        places = rows.shape[1] - 1
-        return PlaceFactors(torch.from_numpy(vectors), places * rows[:, 0], rows[:, 1:], method, self.grid)
+        rows, parts = torch.from_numpy(vectors), torch.from_numpy(self.left[:, 1:] @ self.right)
+        return PlaceFactors(rows, rows - parts.sum(1), parts, method, self.grid)
 
 
 def region_means(grid: tuple[int, int]) -> FloatArray:
