@@ -112,7 +112,25 @@ def test_words_and_the_rest_sum_to_the_z(drawn: Collection) -> None:
     (literal,) = found.literals
     assert [word.word for word in literal.words] == ["red", "star", "on", "grass", REST]
     assert sum(word.share for word in literal.words) == pytest.approx(literal.z, abs=1e-4)
+    assert np.allclose(np.sum([word.map for word in literal.words], axis=0), literal.map, atol=1e-4)
+    (turned,) = drawn.explain('NOT "a red star on grass"', ids=found.id)[0].literals
+    assert [word.share for word in turned.words] == pytest.approx([-word.share for word in literal.words])
     assert not drawn.explain(f'like("{found.id}")')[0].literals[0].words
+
+
+def test_the_best_region_is_explained_by_its_places(kept: Collection) -> None:
+    query = 'anywhere("a star") AND "a ring" AND NOT anywhere("on grass")'
+    hits = kept.search(query, limit=SCENES)
+    for hit, found in zip(hits, kept.explain(query, hits=hits), strict=True):
+        assert (found.rank, found.score) == (hit.rank, pytest.approx(hit.score, abs=1e-9))
+        assert sum(literal.contribution for literal in found.literals) == pytest.approx(hit.score, abs=1e-9)
+        region = found.literals[0]
+        assert region.map.size * region.map.max() == pytest.approx(region.z, abs=0.05)
+        assert not region.words
+    without = {hit.id: hit.rank for hit in kept.search('"a ring" AND NOT anywhere("on grass")', limit=SCENES)}
+    assert [each.literals[0].rank_without for each in kept.explain(query, hits=hits)] == [
+        without[hit.id] for hit in hits
+    ]
 
 
 def test_plain_values_hold_the_maps(drawn: Collection) -> None:
