@@ -7,7 +7,7 @@ from torch import Tensor
 
 from t2c_search.alignment.aligner import Aligner
 from t2c_search.attribution.factors import PlaceFactors
-from t2c_search.attribution.integrals import NODES, attention_parts
+from t2c_search.attribution.integrals import ENOUGH, NODES, attention_parts
 from t2c_search.attribution.projection import Unprojected, hold
 from t2c_search.encoders.capabilities import AttentionPooled, AttentionPooling
 
@@ -15,12 +15,13 @@ _AT_ONCE = 2**23  # numbers in the widest tangents, which are four times as wide
 
 
 def factors(
-    encoder: AttentionPooled, aligner: Aligner | Unprojected | None, pixels: Tensor, nodes: int = NODES
+    encoder: AttentionPooled, aligner: Aligner | Unprojected | None, pixels: Tensor, nodes: int | None = None
 ) -> PlaceFactors:
     """Return the factors of n images; ``aligner`` is None for a CLIP model's own tower.
 
     The reference is the image of zeros. The base holds what it gives, and what came by tokens without a place: the class
-    token, which carries what former blocks have gathered, and registers.
+    token, which carries what former blocks have gathered, and registers. Without ``nodes`` they are doubled for those images
+    whose residual asks for it.
     """
     with torch.no_grad():
         # The reference goes with the images: it costs one more of them, and is never of former weights.
@@ -37,13 +38,18 @@ def factors(
         return PlaceFactors(vectors, held.base + held.map(base), held.map(parts[:, -places:]), "analytic", rows_grid)
 
 
-def _apart(pooling: AttentionPooling, tokens: Tensor, nodes: int) -> tuple[Tensor, Tensor, Tensor]:
+def _apart(pooling: AttentionPooling, tokens: Tensor, nodes: int | None) -> tuple[Tensor, Tensor, Tensor]:
     """Return the rows (n, width) that a pooling makes of n images' tokens, the reference's, and what each token gives."""
     rows, reference = pooling.rows(tokens).tensor_split([len(tokens) - 1])
     images, start = tokens.tensor_split([len(tokens) - 1])
     step = max(1, _AT_ONCE // (4 * start.numel()))
-    batches = images.split(step)  # type: ignore[no-untyped-call]
-    parts = torch.cat([attention_parts(pooling, start, some, nodes) for some in batches])
+    parts = rows.new_zeros(*images.shape[:2], rows.shape[1])
+    left = torch.arange(len(images), device=rows.device)
+    for count in (nodes,) if nodes else NODES:
+        for some in left.split(step):  # type: ignore[no-untyped-call]
+            parts[some] = attention_parts(pooling, start, images[some], count)
+        missed = (rows - reference - parts.sum(1)).norm(dim=1) > ENOUGH * (rows - reference).norm(dim=1)
+        left = missed.nonzero().flatten()
     return rows, reference.expand_as(rows), parts
 
 

@@ -15,8 +15,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from t2c_search.encoders.capabilities import AttentionPooling
 
-NODES = 4
-"""Points of the line between reference and input where the Jacobian is taken, by default."""
+NODES = (4, 8, 16, 32, 64)
+"""Points of the line between reference and input where the Jacobian is taken: more in turn, where fewer miss ``ENOUGH``."""
+ENOUGH = 0.02
+"""Residual, as a part of what parts should add up to, with which nodes are enough."""
 
 
 @functools.cache
@@ -38,7 +40,7 @@ def plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def attention_parts(pooling: AttentionPooling, start: Tensor, end: Tensor, nodes: int = NODES) -> Tensor:
+def attention_parts(pooling: AttentionPooling, start: Tensor, end: Tensor, nodes: int) -> Tensor:
     """Return what each token gave to the change of the rows that a pooling makes of ``start`` and of ``end``.
 
     Both are (n, tokens, d), ``start`` maybe of one image for all; the result is (n, tokens, width). Of a token only its key

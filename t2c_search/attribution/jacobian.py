@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from t2c_search.alignment.aligner import Aligner
 from t2c_search.attribution.factors import PlaceFactors
-from t2c_search.attribution.integrals import NODES, gauss_legendre, plain_attention
+from t2c_search.attribution.integrals import gauss_legendre, plain_attention
 from t2c_search.attribution.projection import HeldProjection, Unprojected, hold
 from t2c_search.encoders.capabilities import (
     AttentionBlocks,
@@ -28,6 +28,8 @@ from t2c_search.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+NODES = 8
+"""Points of the line between reference and input where the Jacobian is taken, by default."""
 _AT_ONCE = 2**24  # numbers in the gradients of one backward pass
 
 

@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from t2c_search.attribution.banzhaf import Masks, additive
 from t2c_search.attribution.factors import Token, TokenFactors, warn_of_residual
-from t2c_search.attribution.integrals import gauss_legendre, plain_attention
+from t2c_search.attribution.integrals import ENOUGH, NODES, gauss_legendre, plain_attention
 from t2c_search.attribution.projection import hold
 from t2c_search.encoders.capabilities import TokenizedTexts
 from t2c_search.encoders.pool import exclusive
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from t2c_search.encoders.capabilities import TextTokens
     from t2c_search.encoders.protocols import TextEncoder
 
-_NODES = (8, 16, 32, 64)  # in turn: a whole tower bends more than the last block of an image's; 8 or 16 mostly do
-_ENOUGH = 0.01  # residual, as a part of what the words should add up to
 _TEXTS = 16  # at once
 _AT_ONCE = 2**22  # numbers in the tangents of all tokens
 
@@ -91,7 +89,7 @@ def _integrated(texts: Sequence[str], tokens: TextTokens) -> TokenFactors:
     is_word = ((positions >= 0) & (positions < lengths.unsqueeze(1))).unsqueeze(2).to(tokens.values.device)
     rows, start = tokens.read(tokens.values), tokens.read(tokens.references)
     held = hold(rows, None)
-    for nodes in _NODES:
+    for nodes in NODES:
         moved = _moved(tokens, nodes)
         found = TokenFactors(
             held.map(rows),
@@ -100,7 +98,7 @@ def _integrated(texts: Sequence[str], tokens: TextTokens) -> TokenFactors:
             "jacobian",
             tuple(find_tokens(text, words) for text, words in zip(texts, tokens.words, strict=True)),
         )
-        if (found.unexplained <= _ENOUGH).all():
+        if (found.unexplained <= ENOUGH).all():
             break
     return found
 

@@ -72,6 +72,23 @@ def test_the_residual_goes_with_more_nodes_and_sooner_than_a_riemann_sums(
     assert analytic.factors(encoder, None, pixels, 8).residual.norm() > 10 * missed[1]
 
 
+def test_nodes_are_doubled_for_the_images_that_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = wrap(ATTENTION["class token"]())
+    pixels = noise(encoder, 4) * torch.tensor([1.0, 0.01, 1.0, 0.01]).view(4, 1, 1, 1)
+    few = analytic.factors(encoder, None, pixels, nodes=4)
+    assert (few.unexplained > integrals.ENOUGH).tolist() == [True, False, True, False]
+    asked = []
+    true = analytic.attention_parts
+    monkeypatch.setattr(
+        analytic, "attention_parts", lambda *given: asked.append((len(given[2]), given[3])) or true(*given)
+    )
+    found = analytic.factors(encoder, None, pixels)
+    assert asked[0] == (4, 4)
+    assert asked[1] == (2, 8)
+    assert found.unexplained.max() <= 1.01 * integrals.ENOUGH
+    torch.testing.assert_close(found.parts[1], few.parts[1])
+
+
 @KINDS
 def test_images_do_not_depend_on_their_batch(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = wrap(ATTENTION[kind]())

@@ -14,7 +14,7 @@ import torch
 from t2c_search.attribution import tokens
 from t2c_search.attribution.banzhaf import KEPT
 from t2c_search.attribution.factors import Token
-from t2c_search.attribution.integrals import gauss_legendre
+from t2c_search.attribution.integrals import ENOUGH, gauss_legendre
 from t2c_search.attribution.tokens import find_tokens, token_factors
 from t2c_search.encoders import registry
 from t2c_search.encoders.adapters.open_clip import OpenClipEncoder
@@ -33,7 +33,7 @@ def test_words_account_for_the_whole_difference_to_padding(mini: OpenClipEncoder
     found = token_factors(mini, TEXTS)
     assert found.method == "jacobian"
     torch.testing.assert_close(found.vectors, mini.encode_texts(TEXTS), atol=1e-6, rtol=0)
-    assert found.unexplained.max() < 0.01
+    assert found.unexplained.max() <= ENOUGH
     assert [len(each) for each in found.tokens] == [3, 7, 0, 1]
     assert found.parts.shape[1] == 7
     assert not found.parts[0, 3:].any()
@@ -44,7 +44,7 @@ def test_words_account_for_the_whole_difference_to_padding(mini: OpenClipEncoder
 
 
 def test_texts_do_not_depend_on_their_batch(mini: OpenClipEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "_NODES", (4,))  # otherwise as many as one of a batch needs
+    monkeypatch.setattr(tokens, "NODES", (4,))  # otherwise as many as one of a batch needs
     with pytest.warns(T2CWarning):
         together = token_factors(mini, TEXTS[:2])
     monkeypatch.setattr(tokens, "_TEXTS", 1)
@@ -56,7 +56,7 @@ def test_texts_do_not_depend_on_their_batch(mini: OpenClipEncoder, monkeypatch: 
 
 
 def test_parts_are_the_towers_jacobian_by_backward_mode(mini: OpenClipEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "_NODES", (4,))
+    monkeypatch.setattr(tokens, "NODES", (4,))
     with pytest.warns(T2CWarning, match="2 of 2 texts leave up to"):
         found = token_factors(mini, TEXTS[:2])
     seen = mini.text_tokens(TEXTS[:2])
@@ -75,7 +75,7 @@ def test_parts_are_the_towers_jacobian_by_backward_mode(mini: OpenClipEncoder, m
 def test_into_the_last_block_most_has_been_gathered_by_the_end(mini: OpenClipEncoder) -> None:
     first, last = token_factors(mini, TEXTS[:1]), token_factors(mini, TEXTS[:1], block=-1)
     torch.testing.assert_close(first.vectors, last.vectors)
-    assert last.unexplained.max() < 0.01
+    assert last.unexplained.max() <= ENOUGH
     assert (first.base @ first.vectors.T).item() < 0.1 < 0.5 < (last.base @ last.vectors.T).item()
 
 
@@ -89,8 +89,8 @@ def test_a_pairs_score_is_the_sum_of_what_places_and_tokens_give_to_it(mini: Ope
     )
     score = (words.vectors @ places.vectors.T).item()
     sides = [torch.cat([each.base.unsqueeze(1), each.parts], 1)[0] for each in (places, words)]
-    assert (sides[0] @ sides[1].T).sum().item() == pytest.approx(score, abs=0.01)
-    assert score == pytest.approx((words.base + words.parts.sum(1)).mul(places.vectors).sum().item(), abs=0.01)
+    assert (sides[0] @ sides[1].T).sum().item() == pytest.approx(score, abs=0.02)
+    assert score == pytest.approx((words.base + words.parts.sum(1)).mul(places.vectors).sum().item(), abs=0.02)
 
 
 def test_siglips_texts_are_padded_to_their_full_length_and_read_off_the_last_position(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_siglips_texts_are_padded_to_their_full_length_and_read_off_the_last_pos
     found = token_factors(encoder, ["the red dog", "two cats"])
     torch.testing.assert_close(found.vectors, encoder.encode_texts(["the red dog", "two cats"]), atol=1e-6, rtol=0)
     assert [[token.written for token in each] for each in found.tokens] == [["the", "red", "dog"], ["two", "cats"]]
-    assert found.unexplained.max() < 0.01
+    assert found.unexplained.max() <= ENOUGH
 
 
 def test_tokens_of_real_captions_are_where_they_are_written(real_data: Path) -> None:
@@ -106,7 +106,7 @@ def test_tokens_of_real_captions_are_where_they_are_written(real_data: Path) -> 
     text = "Two girls, LAUGHING at a snowboarder"
     found = token_factors(encoder, [text])
     assert "".join(text[each.start : each.stop] for each in found.tokens[0]) == text.replace(" ", "")
-    assert found.unexplained.max() < 0.01
+    assert found.unexplained.max() <= ENOUGH
     start = text.index("snowboarder")
     torch.testing.assert_close(
         found.of_span(0, start, start + 4),
