@@ -48,7 +48,7 @@ POOL_SEED, FIT_SEED, PICTURE_SEED = 511, 512, 513  # no recipe's seeds
 COSTS = {"exact": ({"global_pool": "avg"}, 1.05), "analytic": ({}, 1.4)}
 """By method: what makes a transformer of that kind, and the most that indexing with factors may take, of indexing without."""
 HITS, LOCATED_SECONDS, LIKENESS = 100, 1.0, 0.98
-REGIONS = ("the whole image", "largest share", "direction of a share", "anywhere")
+REGIONS = ("the whole image", "largest share", "direction of a share", "one place", "anywhere", "both")
 
 
 def measure(quick: bool) -> Measured:
@@ -187,14 +187,19 @@ def _regions(number: int, fitted: int) -> dict[str, dict[str, float]]:
 
 
 def _scores(model: Model, scenes: Sequence[Scene], directions: Tensor) -> dict[str, np.ndarray[Any, Any]]:
-    factors = model.factors([lambda scene=scene: Image.fromarray(scene.image) for scene in scenes])
+    factors = model.factors_of([lambda scene=scene: Image.fromarray(scene.image) for scene in scenes])
     regions = (factors.vectors - factors.parts.sum(1)).unsqueeze(1) + factors.parts.shape[1] * factors.parts
+    means = torch.from_numpy(stored.region_means(factors.grid))
     found = {
         "the whole image": factors.vectors @ directions.T,
         "largest share": (factors.parts @ directions.T).amax(1),
         "direction of a share": (normalize(factors.parts, dim=2) @ directions.T).amax(1),
-        "anywhere": (normalize(regions, dim=2) @ directions.T).amax(1),
+        "one place": (normalize(regions, dim=2) @ directions.T).amax(1),
+        "anywhere": (normalize(means @ regions, dim=2) @ directions.T).amax(1),
     }
+    found["both"] = sum(
+        (found[name] - found[name].mean(0)) / found[name].std(0) for name in ("the whole image", "anywhere")
+    )  # type: ignore[assignment]
     return {name: each.numpy() for name, each in found.items()}
 
 

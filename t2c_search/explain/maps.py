@@ -6,6 +6,7 @@ import torch
 from torch.nn.functional import interpolate, normalize
 
 from t2c_search.attribution.factors import PlaceFactors
+from t2c_search.attribution.stored import region_means
 
 
 def maps(factors: PlaceFactors, rows: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
@@ -21,12 +22,14 @@ def maps(factors: PlaceFactors, rows: torch.Tensor, centre: torch.Tensor) -> tor
 
 
 def regions(factors: PlaceFactors, rows: torch.Tensor) -> torch.Tensor:
-    """Return the cosines of k unit directions (k, d) with what n images would be, were all their places like one: (n, k, places).
+    """Return the cosines of k unit directions (k, d) with what n images would be, were all their places like those of one region.
 
-    The best over the places is what ``anywhere(...)`` searches for (``attribution.stored``).
+    There is a region about each place: (n, k, places). The best of them is what ``anywhere(...)`` searches for
+    (``attribution.stored``).
     """
     rest = (factors.vectors - factors.parts.sum(1)) / factors.parts.shape[1]
-    return rows @ normalize(factors.parts + rest.unsqueeze(1), dim=2).mT
+    means = torch.from_numpy(region_means(factors.grid)).to(factors.parts) @ factors.parts
+    return rows @ normalize(means + rest.unsqueeze(1), dim=2).mT
 
 
 def contested(maps: torch.Tensor) -> torch.Tensor:

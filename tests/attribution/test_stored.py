@@ -74,7 +74,30 @@ def test_before_they_are_bytes_they_are_the_whole_factors(monkeypatch: pytest.Mo
     want = maps(whole, torch.from_numpy(TEXTS), torch.from_numpy(CENTRE).float()).numpy()
     assert np.abs(got.maps(whole.vectors.numpy(), TEXTS, CENTRE) - want).max() < 1e-5
     regions = normalize(whole.vectors[:, None] - whole.parts.sum(1, keepdim=True) + 15 * whole.parts, dim=2)
-    np.testing.assert_allclose(got.best(TEXTS), (regions.numpy() @ TEXTS.T).max(1), atol=1e-4)
+    np.testing.assert_allclose(got.best(TEXTS), (regions.numpy() @ TEXTS.T).max(1), atol=1e-4)  # on a grid this coarse
+
+
+def test_a_region_is_a_third_of_a_grid_about_its_place() -> None:
+    values = np.random.default_rng(2).normal(size=(7, 13))
+    means = (stored.region_means((7, 13)) @ values.reshape(-1)).reshape(7, 13)
+    assert means[3, 6] == pytest.approx(values[2:5, 4:9].mean())
+    assert means[0, 12] == pytest.approx(values[:2, 10:].mean())
+    assert np.array_equal(stored.region_means((3, 5)), np.eye(15))
+
+
+def test_the_best_region_is_that_of_plain_numpy() -> None:
+    rng = np.random.default_rng(5)
+    left, right = rng.normal(size=(2, 1 + 42, 4)).astype(np.float32), rng.normal(size=(2, 4, DIM)).astype(np.float32)
+    got = stored.StoredFactors(left, right, (6, 7)).best(TEXTS)
+    for at in range(2):
+        rest, *places = left[at].astype(np.float64) @ right[at]
+        grid = np.reshape(places, (6, 7, DIM))
+        cosines = []
+        for down in range(6):
+            for across in range(7):
+                region = rest + grid[max(down - 1, 0) : down + 2, max(across - 1, 0) : across + 2].mean((0, 1))
+                cosines.append(region @ TEXTS.T / np.linalg.norm(region))
+        np.testing.assert_allclose(got[at], np.max(cosines, axis=0), atol=1e-5)
 
 
 def test_those_of_the_backbones_space_go_along_with_a_new_aligner() -> None:
