@@ -53,6 +53,24 @@ def test_maps_of_words_that_a_model_knows_point_at_boxes(drawn: Collection) -> N
         assert word.score > word.chance + 0.05
 
 
+def test_pictures_that_cannot_be_read_are_left_out_and_noted(drawn: Collection, truths: list[Truth]) -> None:
+    whole = drawn.grounding(["star"], boxes="things", images=60)
+    gone = next(
+        Path(hit.path)
+        for hit in drawn.search(where="width >= 1", limit=SCENES)
+        if any(thing.shape == "star" for thing in truths[int(Path(hit.path).stem)].things)
+    )
+    content = gone.read_bytes()
+    gone.write_bytes(content[:100])
+    try:
+        found = drawn.grounding(["star"], boxes="things", images=60)
+    finally:
+        gone.write_bytes(content)
+    (before,), (after,) = whole, found
+    assert after.images == before.images - 1
+    assert f"1 of the {before.images} pictures of 'star' are left out" in found.notes[0]
+
+
 def test_captions_tell_where_a_word_is_in_collages(drawn: Collection) -> None:
     found = drawn.grounding(["heart", "ring"], images=12)
     assert all(word.score > word.chance + 0.05 for word in found)

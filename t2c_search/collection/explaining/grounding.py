@@ -70,7 +70,7 @@ class GroundingWords:
         ``against`` compares with another model on the same pictures: an aligner's file, made by ``fit`` for the collection's CLIP
         model, of the same or another backbone; or "clip" for the CLIP model itself.
 
-        The images are opened. Raises UsageError for a collection without captions, a field that is not there, a backbone that
+        The images are opened; pictures of those that cannot be read are left out, and noted. Raises UsageError for a collection without captions, a field that is not there, a backbone that
         sees no images, and an aligner for another CLIP model.
         """
         check_counts(images=images)
@@ -110,7 +110,17 @@ def _ground(now: Snapshot, models: Sequence[_Model], asked: AskedWords) -> Groun
         if word not in cases
     ]
     scores = [_scores(now, model, cases) for model in models]
-    told = [_told(word, known[word], [each[word] for each in scores]) for word in cases]
+    made = {word: ~np.isnan(scores[0][word]).any(1) for word in cases}
+    notes += [
+        f"{(~each).sum()} of the {len(each)} pictures of {word!r} are left out: their images cannot be read any more"
+        for word, each in made.items()
+        if not each.all()
+    ]
+    told = [
+        _told(word, known[word], [each[word][made[word]] for each in scores])
+        for word in cases
+        if made[word].sum() >= _LEAST
+    ]
     told.sort(key=lambda each: -(each.score if each.gain is None else each.gain))
     worst = sorted((claim for each in known.values() for _, _, claim in each.worst), key=lambda claim: claim.z)
     names = [model.name for model in models]
@@ -120,7 +130,9 @@ def _ground(now: Snapshot, models: Sequence[_Model], asked: AskedWords) -> Groun
 def _told(word: str, known: SaidWord, scores: Sequence[Floats]) -> GroundedWord:
     """Say what the scores (n, 2) of one or two models on a word's pictures come to."""
     (own, chance), *others = (each.T for each in scores)
-    told = GroundedWord(word, len(own), *interval(own), float(chance.mean()), known.claimed, known.contradicted)
+    mean, low, high = interval(own)
+    within = max(0.0, low), min(1.0, high)  # as every score is
+    told = GroundedWord(word, len(own), mean, *within, float(chance.mean()), known.claimed, known.contradicted)
     if not others:
         return told
     gain, low, high = interval(others[0][0] - own)
@@ -170,7 +182,7 @@ def _mean(now: Snapshot, encoder: Seeing, aligner: Aligner | None) -> Floats:
 
 
 def _scores(now: Snapshot, model: _Model, cases: Mapping[str, Sequence[Case]]) -> dict[str, Floats]:
-    """Return a model's pointing scores of each word's pictures, and those by chance, (n, 2)."""
+    """Return a model's pointing scores of each word's pictures, and those by chance, (n, 2); NaN where none can be made."""
     rows = now.searcher().texts.rows(tuple(cases))
     return {
         word: _scores_of(model, several, row.astype(np.float64))
@@ -187,17 +199,28 @@ def _scores_of(model: _Model, cases: Sequence[Case], row: Floats) -> Floats:
     scores = []
     direction, centre = torch.from_numpy(row)[None], torch.from_numpy(model.centre)
     for start in range(0, len(cases), _BATCH):
-        pictures, inside = zip(*(_picture(case, model.encoder) for case in cases[start : start + _BATCH]), strict=True)
+        found = [_picture(case, model.encoder) for case in cases[start : start + _BATCH]]
+        given = np.full((len(found), 2), np.nan)
+        scores.append(given)
+        if not (read := [each for each in found if each is not None]):
+            continue
+        pictures, inside = zip(*read, strict=True)
         pixels = model.encoder.normalise(torch.stack([model.encoder.prepare(picture) for picture in pictures]))
         factors = in_double(place_factors(model.encoder, model.aligner, pixels, model.method))
         large = enlarge(maps(factors, direction, centre), factors.grid, (FINE, FINE))[:, 0]
-        scores.append(pointing_scores(large.numpy(), np.stack(inside)))
+        given[[each is not None for each in found]] = pointing_scores(large.numpy(), np.stack(inside))
     return np.concatenate(scores)
 
 
-def _picture(case: Case, encoder: Seeing) -> tuple[Image.Image, Inside]:
-    """Open the images of a case, and say which fields of the model's view of it the word's thing is in."""
-    opened = [open_image(path, encoder).pixels for path in case.paths]
+def _picture(case: Case, encoder: Seeing) -> tuple[Image.Image, Inside] | None:
+    """Open the images of a case, and say which fields of the model's view of it the word's thing is in.
+
+    None where one of them cannot be read.
+    """
+    try:
+        opened = [open_image(path, encoder).pixels for path in case.paths]
+    except ImageError:
+        return None
     if case.boxes:
         (picture,), (width, height) = opened, case.size
         boxes = [
