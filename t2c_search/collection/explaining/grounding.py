@@ -70,8 +70,8 @@ class GroundingWords:
         ``against`` compares with another model on the same pictures: an aligner's file, made by ``fit`` for the collection's CLIP
         model, of the same or another backbone; or "clip" for the CLIP model itself.
 
-        The images are opened; pictures of those that cannot be read are left out, and noted. Raises UsageError for a collection without captions, a field that is not there, a backbone that
-        sees no images, and an aligner for another CLIP model.
+        The images are opened; pictures of those that cannot be read are left out, and noted. Raises UsageError for a collection
+        without captions, a field that is not there, a backbone that sees no images, and an aligner for another CLIP model.
         """
         check_counts(images=images)
 
@@ -110,7 +110,7 @@ def _ground(now: Snapshot, models: Sequence[_Model], asked: AskedWords) -> Groun
         if word not in cases
     ]
     scores = [_scores(now, model, cases) for model in models]
-    made = {word: ~np.isnan(scores[0][word]).any(1) for word in cases}
+    made = {word: np.isfinite(scores[0][word][:, 0]) for word in cases}
     notes += [
         f"{(~each).sum()} of the {len(each)} pictures of {word!r} are left out: their images cannot be read any more"
         for word, each in made.items()
