@@ -26,6 +26,22 @@ class FeatureMap:
     grid: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """n rows of an encoder as sums over places: ``rows = base + parts.sum(1)``, but for rounding.
+
+    Whatever norms the model divides by are held as they are. ``parts`` are those of the places of ``grid``, row by row.
+    """
+
+    rows: torch.Tensor
+    """(n, image_dim): those of ``embed``."""
+    base: torch.Tensor
+    """(n, image_dim): biases, and what tokens without a place give."""
+    parts: torch.Tensor
+    """(n, places, image_dim)"""
+    grid: tuple[int, int]
+
+
 @runtime_checkable
 class Differentiable(Protocol):
     """An encoder through which gradients flow: its weights are frozen, its pixels need not be."""
@@ -53,6 +69,15 @@ class FeatureMaps(Differentiable, Protocol):
 
 
 @runtime_checkable
+class SumOfPlaces(Differentiable, Protocol):
+    """An encoder that pools its last features by mean or maximum, so that its rows are sums over their places."""
+
+    def shares(self, pixels: torch.Tensor) -> Shares:
+        """Return the rows of ``embed`` as sums, without gradients."""
+        ...
+
+
+@runtime_checkable
 class AttentionBlocks(Differentiable, Protocol):
     """A transformer. Hooks on its blocks see what every thread sends through: hold ``pool.exclusive(encoder)`` meanwhile."""
 
@@ -60,7 +85,7 @@ class AttentionBlocks(Differentiable, Protocol):
     """First to last; each maps tokens (n, tokens, d), its first argument, to tokens of the same shape."""
 
 
-_ALL = (Differentiable, FeatureMaps, AttentionBlocks)
+_ALL = (Differentiable, FeatureMaps, SumOfPlaces, AttentionBlocks)
 
 
 def capabilities(encoder: object) -> frozenset[type]:

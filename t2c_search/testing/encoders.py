@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from t2c_search.encoders import registry
-from t2c_search.encoders.capabilities import AttentionBlocks, Differentiable, FeatureMaps
+from t2c_search.encoders.capabilities import AttentionBlocks, Differentiable, FeatureMaps, SumOfPlaces
 from t2c_search.encoders.protocols import (
     DualEncoder,
     ImageEncoder,
@@ -211,6 +211,16 @@ class ImageEncoderContract(_EncoderContract):
         assert features.values.ndim == 3
         assert (features.values.shape[0], features.values.shape[1] >= rows * columns) == (len(vectors), True)
         assert_same_rows(encoder.head(features).numpy(), vectors, _SAME_SUMS)
+
+    def test_rows_that_are_said_to_be_sums_over_places_are(
+        self, encoder: ImageEncoder, pixels: torch.Tensor, vectors: FloatArray
+    ) -> None:
+        if not isinstance(encoder, SumOfPlaces):
+            pytest.skip("no SumOfPlaces: the encoder does not pool by mean or maximum alone")
+        shares = encoder.shares(pixels)
+        assert shares.parts.shape == (len(vectors), shares.grid[0] * shares.grid[1], vectors.shape[1])
+        assert_same_rows(shares.rows.numpy(), vectors, _SAME_SUMS)
+        assert_same_rows((shares.base + shares.parts.sum(1)).numpy(), vectors, _SAME_SUMS)
 
     def test_hooked_blocks_see_the_tokens_and_what_a_hook_changes_matters(
         self, encoder: ImageEncoder, pixels: torch.Tensor

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from t2c_search.encoders import registry
-from t2c_search.encoders.capabilities import AttentionBlocks, Differentiable, FeatureMaps, capabilities
+from t2c_search.encoders.capabilities import AttentionBlocks, Differentiable, FeatureMaps, SumOfPlaces, capabilities
 from t2c_search.testing.encoders import DualEncoderContract, ImageEncoderContract
 from tests.encoders import tiny
 
 MAP = {Differentiable, FeatureMaps}
-ALL = {Differentiable, FeatureMaps, AttentionBlocks}
+SUM = {*MAP, SumOfPlaces}
+TOKENS = {*MAP, AttentionBlocks}
 TIMM_TRUNK = {"timm_model_name": "test_resnet", "timm_pool": "avg", "timm_proj": "mlp", "image_size": 64}
 
 
@@ -63,15 +64,15 @@ def save(name: str, folder: Path) -> str:
     ("name", "expected", "grid"),
     [
         ("mini", MAP, (3, 3)),
-        ("mini:cnn", MAP, (6, 6)),
-        ("mini:vit", ALL, (6, 6)),
-        ("mini:vit?layers=3", {Differentiable}, None),
+        ("mini:cnn", SUM, (6, 6)),
+        ("mini:vit", {*TOKENS, SumOfPlaces}, (6, 6)),
+        ("mini:vit?layers=3", {Differentiable, SumOfPlaces}, None),
         ("mini?layers=2", {Differentiable}, None),
-        ("timm:test_resnet", MAP, (2, 2)),
-        ("timm:test_convnext", MAP, (2, 2)),
-        ("timm:test_vit", ALL, (4, 4)),
+        ("timm:test_resnet", SUM, (2, 2)),
+        ("timm:test_convnext", SUM, (2, 2)),
+        ("timm:test_vit", TOKENS, (4, 4)),
         ("timm:test_mambaout", {Differentiable}, None),
-        ("open_clip", ALL, (4, 4)),
+        ("open_clip", TOKENS, (4, 4)),
         ("st", {Differentiable}, None),
         ("torch", {Differentiable}, None),
         ("precomputed", set(), None),

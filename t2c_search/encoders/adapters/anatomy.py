@@ -8,7 +8,8 @@ from typing import Literal
 
 import torch
 
-from t2c_search.encoders.capabilities import FeatureMap
+from t2c_search.encoders.adapters.pooling import Pooling
+from t2c_search.encoders.capabilities import FeatureMap, Shares
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
@@ -26,10 +27,15 @@ class Anatomy:
     grid: tuple[int, int] | None = None
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     blocks: tuple[torch.nn.Module, ...] = ()
+    pooling: Pooling | None = None
+    """What ``pool`` does, where it is a sum over places."""
 
     def feature_map(self, pixels: torch.Tensor) -> FeatureMap:
         """Return the features before pooling."""
-        features = self.features(pixels)
+        return self.as_map(self.features(pixels))
+
+    def as_map(self, features: torch.Tensor) -> FeatureMap:
+        """Return what ``features`` gave as positions."""
         if self.grid is not None:
             return FeatureMap(features, self.grid)
         if self.layout == "NCHW":
@@ -43,6 +49,14 @@ class Anatomy:
             return self.pool(features.values)
         values = features.values.unflatten(1, features.grid)  # type: ignore[no-untyped-call]
         return self.pool(values.permute(0, 3, 1, 2) if self.layout == "NCHW" else values)
+
+    def shares(self, pixels: torch.Tensor) -> Shares:
+        """Return embeddings as sums over places. Only with a ``pooling``."""
+        assert self.pooling is not None
+        with torch.no_grad():
+            features = self.feature_map(pixels)
+            base, parts = self.pooling.sums(features)
+            return Shares(self.head(features), base, parts, features.grid)
 
 
 def in_turn(*parts: Forward) -> Forward:

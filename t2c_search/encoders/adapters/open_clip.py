@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import open_clip
@@ -16,6 +17,7 @@ from open_clip.transformer import VisionTransformer
 from torch.nn.functional import normalize
 
 from t2c_search.encoders.adapters.anatomy import Anatomy, in_turn
+from t2c_search.encoders.adapters.pooling import Pooling, carries, leaves
 from t2c_search.encoders.adapters.preprocessing import Preprocessing
 from t2c_search.encoders.adapters.stages import Outputs, Stages, outputs_of_open_clip, outputs_of_timm
 from t2c_search.encoders.adapters.timm import anatomy_of as anatomy_of_timm
@@ -125,9 +127,18 @@ def _anatomy_of(visual: torch.nn.Module) -> Anatomy | None:
             stages = (visual.stem, visual.layer1, visual.layer2, visual.layer3, visual.layer4)
             return Anatomy(in_turn(*stages), visual.attnpool)
         case TimmModel():
-            trunk = anatomy_of_timm(visual.trunk)
-            return trunk and replace(trunk, pool=in_turn(trunk.pool, visual.head))
+            return _anatomy_of_trunk(visual)
     return None
+
+
+def _anatomy_of_trunk(visual: TimmModel) -> Anatomy | None:
+    trunk = anatomy_of_timm(visual.trunk)
+    if trunk is None:
+        return None
+    behind, pooling = leaves([visual.head]), None
+    if trunk.pooling and all(carries(leaf) for leaf in behind):
+        pooling = replace(trunk.pooling, behind=(*trunk.pooling.behind, *behind))
+    return replace(trunk, pool=in_turn(trunk.pool, visual.head), pooling=pooling)
 
 
 def _outputs_of(encoder_id: str, visual: torch.nn.Module) -> Outputs:
@@ -135,22 +146,21 @@ def _outputs_of(encoder_id: str, visual: torch.nn.Module) -> Outputs:
     if not isinstance(visual, TimmModel):
         return outputs_of_open_clip(visual)
     trunk = outputs_of_timm(encoder_id, visual.trunk)
-
-    def outputs(pixels: torch.Tensor, count: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        embedding, stages = trunk(pixels, count)
-        return visual.head(embedding), stages
-
-    return outputs
+    return Outputs(trunk.intermediates, in_turn(trunk.embedding, visual.head), _anatomy_of_trunk(visual))
 
 
 def _anatomy_of_transformer(visual: VisionTransformer) -> Anatomy:
-    def pool(tokens: torch.Tensor) -> torch.Tensor:
-        pooled, _ = visual._pool(tokens)
+    def project(pooled: torch.Tensor) -> torch.Tensor:
         return pooled if visual.proj is None else pooled @ visual.proj  # type: ignore[no-any-return]
 
+    features, pool, pooling = in_turn(visual._embeds, visual.transformer), visual._pool, None
+    if visual.attn_pool is None and not visual.final_ln_after_pool:  # the last norm sees every token
+        features, pool = in_turn(features, visual.ln_post), visual._global_pool
+    if visual.attn_pool is None and visual.pool_type == "avg":
+        pooling = Pooling("avg", (visual.ln_post, project) if visual.final_ln_after_pool else (project,))
     rows, columns = visual.grid_size
     blocks = tuple(visual.transformer.resblocks) if visual.transformer.batch_first else ()
-    return Anatomy(in_turn(visual._embeds, visual.transformer), pool, (rows, columns), blocks=blocks)
+    return Anatomy(features, in_turn(pool, itemgetter(0), project), (rows, columns), blocks=blocks, pooling=pooling)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, get_args
 
 import timm
 from timm.data.config import resolve_model_data_config
@@ -13,6 +14,7 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 
 from t2c_search.encoders.adapters.anatomy import Anatomy
+from t2c_search.encoders.adapters.pooling import Pooling, PoolingKind, carries, leaves
 from t2c_search.encoders.adapters.preprocessing import Preprocessing
 from t2c_search.encoders.adapters.stages import Stages, outputs_of_timm
 from t2c_search.encoders.adapters.tower import ImageTower
@@ -51,7 +53,7 @@ def load_as(name: str, spec: str, *, options: Options, device: Device, dtype: Dt
         config = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
         preprocessing = Preprocessing.split(create_transform(**config, is_training=False), config)
         if options.layers:  # no one map makes its rows, and what comes after one block does not either: no anatomy
-            stages = Stages(module, options.layers, outputs_of_timm(encoder_id, module))
+            stages = Stages(module, options.layers, outputs_of_timm(encoder_id, module, anatomy_of(module)))
             return ImageTower(encoder_id, stages, preprocessing, placement)
         return ImageTower(encoder_id, module, preprocessing, placement, anatomy_of(module))
 
@@ -61,8 +63,36 @@ def anatomy_of(module: torch.nn.Module) -> Anatomy | None:
     if isinstance(module, VisionTransformer | Eva | Beit):
         grid = module.patch_embed.grid_size  # None where the model takes images of any shape
         blocks = tuple(module.blocks)
-        return grid and Anatomy(module.forward_features, module.forward_head, tuple(grid), blocks=blocks)
+        anatomy = grid and Anatomy(module.forward_features, module.forward_head, tuple(grid), blocks=blocks)
+        return anatomy and _with_pooling(anatomy, _pooling_of_tokens(module), module)
     if any(isinstance(part, SelectAdaptivePool2d) for part in module.modules()):
         layout = getattr(module, "output_fmt", "NCHW")
-        return Anatomy(module.forward_features, module.forward_head, layout=layout)  # type: ignore[arg-type]
+        anatomy = Anatomy(module.forward_features, module.forward_head, layout=layout)  # type: ignore[arg-type]
+        return _with_pooling(anatomy, _pooling_of_map(module), module)
     return None
+
+
+def _pooling_of_tokens(module: Any) -> Pooling | None:
+    if getattr(module, "attn_pool", None) is not None:
+        return None
+    return _pooling(module.global_pool, [module.fc_norm, module.head], getattr(module, "pool_include_prefix", False))
+
+
+def _pooling_of_map(module: torch.nn.Module) -> Pooling | None:
+    parts = list(module.modules())
+    pool = next(part for part in parts if isinstance(part, SelectAdaptivePool2d))
+    behind = [part for part in parts[parts.index(pool) :] if part not in set(pool.modules())]
+    return _pooling(pool.pool_type.removeprefix("fast") or "avg", behind)
+
+
+def _pooling(kind: str, behind: list[torch.nn.Module], all_tokens: bool = False) -> Pooling | None:
+    known = kind in get_args(PoolingKind) and all(carries(leaf) for leaf in leaves(behind))
+    return Pooling(kind, leaves(behind), all_tokens) if known else None  # type: ignore[arg-type]
+
+
+def _with_pooling(anatomy: Anatomy, pooling: Pooling | None, module: Any) -> Anatomy:
+    """Add a pooling, if the model pools like that: modules lie in the order of their use in most models, not in all."""
+    tokens = getattr(module, "num_prefix_tokens", 0)
+    module.eval()
+    agrees = pooling is not None and pooling.agrees(anatomy.head, module.num_features, tokens)
+    return replace(anatomy, pooling=pooling) if agrees else anatomy

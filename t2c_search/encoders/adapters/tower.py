@@ -9,6 +9,7 @@ from PIL import Image
 
 from t2c_search.encoders.adapters.anatomy import Anatomy
 from t2c_search.encoders.adapters.preprocessing import Preprocessing
+from t2c_search.encoders.adapters.stages import Stages
 from t2c_search.encoders.compiling import Forward, compiled
 from t2c_search.encoders.fingerprint import digest_json, digest_weights
 from t2c_search.encoders.placement import Placement
@@ -48,6 +49,10 @@ class ImageTower:
             self.feature_map, self.head = anatomy.feature_map, anatomy.head
             if anatomy.blocks:  # absent otherwise, so that isinstance tells
                 self.blocks = anatomy.blocks
+            if anatomy.pooling:
+                self.shares = anatomy.shares
+        if isinstance(module, Stages) and module.are_sums:
+            self.shares = module.shares
         self.image_dim = self._probe()
 
     @property
