@@ -9,29 +9,11 @@ where it is absent.
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 
-from benchmarks._common import finish, options
-from benchmarks.concepts._parts import Measured
+from benchmarks._parts import run
 
-PARTS: tuple[str, ...] = ("zero_shot", "bottleneck", "shift", "words", "sentences", "map", "audit", "onto", "pairs")
+PARTS = ("zero_shot", "bottleneck", "shift", "words", "sentences", "map", "audit", "onto", "pairs")
 """Modules of this folder, in the order of their tables."""
 
-
-def main() -> int:
-    chosen = options("concepts", __doc__, parts=PARTS)
-    found: dict[str, Measured] = {
-        part: import_module(f"benchmarks.concepts.{part}").measure(chosen.quick) for part in chosen.only or PARTS
-    }
-    name = "concepts" if not chosen.only else f"concepts-{'-'.join(chosen.only)}"
-    return finish(
-        name,
-        chosen,
-        {part: measured.figures for part, measured in found.items()},
-        [table for measured in found.values() for table in measured.tables],
-        [bar for measured in found.values() for bar in measured.bars],
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("concepts", __doc__, PARTS))

@@ -22,7 +22,7 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from benchmarks._common import Bar, table
-from benchmarks.concepts._parts import Measured, real_data
+from benchmarks._parts import Measured, real_data
 from t2c_search.alignment.fit import FitRecipe, fit_aligner
 from t2c_search.concepts.audit.captions import score_captions
 from t2c_search.concepts.audit.leaks import find_leaks

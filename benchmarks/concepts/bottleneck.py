@@ -21,7 +21,7 @@ from rich.table import Table
 from torch.nn.functional import normalize
 
 from benchmarks._common import Bar, table
-from benchmarks.concepts._parts import Measured, real_data
+from benchmarks._parts import Measured, real_data
 from benchmarks.world import rows_of
 from t2c_search.alignment.fit import FitRecipe, fit_aligner
 from t2c_search.alignment.vocabulary import concept_vocabulary

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmarks._common import Bar, table
-from benchmarks.concepts._parts import Measured
+from benchmarks._parts import Measured
 from t2c_search.collection import Collection, open_collection
 from t2c_search.concepts.atlas.clusters import find_centres, nearest_centre, number_for, set_apart
 from t2c_search.concepts.atlas.naming import Tally, traits_of

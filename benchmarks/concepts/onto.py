@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks._common import table
-from benchmarks.concepts._parts import Measured, real_data
+from benchmarks._parts import Measured, real_data
 from t2c_search.alignment.fit import fit_aligner
 from t2c_search.concepts.retained import Labelled, retained_accuracy
 from t2c_search.decoding.decode import decode_file

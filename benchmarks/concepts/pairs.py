@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from benchmarks._common import table
+from benchmarks._parts import Measured, real_data
 from benchmarks.alignment import (
     BACKBONES,
     FOLDS,
@@ -28,7 +29,6 @@ from benchmarks.alignment import (
     mean_average_precision,
     shown_concepts,
 )
-from benchmarks.concepts._parts import Measured, real_data
 from t2c_search.encoders import registry
 from t2c_search.encoders.fingerprint import encoder_ref
 

@@ -18,8 +18,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from benchmarks._common import Bar, table
+from benchmarks._parts import Measured, real_data
 from benchmarks.concepts._caption_scores import bleu4, cider_d
-from benchmarks.concepts._parts import Measured, real_data
 from benchmarks.world import BACKBONES, FIT_SEED, POOL_SEED, rows_of
 from t2c_search.alignment.fit import FitRecipe, fit_aligner
 from t2c_search.alignment.vocabulary import concept_vocabulary

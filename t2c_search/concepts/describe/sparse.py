@@ -13,8 +13,8 @@ from t2c_search.types import FloatArray
 WORDS = 8
 MOST_WORDS = 100
 _STEP_DOWN, _STEPS = 0.8, 13  # from one penalty to the next, and how many are tried: down to a twentieth
-_CELLS = 2_000_000  # cosines held at once
-_WORKING = 32  # concepts among which a row's words are looked for, or twice its words
+_CELLS = 500_000  # cosines held at once, in a processor's cache
+_WORKING = 16  # concepts among which a row's words are looked for, or twice its words
 _TOLERANCE = 1e-4  # by which a cosine may miss its optimum
 _SWEEPS = 200
 _STEP = 1e-6  # in a weight, below which a sweep changed nothing

@@ -1,0 +1,112 @@
+"""What each literal of an expression gives to an image's score.
+
+A branch's score is a sum of terms, less what they are on average in the collection, over the standard deviation of that sum
+(``Ranking``). So a literal's contribution is its term's value less that term's average, over the same standard deviation, and
+the contributions of a branch sum to its score. Where several texts share one term, as they are put into one sentence, its value
+is dealt out among them by the mean over the orders in which they could have been added (Shapley 1953): over all orders for up
+to three texts, and beyond over the cyclic ones, forwards and backwards, which need k (k - 1) + 1 sentences in place of 2^k.
+
+An OR is the maximum of its alternatives: the one that gave the score is explained, and the scores of the others stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+
+from t2c_search.query.language.concepts import Phrase
+from t2c_search.query.planning.calibration import Array, Axis, cosines
+from t2c_search.query.planning.directions import Directions
+from t2c_search.query.planning.normal_form import Conjunction
+from t2c_search.query.planning.planner import Branch, embed, plan
+from t2c_search.query.planning.ranking import Term
+from t2c_search.types import FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alternative:
+    """One conjunction of an expression, with the branch that it is searched by; the same literals, in the same order."""
+
+    conjunction: Conjunction
+    branch: Branch
+
+
+def alternatives(conjunctions: Sequence[Conjunction], directions: Directions) -> tuple[Alternative, ...]:
+    """Plan each of some conjunctions by itself, as a search does; those that contradict themselves are left out."""
+    planned = ((each, plan(embed([each], directions), directions, mining=False)) for each in conjunctions)
+    return tuple(Alternative(each, branches[0]) for each, branches in planned if branches)
+
+
+def contributions(alternative: Alternative, vector: FloatArray, directions: Directions) -> list[float]:
+    """Return what each literal gives to the score of an image by its unit vector (d,), in standard deviations of the score.
+
+    They sum to ``branch.scores``. A threshold gives what its concept gives; a literal twice the same is given half each time.
+    """
+    conjuncts, branch = alternative.conjunction.conjuncts, alternative.branch
+    given = [0.0] * len(conjuncts)
+    for term in branch.ranking.terms:
+        own = [
+            at
+            for at, literal in enumerate(branch.literals)
+            if literal.axis == term.axis and literal.wanted == (term.sign > 0)
+        ]
+        value = _Value(term, branch, vector)
+        if own:
+            shares = {at: value(branch.axes[term.axis]) / len(own) for at in own}
+        else:  # texts in one sentence
+            shares = _of_sentence(alternative, value, directions)
+        for at, share in shares.items():
+            given[at] += share
+    return given
+
+
+class _Value:
+    """What a term gives to an image's score, were it about another axis."""
+
+    def __init__(self, term: Term, branch: Branch, vector: FloatArray) -> None:
+        self._term, self._ranking, self._vector = replace(term, axis=0), branch.ranking, vector
+        self._centred = not branch.ranking.linear and len(branch.sample) > 1
+
+    def __call__(self, axis: Axis) -> float:
+        z = axis.z(cosines(self._vector[None], [axis]))
+        usual = float(self._term.values(axis.sample[:, None]).mean()) if self._centred else 0.0
+        return (float(self._term.values(z)[0]) - usual) / self._ranking.scale
+
+
+def _of_sentence(alternative: Alternative, value: _Value, directions: Directions) -> dict[int, float]:
+    """Deal a sentence's value out among the literals whose texts it is made of."""
+    wanted = [
+        (at, conjunct.concept.text)
+        for at, conjunct in enumerate(alternative.conjunction.conjuncts)
+        if conjunct.wanted and isinstance(conjunct.concept, Phrase)
+    ]
+    texts = list(dict.fromkeys(text for _, text in wanted))
+
+    @cache
+    def of(chosen: frozenset[int]) -> float:
+        some = tuple(text for at, text in enumerate(texts) if at in chosen)
+        if not some:
+            return 0.0
+        return value(directions.joint(some) if len(some) > 1 else directions.axis(Phrase(text=some[0])))
+
+    shares = shares_of(of, len(texts))
+    times = [sum(text == other for _, other in wanted) for text in texts]
+    return {at: shares[texts.index(text)] / times[texts.index(text)] for at, text in wanted}
+
+
+def shares_of(value: Callable[[frozenset[int]], float], number: int) -> Array:
+    """Deal ``value(all)`` out among so many players, by what each adds in every cyclic order, forwards and backwards.
+
+    The shares (number,) sum to value(all) - value(none). For up to three players they are Shapley values.
+    """
+    shares = np.zeros(number)
+    for start in range(number):
+        for step in (1, -1):
+            order = [(start + step * place) % number for place in range(number)]
+            for place, player in enumerate(order):
+                before = frozenset(order[:place])
+                shares[player] += value(before | {player}) - value(before)
+    return shares / (2 * number)

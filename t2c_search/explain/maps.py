@@ -1,0 +1,27 @@
+"""Maps: what each place of an image gives to a text's score."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import interpolate
+
+from t2c_search.attribution.factors import PlaceFactors
+
+
+def maps(factors: PlaceFactors, rows: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
+    """Return the maps of k directions (k, d), such as unit text vectors, over n images: (n, k, places).
+
+    A map sums to the score about the ``centre`` (d,), ``rows @ (vector - centre)``: that of the collection's mean, by which
+    images are ranked. So a place counts for a text where it is above what an image's place has on average, and against it
+    below. What no place gives (base and residual) and the centre are spread evenly over the places.
+    """
+    spread = (factors.vectors - factors.parts.sum(1) - centre) / factors.parts.shape[1]
+    return rows @ (factors.parts + spread.unsqueeze(1)).mT
+
+
+def enlarge(maps: torch.Tensor, grid: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
+    """Enlarge maps (n, k, places) over a ``grid`` (rows, columns) to ``size`` (height, width): (n, k, height, width).
+
+    Bilinear between the centres of the places, as the values at their borders are not known.
+    """
+    return interpolate(maps.unflatten(2, grid), size, mode="bilinear")  # type: ignore[no-untyped-call]
