@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from t2c_search.alignment.aligner import Aligner
-from t2c_search.attribution.factors import PlaceFactors
-from t2c_search.encoders.capabilities import Differentiable, SumOfPlaces
+from t2c_search.encoders.capabilities import AttentionBlocks, AttentionPooled, Differentiable, FeatureMaps, SumOfPlaces
 from t2c_search.encoders.pool import exclusive
-from t2c_search.encoders.protocols import ImageEncoder
-from t2c_search.errors import UsageError
+from t2c_search.errors import T2CWarning, UsageError
+
+if TYPE_CHECKING:
+    from t2c_search.attribution.factors import PlaceFactors
+    from t2c_search.encoders.protocols import ImageEncoder
+
+_LARGE = 0.05  # residual, as a part of what the parts should add up to
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A way to factors: ``factors(encoder, aligner, pixels)`` of a module of this room, and what it asks of an encoder."""
+    """A way to factors: the module of this room of its name has ``factors(encoder, aligner, pixels)``."""
 
-    module: str
-    needs: Callable[[Any], bool]
+    needs: tuple[type, ...]
+    """What an encoder must be capable of: one of these."""
+    completes: bool
+    """Whether base and parts should add up to the vector, so that the residual is a measure of the error."""
+    summary: str
 
 
 METHODS = {
-    "exact": Method("exact", lambda encoder: isinstance(encoder, SumOfPlaces)),
-    "banzhaf": Method("banzhaf", lambda encoder: isinstance(encoder, Differentiable)),
+    "exact": Method((SumOfPlaces,), True, "the embedding is a sum over places: no integration"),
+    "analytic": Method((AttentionPooled,), True, "integrated Jacobians of the last attention, in closed form"),
+    "banzhaf": Method((Differentiable,), False, "forward passes of masked images: any model that sees pixels"),
+    "jacobian": Method((AttentionBlocks, FeatureMaps), True, "integrated Jacobians by backward passes: the reference"),
 }
 """By name, the cheapest first."""
 
@@ -38,26 +47,42 @@ def place_factors(
     """Return the factors of n images' places in CLIP space.
 
     ``pixels`` (n, 3, h, w) are what ``encoder.normalise`` gives; ``aligner`` is None for a CLIP model's own tower. ``auto``
-    is the first of ``METHODS`` that the encoder allows. Raises UsageError for a method that is unknown or not for this encoder.
+    is the first of ``METHODS`` that the encoder allows. A large residual is warned about. Raises UsageError for a method that
+    is unknown or not for this encoder.
     """
     name = choose(encoder, method)
-    module = import_module(f"t2c_search.attribution.{METHODS[name].module}")
     with exclusive(encoder):
-        return module.factors(encoder, aligner, pixels)  # type: ignore[no-any-return]
+        found: PlaceFactors = _module(name).factors(encoder, aligner, pixels)
+    if METHODS[name].completes:
+        _warn_of_residual(found)
+    return found
 
 
 def choose(encoder: ImageEncoder, method: str = "auto") -> str:
     """Return the name of the method that ``place_factors`` takes. Raises UsageError as it does."""
-    allowed = [name for name, each in METHODS.items() if each.needs(encoder)]
+    if method != "auto" and method not in METHODS:
+        raise UsageError(f"no method {method!r}; known methods: auto, {', '.join(METHODS)}")
+    allowed = [name for name, each in METHODS.items() if isinstance(encoder, each.needs)]
     if not allowed:
         raise UsageError(
             f"{encoder.id!r} gives vectors without showing a model that sees pixels (normalise and embed, see "
             "t2c_search.encoders.capabilities), so that its vectors cannot be taken apart: use an encoder that runs a model"
         )
-    if method == "auto":
-        return allowed[0]
-    if method not in METHODS:
-        raise UsageError(f"no method {method!r}; known methods: auto, {', '.join(METHODS)}")
-    if method not in allowed:
+    if method not in ("auto", *allowed):
         raise UsageError(f"method {method!r} is not for {encoder.id!r}, which allows: {', '.join(allowed)}")
-    return method
+    return allowed[0] if method == "auto" else method
+
+
+def _module(name: str) -> Any:
+    return import_module(f"t2c_search.attribution.{name}")
+
+
+def _warn_of_residual(found: PlaceFactors) -> None:
+    unexplained = found.residual.norm(dim=1) / (found.vectors - found.base).norm(dim=1).clamp(min=1e-6)
+    if len(unexplained) and (worst := unexplained.max().item()) > _LARGE:
+        warnings.warn(
+            f"the factors of {(unexplained > _LARGE).sum().item()} of {len(unexplained)} images leave up to {worst:.0%} of "
+            f"what they should add up to unexplained (method {found.method}): read their maps with care",
+            T2CWarning,
+            stacklevel=3,
+        )

@@ -6,7 +6,7 @@ no attention blocks. Pixels are what the module itself sees, (n, 3, h, w) float3
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -77,6 +77,50 @@ class SumOfPlaces(Differentiable, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class AttentionPooling:
+    """How tokens (n, tokens, d) become rows (n, width): one of them, or a query that never changes, attends to all.
+
+    In each head, ``attended`` is the sum of the values weighted by softmax(query . key), and the row is
+    ``finish(attended, first)``, where ``first`` (n, d) is the first token. All three are differentiable, each row by itself.
+    """
+
+    query: Callable[[torch.Tensor], torch.Tensor]
+    """first (n, d) -> queries (n, heads, e), scaled."""
+    keys_values: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    """tokens (n, tokens, d), each by itself -> (n, tokens, heads, e), twice."""
+    finish: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    """attended (n, heads * e) and first (n, d) -> rows (n, width)."""
+    first_is_mean: bool = False
+    """Whether the first token is the mean of the others, of which each is a place, but for a constant."""
+
+    def rows(self, tokens: torch.Tensor, seen: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the rows of n sets of tokens; those where ``seen`` (n, tokens) is false are not attended to."""
+        keys, values = self.keys_values(tokens)
+        weights = self.weights(self.query(tokens[:, 0]), keys, seen)
+        return self.finish((weights.unsqueeze(3) * values).sum(1).flatten(1), tokens[:, 0])
+
+    @staticmethod
+    def weights(query: torch.Tensor, keys: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
+        """Return how much of each token is attended to, (n, tokens, heads)."""
+        logits = (query.unsqueeze(1) * keys).sum(3)
+        if seen is not None:
+            logits = logits.masked_fill(~seen.unsqueeze(2), float("-inf"))
+        return logits.softmax(1)
+
+
+@runtime_checkable
+class AttentionPooled(Differentiable, Protocol):
+    """An encoder that reads its row off its last tokens by attention: by its class token in the last block, or behind it."""
+
+    poolings: tuple[AttentionPooling, ...]
+    """One, which gives the rows of ``embed``; or several, whose rows are made unit rows and set side by side."""
+
+    def pooled_tokens(self, pixels: torch.Tensor) -> tuple[FeatureMap, ...]:
+        """Return what each of ``poolings`` takes, of one forward pass."""
+        ...
+
+
 @runtime_checkable
 class AttentionBlocks(Differentiable, Protocol):
     """A transformer. Hooks on its blocks see what every thread sends through: hold ``pool.exclusive(encoder)`` meanwhile."""
@@ -85,7 +129,7 @@ class AttentionBlocks(Differentiable, Protocol):
     """First to last; each maps tokens (n, tokens, d), its first argument, to tokens of the same shape."""
 
 
-_ALL = (Differentiable, FeatureMaps, SumOfPlaces, AttentionBlocks)
+_ALL = (Differentiable, FeatureMaps, SumOfPlaces, AttentionPooled, AttentionBlocks)
 
 
 def capabilities(encoder: object) -> frozenset[type]:

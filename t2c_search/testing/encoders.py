@@ -20,9 +20,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import normalize
 
 from t2c_search.encoders import registry
-from t2c_search.encoders.capabilities import AttentionBlocks, Differentiable, FeatureMaps, SumOfPlaces
+from t2c_search.encoders.capabilities import AttentionBlocks, AttentionPooled, Differentiable, FeatureMaps, SumOfPlaces
 from t2c_search.encoders.protocols import (
     DualEncoder,
     ImageEncoder,
@@ -221,6 +222,17 @@ class ImageEncoderContract(_EncoderContract):
         assert shares.parts.shape == (len(vectors), shares.grid[0] * shares.grid[1], vectors.shape[1])
         assert_same_rows(shares.rows.numpy(), vectors, _SAME_SUMS)
         assert_same_rows((shares.base + shares.parts.sum(1)).numpy(), vectors, _SAME_SUMS)
+
+    def test_rows_that_are_said_to_be_read_by_attention_are(
+        self, encoder: ImageEncoder, pixels: torch.Tensor, vectors: FloatArray
+    ) -> None:
+        if not isinstance(encoder, AttentionPooled):
+            pytest.skip("no AttentionPooled: the encoder does not read its rows off its last tokens by attention")
+        tokens = encoder.pooled_tokens(pixels)
+        rows = [pooling.rows(each.values) for pooling, each in zip(encoder.poolings, tokens, strict=True)]
+        if len(rows) > 1:
+            rows = [normalize(each) for each in rows]
+        assert_same_rows(torch.cat(rows, 1).numpy(), vectors, _SAME_SUMS)
 
     def test_hooked_blocks_see_the_tokens_and_what_a_hook_changes_matters(
         self, encoder: ImageEncoder, pixels: torch.Tensor

@@ -9,13 +9,21 @@ import pytest
 import torch
 
 from t2c_search.encoders import registry
-from t2c_search.encoders.capabilities import AttentionBlocks, Differentiable, FeatureMaps, SumOfPlaces, capabilities
+from t2c_search.encoders.capabilities import (
+    AttentionBlocks,
+    AttentionPooled,
+    Differentiable,
+    FeatureMaps,
+    SumOfPlaces,
+    capabilities,
+)
 from t2c_search.testing.encoders import DualEncoderContract, ImageEncoderContract
 from tests.encoders import tiny
 
 MAP = {Differentiable, FeatureMaps}
 SUM = {*MAP, SumOfPlaces}
-TOKENS = {*MAP, AttentionBlocks}
+BLOCKS = {*MAP, AttentionBlocks}
+CLASS = {*BLOCKS, AttentionPooled}
 TIMM_TRUNK = {"timm_model_name": "test_resnet", "timm_pool": "avg", "timm_proj": "mlp", "image_size": 64}
 
 
@@ -63,16 +71,16 @@ def save(name: str, folder: Path) -> str:
 @pytest.mark.parametrize(
     ("name", "expected", "grid"),
     [
-        ("mini", MAP, (3, 3)),
+        ("mini", {*MAP, AttentionPooled}, (3, 3)),
         ("mini:cnn", SUM, (6, 6)),
-        ("mini:vit", {*TOKENS, SumOfPlaces}, (6, 6)),
+        ("mini:vit", {*BLOCKS, SumOfPlaces}, (6, 6)),
         ("mini:vit?layers=3", {Differentiable, SumOfPlaces}, None),
         ("mini?layers=2", {Differentiable}, None),
         ("timm:test_resnet", SUM, (2, 2)),
         ("timm:test_convnext", SUM, (2, 2)),
-        ("timm:test_vit", TOKENS, (4, 4)),
+        ("timm:test_vit", CLASS, (4, 4)),
         ("timm:test_mambaout", {Differentiable}, None),
-        ("open_clip", TOKENS, (4, 4)),
+        ("open_clip", CLASS, (4, 4)),
         ("st", {Differentiable}, None),
         ("torch", {Differentiable}, None),
         ("precomputed", set(), None),

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from t2c_search.encoders.adapters.pooling import Pooling
-from t2c_search.encoders.capabilities import FeatureMap, Shares
+from t2c_search.encoders.capabilities import AttentionPooling, FeatureMap, Shares
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """Poolings by attention, and the tokens that they take of pixels, in one forward pass: see ``AttentionPooled``."""
+
+    poolings: tuple[AttentionPooling, ...]
+    tokens: Callable[[torch.Tensor], tuple[FeatureMap, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,8 @@ class Anatomy:
     blocks: tuple[torch.nn.Module, ...] = ()
     pooling: Pooling | None = None
     """What ``pool`` does, where it is a sum over places."""
+    pooled: Pooled | None = None
+    """How the row is read off the last tokens, where that is attention."""
 
     def feature_map(self, pixels: torch.Tensor) -> FeatureMap:
         """Return the features before pooling."""
@@ -50,8 +60,13 @@ class Anatomy:
         values = features.values.unflatten(1, features.grid)  # type: ignore[no-untyped-call]
         return self.pool(values.permute(0, 3, 1, 2) if self.layout == "NCHW" else values)
 
+    @property
+    def are_sums(self) -> bool:
+        """Whether embeddings are sums over places, so that there are ``shares``."""
+        return self.pooling is not None
+
     def shares(self, pixels: torch.Tensor) -> Shares:
-        """Return embeddings as sums over places. Only with a ``pooling``."""
+        """Return embeddings as sums over places, without gradients."""
         assert self.pooling is not None
         with torch.no_grad():
             features = self.feature_map(pixels)
@@ -68,3 +83,11 @@ def in_turn(*parts: Forward) -> Forward:
         return value
 
     return run
+
+
+def inputs(blocks: Sequence[torch.nn.Module], tokens: torch.Tensor, count: int) -> list[torch.Tensor]:
+    """Send tokens through blocks up to the last one; return what comes into each of the last ``count``."""
+    found = [tokens]
+    for block in blocks[:-1]:
+        found = [*found, block(found[-1])][-count:]
+    return found

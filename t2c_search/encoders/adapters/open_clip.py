@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from open_clip.transformer import VisionTransformer
 from torch.nn.functional import normalize
 
 from t2c_search.encoders.adapters.anatomy import Anatomy, in_turn
+from t2c_search.encoders.adapters.open_clip_attention import pooled_of, projected
 from t2c_search.encoders.adapters.pooling import Pooling, carries, leaves
 from t2c_search.encoders.adapters.preprocessing import Preprocessing
 from t2c_search.encoders.adapters.stages import Outputs, Stages, outputs_of_open_clip, outputs_of_timm
@@ -94,7 +96,7 @@ def load_as(model_id: str, spec: str, *, options: Options, device: Device, dtype
         module, transform = open_clip.create_model_from_pretrained(name, tag, force_quick_gelu=_quick_gelu(name, tag))
         preprocessing = Preprocessing.split(transform, module.visual.preprocess_cfg)
         if options.layers:
-            outputs = _outputs_of(encoder_id, module.visual)
+            outputs = replace(_outputs_of(encoder_id, module.visual), pooled=partial(pooled_of, module.visual))
             return ImageTower(encoder_id, Stages(module.visual, options.layers, outputs), preprocessing, placement)
         return OpenClipEncoder(encoder_id, module, preprocessing, open_clip.get_tokenizer(name), placement)
 
@@ -125,7 +127,7 @@ def _anatomy_of(visual: torch.nn.Module) -> Anatomy | None:
             return _anatomy_of_transformer(visual)
         case ModifiedResNet():
             stages = (visual.stem, visual.layer1, visual.layer2, visual.layer3, visual.layer4)
-            return Anatomy(in_turn(*stages), visual.attnpool)
+            return Anatomy(in_turn(*stages), visual.attnpool, pooled=pooled_of(visual))
         case TimmModel():
             return _anatomy_of_trunk(visual)
     return None
@@ -138,7 +140,7 @@ def _anatomy_of_trunk(visual: TimmModel) -> Anatomy | None:
     behind, pooling = leaves([visual.head]), None
     if trunk.pooling and all(carries(leaf) for leaf in behind):
         pooling = replace(trunk.pooling, behind=(*trunk.pooling.behind, *behind))
-    return replace(trunk, pool=in_turn(trunk.pool, visual.head), pooling=pooling)
+    return replace(trunk, pool=in_turn(trunk.pool, visual.head), pooling=pooling, pooled=pooled_of(visual))
 
 
 def _outputs_of(encoder_id: str, visual: torch.nn.Module) -> Outputs:
@@ -150,9 +152,7 @@ def _outputs_of(encoder_id: str, visual: torch.nn.Module) -> Outputs:
 
 
 def _anatomy_of_transformer(visual: VisionTransformer) -> Anatomy:
-    def project(pooled: torch.Tensor) -> torch.Tensor:
-        return pooled if visual.proj is None else pooled @ visual.proj  # type: ignore[no-any-return]
-
+    project = projected(visual)
     features, pool, pooling = in_turn(visual._embeds, visual.transformer), visual._pool, None
     if visual.attn_pool is None and not visual.final_ln_after_pool:  # the last norm sees every token
         features, pool = in_turn(features, visual.ln_post), visual._global_pool
@@ -160,7 +160,8 @@ def _anatomy_of_transformer(visual: VisionTransformer) -> Anatomy:
         pooling = Pooling("avg", (visual.ln_post, project) if visual.final_ln_after_pool else (project,))
     rows, columns = visual.grid_size
     blocks = tuple(visual.transformer.resblocks) if visual.transformer.batch_first else ()
-    return Anatomy(features, in_turn(pool, itemgetter(0), project), (rows, columns), blocks=blocks, pooling=pooling)
+    whole = Anatomy(features, in_turn(pool, itemgetter(0), project), (rows, columns), blocks=blocks, pooling=pooling)
+    return replace(whole, pooled=pooled_of(visual))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn.functional import normalize
 
-from t2c_search.encoders.adapters.anatomy import Anatomy
+from t2c_search.encoders.adapters.anatomy import Anatomy, Pooled
 from t2c_search.encoders.adapters.pooling import Sums
 from t2c_search.encoders.capabilities import Shares
 from t2c_search.errors import EncoderError
@@ -27,6 +27,8 @@ class Outputs:
     """The last features -> (n, d)."""
     anatomy: Anatomy | None = None
     """Of the module whose last features these are, where it is known."""
+    pooled: Callable[[int], Pooled | None] = lambda count: None
+    """N -> how the embedding and the last N stages are read by attention, where they are class tokens."""
 
 
 class Stages(torch.nn.Module):
@@ -43,6 +45,7 @@ class Stages(torch.nn.Module):
         self.register_buffer("layers", torch.tensor(layers))  # so that fingerprints tell two numbers of stages apart
         self._count = layers
         self._outputs = outputs
+        self.pooled = outputs.pooled(layers)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return unit rows side by side, (n, d + d_1 + ... + d_N) float32, the embedding's first, the last stage's last."""

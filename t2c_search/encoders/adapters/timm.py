@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 import timm
@@ -17,6 +18,7 @@ from t2c_search.encoders.adapters.anatomy import Anatomy
 from t2c_search.encoders.adapters.pooling import Pooling, PoolingKind, carries, leaves
 from t2c_search.encoders.adapters.preprocessing import Preprocessing
 from t2c_search.encoders.adapters.stages import Stages, outputs_of_timm
+from t2c_search.encoders.adapters.timm_attention import pooled_of
 from t2c_search.encoders.adapters.tower import ImageTower
 from t2c_search.encoders.loading import LOCAL_DIR, loading, local_folder, suggest
 from t2c_search.encoders.options import Options
@@ -53,18 +55,20 @@ def load_as(name: str, spec: str, *, options: Options, device: Device, dtype: Dt
         config = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
         preprocessing = Preprocessing.split(create_transform(**config, is_training=False), config)
         if options.layers:  # no one map makes its rows, and what comes after one block does not either: no anatomy
-            stages = Stages(module, options.layers, outputs_of_timm(encoder_id, module, anatomy_of(module)))
+            outputs = outputs_of_timm(encoder_id, module, anatomy_of(module))
+            stages = Stages(module, options.layers, replace(outputs, pooled=partial(pooled_of, module)))
             return ImageTower(encoder_id, stages, preprocessing, placement)
         return ImageTower(encoder_id, module, preprocessing, placement, anatomy_of(module))
 
 
 def anatomy_of(module: torch.nn.Module) -> Anatomy | None:
     """Return the anatomy of a model of timm's; None for a kind that is not known to have this one."""
+    module.eval()
     if isinstance(module, VisionTransformer | Eva | Beit):
-        grid = module.patch_embed.grid_size  # None where the model takes images of any shape
-        blocks = tuple(module.blocks)
-        anatomy = grid and Anatomy(module.forward_features, module.forward_head, tuple(grid), blocks=blocks)
-        return anatomy and _with_pooling(anatomy, _pooling_of_tokens(module), module)
+        if not (grid := module.patch_embed.grid_size):  # the model takes images of any shape
+            return None
+        anatomy = Anatomy(module.forward_features, module.forward_head, tuple(grid), blocks=tuple(module.blocks))
+        return replace(_with_pooling(anatomy, _pooling_of_tokens(module), module), pooled=pooled_of(module))
     if any(isinstance(part, SelectAdaptivePool2d) for part in module.modules()):
         layout = getattr(module, "output_fmt", "NCHW")
         anatomy = Anatomy(module.forward_features, module.forward_head, layout=layout)  # type: ignore[arg-type]
@@ -93,6 +97,5 @@ def _pooling(kind: str, behind: list[torch.nn.Module], all_tokens: bool = False)
 def _with_pooling(anatomy: Anatomy, pooling: Pooling | None, module: Any) -> Anatomy:
     """Add a pooling, if the model pools like that: modules lie in the order of their use in most models, not in all."""
     tokens = getattr(module, "num_prefix_tokens", 0)
-    module.eval()
     agrees = pooling is not None and pooling.agrees(anatomy.head, module.num_features, tokens)
     return replace(anatomy, pooling=pooling) if agrees else anatomy

@@ -49,10 +49,11 @@ class ImageTower:
             self.feature_map, self.head = anatomy.feature_map, anatomy.head
             if anatomy.blocks:  # absent otherwise, so that isinstance tells
                 self.blocks = anatomy.blocks
-            if anatomy.pooling:
-                self.shares = anatomy.shares
-        if isinstance(module, Stages) and module.are_sums:
-            self.shares = module.shares
+        source = module if isinstance(module, Stages) else anatomy
+        if source is not None and source.are_sums:
+            self.shares = source.shares
+        if source is not None and source.pooled is not None:
+            self.poolings, self.pooled_tokens = source.pooled.poolings, source.pooled.tokens
         self.image_dim = self._probe()
 
     @property
