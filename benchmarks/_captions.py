@@ -51,12 +51,11 @@ class Photos:
     @cached_property
     def words(self) -> list[set[str]]:
         """Words of each photo's captions."""
-        return [set(re.findall("[a-z]+", " ".join(self.captions[name]).lower())) for name in self.names]
+        return [words(self.captions[name]) for name in self.names]
 
     def shows(self, noun: str) -> NDArray[np.bool_]:
         """Which photos have the noun, or its plural, in any of their captions."""
-        forms = {noun, PLURALS.get(noun, f"{noun}s"), f"{noun}es"}
-        return np.array([bool(words & forms) for words in self.words])
+        return np.array([bool(said & forms(noun)) for said in self.words])
 
     def frequent(self, least: int) -> list[str]:
         """Nouns that at least so many photos show, most frequent first."""
@@ -64,23 +63,38 @@ class Photos:
         return [noun for noun in sorted(counts, key=lambda noun: -counts[noun]) if counts[noun] >= least]
 
 
+def words(captions: Sequence[str]) -> set[str]:
+    """Words of a photo's captions, in lower case."""
+    return set(re.findall("[a-z]+", " ".join(captions).lower()))
+
+
+def forms(noun: str) -> set[str]:
+    """A noun and its plural."""
+    return {noun, PLURALS.get(noun, f"{noun}s"), f"{noun}es"}
+
+
 def phrase(noun: str) -> str:
     """How one asks for a noun."""
     return noun if noun in MASS else f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def load_photos(*, quick: bool = False) -> Photos:
-    """Embed the test split with MobileNetV1 and align it to the CLIP model, fitted on the training split alone."""
+def read_captions(split: str) -> dict[str, list[str]]:
+    """The captions of a split's photos, ``train`` or ``test``, in order of their names."""
     captions: dict[str, list[str]] = defaultdict(list)
-    splits: dict[str, str] = {}
     with (REAL / "photos" / "captions.csv").open(encoding="utf-8") as table:
         for row in csv.DictReader(table):
-            captions[row["image"]].append(row["caption"])
-            splits[row["image"]] = row["split"]
+            if row["split"] == split:
+                captions[row["image"]].append(row["caption"])
+    return dict(sorted(captions.items()))
+
+
+def load_photos(*, quick: bool = False) -> Photos:
+    """Embed the test split with MobileNetV1 and align it to the CLIP model, fitted on the training split alone."""
+    captions = read_captions("test")
     clip = registry.load(f"open_clip:local-dir:{REAL}/open_clip/flickr-mini", device="cpu")
     backbone = registry.load_image_encoder(f"timm:local-dir:{REAL}/timm/mobilenetv1_100", device="cpu")
     assert isinstance(clip, DualEncoder)
-    train, test = ([name for name in sorted(splits) if splits[name] == split] for split in ("train", "test"))
+    train, test = list(read_captions("train")), list(captions)
     aligner, _ = fit_aligner(
         (
             (names, _embed(backbone, names), _embed(clip, names))
@@ -91,7 +105,7 @@ def load_photos(*, quick: bool = False) -> Photos:
         recipe=FitRecipe(concepts=clip.encode_texts(concept_vocabulary(clip.id))),
     )
     rows = torch.cat([aligner(_embed(backbone, names)) for names in _batches(test)])
-    return Photos(test, rows.numpy(), dict(captions), clip)
+    return Photos(test, rows.numpy(), captions, clip)
 
 
 def average_precision(order: NDArray[np.int64], relevant: NDArray[np.bool_]) -> float:

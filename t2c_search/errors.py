@@ -147,7 +147,7 @@ class StoreError(T2CError, RuntimeError):
 
 
 class StoreUnavailableError(StoreError, ConnectionError):
-    """Nothing answers at the store's address."""
+    """Nothing answers at the store's address, or a proxy there says that nothing answers behind it."""
 
 
 class StoreTimeoutError(StoreError, TimeoutError):

@@ -2,6 +2,7 @@
 
 from t2c_search.cli import collections, concept, demo, index, machine, search, upkeep
 from t2c_search.cli.app import app
+from t2c_search.cli.explaining import explain
 from t2c_search.cli.reading import audit, bottleneck, classify, decoder, describe, map, shift
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "decoder",
     "demo",
     "describe",
+    "explain",
     "index",
     "machine",
     "map",

@@ -15,9 +15,9 @@ from t2c_search.errors import brief
 from t2c_search.settings import unknown_variables
 
 INDEXING, SEARCHING, COLLECTIONS, MACHINE = "Indexing", "Searching", "Collections", "This machine"
-READING = "Reading in words"
+READING, EXPLAINING = "Reading in words", "Why this image"
 """Under which heading help lists a command."""
-HEADINGS = (INDEXING, SEARCHING, READING, COLLECTIONS, MACHINE)
+HEADINGS = (INDEXING, SEARCHING, EXPLAINING, READING, COLLECTIONS, MACHINE)
 
 
 class _Commands(TyperGroup):

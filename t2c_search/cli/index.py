@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -126,6 +127,7 @@ def index(
       find . -name '*.jpg' -newer last | t2c index - clips/*.mp4 --every 2
     """
     from t2c_search.collection import open_collection
+    from t2c_search.collection.watching import outlast
     from t2c_search.indexing.allocation import keep_freed_memory, sleep_while_waiting
     from t2c_search.sources.tables.field_types import parse_types
 
@@ -147,7 +149,7 @@ def index(
                 "here, and name it when searching"
             )
         fits = images.card is None and aligner is None
-        stop = Event()
+        stop, tell = Event(), partial(err.print, style="dim", markup=False)
         reports = (
             images.watch(
                 sources,
@@ -157,32 +159,37 @@ def index(
                 batch_size=batch_size,
                 workers=workers,
                 stop=stop,
-                tell=lambda text: err.print(text, style="dim", markup=False),
+                tell=tell,
             )
             if watch
             else None
         )
-        with progress_bar() as progress:
-            report = images.index(
-                sources,
-                captions=captions,
-                fields=parse_types(fields or ()),
-                every=every,
-                exclude=exclude or (),
-                allow_private=allow_private,
-                image_column=image_column,
-                aligner=aligner,
-                fit_pairs=fit_pairs,
-                keep_native=native or None,
-                quantization=quantization,
-                sync=sync,
-                batch_size=batch_size,
-                workers=workers,
-                engine=engine,
-                ray_address=ray_address,
-                allow_empty=watch,
-                progress=progress,
-            )
+
+        def index_all() -> IndexReport:
+            with progress_bar() as progress:
+                return images.index(
+                    sources,
+                    captions=captions,
+                    fields=parse_types(fields or ()),
+                    every=every,
+                    exclude=exclude or (),
+                    allow_private=allow_private,
+                    image_column=image_column,
+                    aligner=aligner,
+                    fit_pairs=fit_pairs,
+                    keep_native=native or None,
+                    quantization=quantization,
+                    sync=sync,
+                    batch_size=batch_size,
+                    workers=workers,
+                    engine=engine,
+                    ray_address=ray_address,
+                    allow_empty=watch,
+                    progress=progress,
+                )
+
+        report = outlast(index_all, stop, tell, while_locked=False) if watch else index_all()
+        assert report is not None  # nothing sets the event so far: Ctrl-C interrupts
         fit = images.fit_report if fits or json else None
         _show(report, fit, images, profile=profile, json=json)
         if reports is not None:

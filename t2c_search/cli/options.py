@@ -44,6 +44,10 @@ Open = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 ExplainPlan = Annotated[bool, typer.Option("--explain-plan", help="Show how the answer was found.")]
+Method = Annotated[
+    str,
+    typer.Option("--method", help="How vectors are taken apart; t2c models tells what suits a model, which is auto."),
+]
 Format = Literal["paths", "jsonl", "csv", "parquet", "coco", "fiftyone", "links", "copies"]
 FormatName = Annotated[
     Format | None, typer.Option("--format", help="Write the hits as this; links and copies fill the folder of -o.")

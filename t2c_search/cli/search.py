@@ -83,6 +83,9 @@ def search(
         Path | None, typer.Option("--sheet", help="Draw the hits into this picture, or .html page.")
     ] = None,
     open: options.Open = False,
+    explain: Annotated[
+        Path | None, typer.Option("--explain", help="Write why each is a hit, and where, into this .html page or .json.")
+    ] = None,
     json: options.Json = False,
     clip: options.ClipId = None,
     backbone: options.BackboneId = None,
@@ -104,15 +107,19 @@ def search(
       t2c search '("sunset" >= 2sd OR "night sky" top 1%) AND camera ~ "X100V"'
       t2c search '"sunny" OVER "cloudy" AND taken >= 2023-01-01' --explain-plan
       t2c search '@beach AND NOT "a person" >= 0.25' --format csv -o beaches.csv
+      t2c search '"a dog" AND NOT "a person"' --explain why.html
       t2c search 'like("3f0c...")' --where 'width >= 1024' --max-seconds 0.5
       t2c search --image cat.jpg --through resnet-onto-dinov2.safetensors
       t2c search --where 'width >= 4000 AND taken = 2023'
       t2c search --image cat.jpg --where 'camera ~ "X100V"' --print0 | xargs -0 open
     """
     from t2c_search.collection import open_collection
+    from t2c_search.export.explained import check_explanation_file, write_explanations
     from t2c_search.export.separated import check_columns
     from t2c_search.export.sheet import write_sheet
 
+    if explain is not None:
+        check_explanation_file(explain)
     form = _chosen_format(format, output, json=json, paths=paths, print0=print0)
     chosen = _chosen_columns(columns, form)
     with open_collection(
@@ -127,7 +134,7 @@ def search(
         through=through,
     ) as images:
         query = " ".join(words) if words else None
-        with loading(), _one_text(words, images):  # most of the time, for a question in a shell
+        with loading(), one_text(words, images):  # most of the time, for a question in a shell
             result = images.search(
                 query,
                 image=image,
@@ -142,10 +149,12 @@ def search(
         check_columns(chosen, images.fields)
         expression = images.expression(query, image=image, where=where)
         nothing = None if result else _nothing_matches(result.plan, images)
+        why = images.explain(expression, hits=result.hits) if explain is not None else ()
     of = "" if result.total is None else f" of {result.total} that match"
     told = f"{len(result)} hits{of} in {result.seconds:.2f} s, {_certainty(result.certificate)}{_as_of(result)}"
     title = brief(query or str(image or where), 200)
     show_sheet(lambda path: write_sheet(result.hits, title, path, notes=(expression, told)), sheet, open=open)
+    show_sheet(lambda path: write_explanations(why, path, title, (expression, told)), explain, open=False, what="explained")
     if json:
         print_json({"expression": expression, **result.to_json()})
         return
@@ -194,7 +203,7 @@ def mine(
     chosen = _chosen_columns(columns, form)
     with open_collection(collection, store, text=text, device=device, wait=waiting(wait)) as images:
         query = " ".join(words) if words else None
-        with loading(), _one_text(words, images):
+        with loading(), one_text(words, images):
             images.load_models(query, where=where)
         check_columns(chosen, images.fields)
         expression = images.expression(query, where=where)
@@ -236,7 +245,7 @@ def count(
         raise UsageError("--approx reads a sample and searches nothing: leave out --explain-plan, or --approx")
     with open_collection(collection, store, text=text, device=device, wait=waiting(wait)) as images:
         query = " ".join(words) if words else None
-        with loading(), _one_text(words, images):
+        with loading(), one_text(words, images):
             counted = images.count(query, where=where, approx=approx)
         nothing = None if counted.high else _nothing_matches(counted.plan, images)
     if json:
@@ -288,7 +297,7 @@ def facets(
 
 
 @contextmanager
-def _one_text(words: Sequence[str] | None, images: Collection) -> Iterator[None]:
+def one_text(words: Sequence[str] | None, images: Collection) -> Iterator[None]:
     """Raise UsageError where several words, as one question, are more than a text: the shell has eaten its quotes."""
     from t2c_search.query.language.concepts import Phrase
     from t2c_search.query.language.syntax import parse

@@ -10,6 +10,7 @@ from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, get_args
 
+from t2c_search.collection.explaining import Explaining
 from t2c_search.collection.in_words import InWords
 from t2c_search.collection.making import Asked
 from t2c_search.collection.models import Models, ModelSelection
@@ -97,7 +98,7 @@ def open_collection(
         raise
 
 
-class Collection(InWords):
+class Collection(InWords, Explaining):
     """One collection of images: index into it, search it. A context manager; ``close`` releases the store."""
 
     def __init__(self, store: VectorStore, choice: ModelSelection) -> None:

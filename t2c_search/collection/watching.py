@@ -44,10 +44,11 @@ def index_changes(
             yield report
 
 
-def outlast(work: Callable[[], T], stop: Event, tell: Callable[[str], None]) -> T | None:
+def outlast(work: Callable[[], T], stop: Event, tell: Callable[[str], None], *, while_locked: bool = True) -> T | None:
     """Return what comes of the work, begun again for as long as its store is away or locked; None once ``stop`` is set.
 
-    ``tell`` is told, once each, since when the store is away, that it is back, and that the work was given up.
+    ``tell`` is told, once each, since when the store is away, that it is back, and that the work was given up. A lock is not
+    waited for with ``while_locked`` False: StoreLockedError is passed on, as a first run passes it on.
     """
     failed = False
     away: float | None = None  # since when, on the clock that never jumps
@@ -56,6 +57,8 @@ def outlast(work: Callable[[], T], stop: Event, tell: Callable[[str], None]) -> 
         try:
             done = work()
         except StoreLockedError:  # a search in another process, as a rule
+            if not while_locked:
+                raise
             failed = True
             stop.wait(_LOCKED_SECONDS)
         except (StoreUnavailableError, StoreTimeoutError) as exc:

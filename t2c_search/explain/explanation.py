@@ -73,14 +73,16 @@ class Counterfactual:
 class Explanation:
     """Why an image has its place in the answer to an expression: its maps, and what each literal gives.
 
-    ``expression`` is the alternative that gave the ``score``, ``others`` are those of an OR beside it. ``rank`` is exact, by
-    score alone; None where it was not asked for, or the image is excluded. The maps' grid lies over the ``view`` of the upright
+    ``expression`` is the alternative that gave the ``score``, ``others`` are those of an OR beside it. ``found`` says
+    whether the expression finds the image, and ``rank`` is exact, by score alone: None where it does not, and where it was not
+    asked for. The maps' grid lies over the ``view`` of the upright
     image of ``size`` (width, height) pixels. ``method`` made the factors, and their ``residual`` is the length of what they
     leave of the image's unit vector, which is spread evenly over the maps.
     """
 
     id: str
     path: str
+    found: bool
     rank: int | None
     score: float
     expression: str

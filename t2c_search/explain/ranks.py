@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,18 +38,22 @@ class _Scorer:
     def conditions(self) -> tuple[Filter | None, ...]:
         return tuple(dict.fromkeys(branch.where for several in self.asked for branch in several))
 
-    def scores(self, points: Points) -> Array:
-        """Score n images by each expression, (expressions, n); minus infinity for those that it excludes."""
+    def scores(self, points: Points, *, meeting: bool) -> Array:
+        """Score n images by each expression, (expressions, n); minus infinity for those that it excludes.
+
+        ``meeting`` says that they are known to meet the one condition there is, so that their payloads did not come along.
+        """
         found = cosines(points.vectors[CLIP], self.axes)
         at = {id(axis): column for column, axis in enumerate(self.axes)}
-        meeting = {where: np.ones(len(points), bool) for where in self.conditions}
-        if points.payloads:
-            meeting = {where: np.array([matches(where, each) for each in points.payloads]) for where in meeting}
+        met = {
+            where: np.array([meeting or matches(where, each) for each in points.payloads or [{}] * len(points)], bool)
+            for where in self.conditions
+        }
         scores = np.full((len(self.asked), len(points)), -np.inf)
         for own, branches in zip(scores, self.asked, strict=True):
             for branch in branches:
                 cosine = found[:, [at[id(axis)] for axis in branch.axes]]
-                passed = branch.passes(cosine) & meeting[branch.where]
+                passed = branch.passes(cosine) & met[branch.where]
                 own[passed] = np.maximum(own[passed], branch.scores(cosine[passed]))
         return scores
 
@@ -58,25 +62,21 @@ def ranks(searcher: Searcher, asked: Sequence[Sequence[Alternative]], images: Po
     """Return the rank of each of n images by each of several expressions, (expressions, n); 0 where it is excluded.
 
     ``images`` come with their ``clip`` vectors and payloads. The ranks are exact: every vector of the collection that meets
-    the expressions' conditions is read, once for all of them, in batches; nothing is asked of the index.
+    the expressions' conditions is read, once for all of them, in batches; nothing is asked of the index. Where expressions have
+    several conditions, as those of an OR may, all vectors are read, with their payloads.
     """
     scorer = _Scorer.of(asked)
-    own = scorer.scores(images)
+    own = scorer.scores(images, meeting=False)
     ids = np.array(images.ids)
     ahead = np.zeros(own.shape, np.int64)
-    for points in _read(searcher, scorer.conditions):
-        theirs = scorer.scores(points)
+    several = len(scorer.conditions) > 1
+    where = None if several else next(iter(scorer.conditions), None)
+    for points in searcher.store.scan(where=where, vectors=(CLIP,), payload=several, batch_size=_BATCH):
+        theirs = scorer.scores(points, meeting=not several)
         earlier = np.array(points.ids)[:, None] < ids
         for row, scores, mine in zip(ahead, theirs, own, strict=True):
             row += ((scores[:, None] > mine) | (scores[:, None] == mine) & earlier).sum(axis=0)
     return np.where(np.isfinite(own), ahead + 1, 0)
-
-
-def _read(searcher: Searcher, conditions: tuple[Filter | None, ...]) -> Iterator[Points]:
-    """Read what meets the one condition there is; of several, all images with what tells which of them they meet."""
-    several = len(conditions) > 1
-    where = None if several or not conditions else conditions[0]
-    return searcher.store.scan(where=where, vectors=(CLIP,), payload=several, batch_size=_BATCH)
 
 
 def without(conjunctions: Sequence[Conjunction], literal: Conjunct, searcher: Searcher) -> tuple[Alternative, ...]:

@@ -17,12 +17,11 @@ if TYPE_CHECKING:
     from t2c_search.explain.view import View
     from t2c_search.types import FloatArray
 
-FOR, AGAINST = "#f59a23", "#1d4f91"
+FOR, AGAINST = "#ff9a1f", "#1d4f91"
 _OUTLINES = "#3a2100", "#ffffff"  # of what speaks for and against
 _OUTLINED = 0.5  # of the scale: what is stronger lies within an outline
-_STRONGEST = 0.85  # opacity at the scale's end
+_STRONGEST = 0.9  # opacity at the scale's end
 _FAINT = 0.06  # of the scale: what is weaker stays as it is, or noise would tint the whole image
-_DIM = 0.45  # of its contrast keeps what the model did not see
 _FINE = 2  # pixels drawn for each pixel of an outline, which is then scaled down
 _DASH = 7  # pixels
 
@@ -43,10 +42,10 @@ def heated(image: Image.Image, heat: Heat) -> Image.Image:
     strength = _spread(heat, image.size)
     grey = np.asarray(image.convert("L"), np.float64)[..., None] / 255
     seen = np.isfinite(strength)[..., None]
-    paper = np.where(seen, 0.30 + 0.65 * grey, 0.80 + 0.2 * _DIM * grey)
+    paper = np.where(seen, 0.38 + 0.6 * grey, 0.7 + 0.25 * grey)
     strength = np.nan_to_num(strength)[..., None]
-    opacity = _STRONGEST * np.clip((np.abs(strength) - _FAINT) / (1 - _FAINT), 0, 1) ** 0.7
-    colour = np.where(strength > 0, rgb(FOR), rgb(AGAINST)) * (0.62 + 0.38 * grey)
+    opacity = _STRONGEST * np.clip((np.abs(strength) - _FAINT) / (1 - _FAINT), 0, 1) ** 0.6
+    colour = np.where(strength > 0, rgb(FOR), rgb(AGAINST)) * (0.85 + 0.15 * grey)
     mixed = paper * (1 - opacity) + colour * opacity
     shown = Image.fromarray(np.round(255 * mixed.clip(0, 1)).astype(np.uint8))
     return _outlined(shown, np.nan_to_num(_spread(heat, image.size)))

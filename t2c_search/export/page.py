@@ -28,22 +28,38 @@ _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-
 
 
 @dataclass(frozen=True, slots=True)
+class Tinted:
+    """A word on paper of a colour ``#rrggbb``, in its ``ink``, and a note that a pointer at rest on it shows."""
+
+    word: str
+    paper: str
+    ink: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
-    """One image: ``mark`` is a word or number for it, ``figures`` what was measured; one that is ``dropped`` is paler."""
+    """One image: ``mark`` is a word or number for it, ``figures`` what was measured; one that is ``dropped`` is paler.
+
+    A ``picture``, a file's bytes, is shown in place of the image at the path, which may then be empty; ``words`` below it.
+    """
 
     path: str
     mark: str
     figures: str
     captions: tuple[str, ...] = ()
     dropped: bool = False
+    picture: bytes = b""
+    words: tuple[Tinted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Images under a heading, which may be empty."""
+    """Images under a heading and lines of notes, either of which may be empty."""
 
     heading: str
     cards: tuple[Card, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +100,8 @@ def _body(sections: Sequence[Section]) -> tuple[str, int]:
     parts: list[str] = []
     shown = size = 0
     for section in sections:
-        opening = f"<section><h2>{_text(section.heading)}</h2><ol>\n" if section.heading else "<section><ol>\n"
+        heading = f"<h2>{_text(section.heading)}</h2>" if section.heading else ""
+        opening = f"<section>{heading}{''.join(f'<p>{_text(note)}</p>' for note in section.notes)}<ol>\n"
         for at, card in enumerate(section.cards):
             made = (opening if at == 0 else "") + _card(card)
             if shown == _MOST_CARDS or size + len(made.encode()) > _MOST_BYTES:
@@ -106,13 +123,24 @@ def _card(card: Card) -> str:
         lines.append(f"<p>and {more} more captions</p>")
     return (
         f'<li{" class=dropped" if card.dropped else ""}><div class="frame">{_frame(card)}</div>'
-        f'<div class="figures"><b>{_text(card.mark)}</b> {_text(card.figures)}</div>'
+        f'<div class="figures"><b>{_text(card.mark)}</b> {_text(card.figures)}</div>{_words(card.words)}'
         f'<div class="captions">{"".join(lines)}</div><div class="path">{path}</div></li>\n'
     )
 
 
+def _words(words: Sequence[Tinted]) -> str:
+    spans = (
+        f'<span style="background:{each.paper};color:{each.ink}" title="{_text(each.note)}">{_text(each.word)}</span>'
+        for each in words
+    )
+    return f'<div class="words">{" ".join(spans)}</div>' if words else ""
+
+
 def _frame(card: Card) -> str:
-    """Return the thumbnail, or why there is none."""
+    """Return the card's own picture, or the image's thumbnail, or why there is none."""
+    if card.picture:
+        kind = "png" if card.picture.startswith(b"\x89PNG") else "jpeg"
+        return f'<img alt="" src="data:image/{kind};base64,{base64.b64encode(card.picture).decode()}">'
     try:
         small = thumbnail(card.path, _SIDE)
     except T2CError as exc:  # it cannot be read, or a package for reading it is missing
@@ -159,6 +187,9 @@ ol { display: grid; gap: 24px 18px; grid-template-columns: repeat(auto-fill, min
 .frame img { height: 100%; inset: 0; object-fit: contain; position: absolute; width: 100% }
 .frame span { color: var(--grey); max-height: 100%; padding: 16px; text-align: center }
 .figures { font-variant-numeric: tabular-nums; margin-top: 6px }
+section > p { color: var(--grey); margin-bottom: 8px }
+.words { margin: 4px 0 }
+.words span { border-radius: 3px; display: inline-block; margin: 1px 0; padding: 1px 5px }
 .captions p { unicode-bidi: plaintext }
 .path { font-size: 12px; unicode-bidi: plaintext }
 .path a { color: inherit; text-decoration-color: var(--line) }

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,8 @@ from PIL import Image
 
 from t2c_search.__main__ import main
 from tests.encoders.tiny import save_open_clip, save_timm
+
+PATIENCE_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -77,3 +83,25 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         save_open_clip(root / "clip", seed=1),
         save_timm(root / "backbone", "test_resnet.r160_in1k", seed=2),
     )
+
+
+@contextmanager
+def interrupted_when_watching() -> Iterator[None]:
+    """Press Ctrl-C when the first report is there: then standard error says that the watch is on."""
+    over = threading.Event()
+
+    def press() -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not over.wait(0.05) and time.monotonic() < deadline:
+            said = getattr(sys.stderr, "buffer", None)
+            if isinstance(said, io.BytesIO) and b"watching" in said.getvalue():
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

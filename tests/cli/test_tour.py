@@ -6,14 +6,11 @@ import io
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import tarfile
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -25,12 +22,11 @@ import pytest
 from PIL import Image
 
 from t2c_search.demo.world import draw
-from tests.cli.conftest import Outcome
+from tests.cli.conftest import Outcome, interrupted_when_watching
 from tests.stubs.rest import QdrantStub
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-PATIENCE_SECONDS = 120
 
 T2C = Callable[..., Outcome]
 
@@ -149,32 +145,10 @@ class Shell:
         if command[0] != "t2c":
             done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
             return done.returncode, done.stdout
-        with _interrupted() if "--watch" in command else nullcontext():
+        with interrupted_when_watching() if "--watch" in command else nullcontext():
             outcome = self._t2c(*command[1:])
         print(outcome.out, outcome.err)
         return outcome.code, outcome.out.encode()
-
-
-@contextmanager
-def _interrupted() -> Iterator[None]:
-    """Press Ctrl-C when the first report is there: then standard error says that the watch is on."""
-    over = threading.Event()
-
-    def press() -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not over.wait(0.05) and time.monotonic() < deadline:
-            said = getattr(sys.stderr, "buffer", None)
-            if isinstance(said, io.BytesIO) and b"watching" in said.getvalue():
-                os.kill(os.getpid(), signal.SIGINT)
-                return
-
-    thread = threading.Thread(target=press)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")

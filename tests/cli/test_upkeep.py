@@ -22,7 +22,10 @@ import pytest
 from PIL import Image
 
 from t2c_search.collection import open_collection
-from tests.cli.conftest import Outcome, World
+from t2c_search.stores.server import connection
+from tests.cli.conftest import Outcome, World, interrupted_when_watching
+from tests.indexing.support import save_pictures
+from tests.stubs.rest import QdrantStub, Request
 
 T2C = Callable[..., Outcome]
 PATIENCE_SECONDS = 240
@@ -313,3 +316,34 @@ def test_ctrl_c_says_what_is_kept(t2c: T2C, images: Path, options: list[object])
         assert child.wait(PATIENCE_SECONDS) == 130
     assert told == "interrupted; what is indexed is kept, and the same command goes on from there\n"
     assert t2c("index", images, *options, "--json").json["unchanged"] == 40
+
+
+class Interrupted(QdrantStub):
+    """Answers the first three requests after a collection was made as a server that starts anew does."""
+
+    made = False
+
+    def answer(self, request: Request) -> tuple[int, Any]:
+        if not self.made and (request.method, request.path) == ("PUT", "/collections/photos/points"):
+            self.made = True
+            self.faults.extend([503] * 3)
+        return super().answer(request)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_the_first_run_of_a_watcher_waits_an_outage_out_too(
+    t2c: T2C, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("t2c_search.collection.watching._AWAY_SECONDS", 0.1)
+    save_pictures(tmp_path / "photos", 12)
+    with Interrupted() as server:
+        to = ("-c", "photos", "--store", server.url)
+        with interrupted_when_watching():
+            done = t2c(
+                "index", tmp_path / "photos", *to, "--clip", "mini", "--device", "cpu", "--batch-size", 4, "--watch"
+            )
+        assert done.code == 130
+        assert "the store is away since" in done.err
+        assert "the store answers again, after" in done.err
+        assert t2c("info", *to, "--json").json["images"] == 12

@@ -62,7 +62,7 @@ def test_an_id_that_names_nothing_says_what_there_is(encoder_id: str, message: s
 
 
 def test_a_model_has_no_more_stages_than_it_has() -> None:
-    with pytest.raises(EncoderError, match=r"'mini:cnn\?layers=9' cannot be loaded: .*out of range"):
+    with pytest.raises(EncoderError, match=r"layers=9 asks for more stages than the model has: .*out of range"):
         registry.load("mini:cnn?layers=9")
 
 

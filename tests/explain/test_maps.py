@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import normalize
 
 from t2c_search.attribution.factors import PlaceFactors
-from t2c_search.explain.maps import enlarge, maps
+from t2c_search.explain.maps import contested, enlarge, maps
 
 
 def factors() -> PlaceFactors:
@@ -26,6 +26,30 @@ def test_places_differ_by_their_factors_alone() -> None:
     made, rows = factors(), torch.randn(4, 8, generator=torch.Generator().manual_seed(4)).double()
     found = maps(made, rows, torch.zeros(8).double())
     assert torch.allclose(found.diff(dim=2), torch.einsum("kd,npd->nkp", rows, made.parts.diff(dim=1)), atol=1e-12)
+
+
+def test_contested_maps_give_up_what_another_claims() -> None:
+    found = torch.tensor([[[3.0, -1.0, 2.0], [1.0, -2.0, 2.0], [2.0, 4.0, -1.0]]])
+    assert contested(found).tolist() == [[[1, -5, 0], [-2, -6, 0], [-1, 4, -3]]]
+
+
+def test_a_text_alone_is_not_contested() -> None:
+    made, rows = factors(), torch.randn(1, 8, generator=torch.Generator().manual_seed(4)).double()
+    found = maps(made, rows, made.vectors.mean(0))
+    assert torch.equal(contested(found), found)
+
+
+def test_a_text_that_is_not_there_changes_no_other() -> None:
+    found = torch.randn(2, 3, 6, generator=torch.Generator().manual_seed(5))
+    with_absent = torch.cat([found, -torch.rand(2, 1, 6, generator=torch.Generator().manual_seed(6))], dim=1)
+    assert torch.equal(contested(with_absent)[:, :3], contested(found))
+
+
+def test_each_image_may_have_directions_of_its_own() -> None:
+    made, rows = factors(), torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(4)).double()
+    centre = made.vectors.mean(0)
+    found = maps(made, rows, centre)
+    assert all(torch.allclose(found[at], maps(made, rows[at], centre)[at]) for at in range(3))
 
 
 def test_enlarged_values_lie_between_the_centres_of_places() -> None:

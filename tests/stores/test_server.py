@@ -60,7 +60,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         (408, errors.StoreTimeoutError, "did not answer in time"),
         (429, errors.StoreError, "status 429"),
         (500, errors.StoreError, "failed with status 500: fault 500 as ordered"),
-        (503, errors.StoreError, "status 503"),
+        (503, errors.StoreUnavailableError, "status 503"),
         (504, errors.StoreTimeoutError, "did not answer in time"),
         ("reset", errors.StoreUnavailableError, "nothing answers"),
         ("silence", errors.StoreTimeoutError, "did not answer in time"),

@@ -48,8 +48,15 @@ class Stages(torch.nn.Module):
         self.pooled = outputs.pooled(layers)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return unit rows side by side, (n, d + d_1 + ... + d_N) float32, the embedding's first, the last stage's last."""
-        return self._side_by_side(*self._outputs.intermediates(pixels, self._count))
+        """Return unit rows side by side, (n, d + d_1 + ... + d_N) float32, the embedding's first, the last stage's last.
+
+        Raises EncoderError where the model has fewer stages.
+        """
+        try:
+            found = self._outputs.intermediates(pixels, self._count)
+        except AssertionError as exc:  # how timm and open_clip say that there are fewer
+            raise EncoderError(f"layers={self._count} asks for more stages than the model has: {exc}") from exc
+        return self._side_by_side(*found)
 
     @property
     def are_sums(self) -> bool:

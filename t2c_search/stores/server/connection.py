@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from qdrant_client import QdrantClient
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.http.exceptions import UnexpectedResponse
 
 from t2c_search.errors import (
     StoreError,
@@ -119,7 +120,9 @@ class Connection:
                 patience.obey(exc.retry_after_s)
             except Exception as exc:
                 error, may_pass = store_error(exc, self._location)
-                if not isinstance(error, StoreUnavailableError | StoreTimeoutError):
+                if isinstance(exc, UnexpectedResponse) or not isinstance(
+                    error, StoreUnavailableError | StoreTimeoutError
+                ):
                     self._answered = True
                 if is_cut(exc) or (self._is_qdrant and is_unreadable(exc)):
                     unreadable += 1

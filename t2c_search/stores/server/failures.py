@@ -29,6 +29,8 @@ _NO_TLS = re.compile(
 _TLS = re.compile(r"https port|https server|illegal status line: bytearray\(b'\\x15", re.IGNORECASE)
 """How a port that speaks TLS answers what is not: in words, or by a TLS alert."""
 _TOO_LARGE = re.compile(r"larger than (?:allowed|max)|too large", re.IGNORECASE)
+_AWAY = ("status 502", "status 503")
+"""How a proxy tells that nothing answers behind it, and a server that it is starting or ending."""
 _TITLE = re.compile(r"<title>\s*(.{1,100}?)\s*</title>", re.IGNORECASE | re.DOTALL)
 
 
@@ -159,7 +161,8 @@ def _not_found(location: str, reason: str) -> StoreError:
 def _failed(location: str, reason: str, status: str) -> tuple[StoreError, bool]:
     if "no space" in reason.lower() or "disk space" in reason.lower():
         return StoreFullError(f"the disk of {location} is full: {reason}. Make room there and run again"), False
-    return StoreError(f"{location} failed with {status}: {reason}"), True
+    kind = StoreUnavailableError if status in _AWAY else StoreError
+    return kind(f"{location} failed with {status}: {reason}"), True
 
 
 def _reason(content: bytes) -> str:

@@ -1,0 +1,74 @@
+"""The models whose maps are measured: an image side, how it comes into a CLIP model's space, and a collection's mean there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from t2c_search.attribution.methods import place_factors
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from t2c_search.alignment.aligner import Aligner
+from t2c_search.alignment.fit import FitRecipe, fit_aligner
+from t2c_search.alignment.vocabulary import concept_vocabulary
+from t2c_search.attribution.factors import PlaceFactors
+from t2c_search.encoders.fingerprint import encoder_ref
+from t2c_search.encoders.protocols import DualEncoder
+
+BATCH = 32
+
+Picture = Callable[[], Image.Image]
+"""Opens or draws a picture."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Pictures to unit rows in the space of ``clip``: by its own image side, or through an aligner by another's."""
+
+    encoder: Any
+    aligner: Aligner | None
+    clip: DualEncoder
+    mean: Tensor
+    """(d,): of the rows of the pictures that it was fitted on, or would have been."""
+
+    def pixels(self, pictures: Sequence[Picture]) -> Tensor:
+        return self.encoder.normalise(torch.stack([self.encoder.prepare(picture()) for picture in pictures]))
+
+    def rows(self, pixels: Tensor) -> Tensor:
+        """Unit rows (n, d), through which gradients flow."""
+        rows = self.encoder.embed(pixels)
+        return normalize(rows) if self.aligner is None else self.aligner(rows)
+
+    def factors(self, pictures: Sequence[Picture], method: str = "auto") -> PlaceFactors:
+        parts = [
+            place_factors(self.encoder, self.aligner, self.pixels(pictures[start : start + BATCH]), method)
+            for start in range(0, len(pictures), BATCH)
+        ]
+        vectors, base, places = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("vectors", "base", "parts")
+        )
+        return PlaceFactors(vectors, base, places, parts[0].method, parts[0].grid)
+
+    def texts(self, texts: Sequence[str]) -> Tensor:
+        return self.clip.encode_texts(texts)
+
+
+def embed(encoder: Any, pictures: Sequence[Picture]) -> Tensor:
+    """The encoder's own rows, (n, d)."""
+    batches = (pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH))
+    return torch.cat(
+        [encoder.encode_images(torch.stack([encoder.prepare(picture()) for picture in batch])) for batch in batches]
+    )
+
+
+def align(encoder: Any, clip: DualEncoder, ids: Sequence[str], x: Tensor, y: Tensor) -> Model:
+    """A backbone, fitted by the default recipe on the pairs of its rows and the CLIP model's own."""
+    recipe = FitRecipe(concepts=clip.encode_texts(concept_vocabulary(clip.id)))
+    aligner, _ = fit_aligner(
+        [(ids, x, normalize(y))], backbone=encoder_ref(encoder), clip=encoder_ref(clip), recipe=recipe
+    )
+    return Model(encoder, aligner, clip, aligner(x).mean(0))

@@ -1,0 +1,1 @@
+"""``t2c explain`` and its kin: why this image."""

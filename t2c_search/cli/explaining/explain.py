@@ -1,0 +1,130 @@
+"""``t2c explain``: which places of an image, and which words of an expression, made it a hit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from t2c_search.cli import options
+from t2c_search.cli.app import EXPLAINING, app
+from t2c_search.cli.look import show_sheet
+from t2c_search.cli.render import ShownPath, loading, out, print_json, waiting
+from t2c_search.cli.search import Words, one_text
+
+if TYPE_CHECKING:
+    from t2c_search.explain.explanation import ExplainedLiteral, Explanation
+
+_DOWN, _ACROSS = ("upper", "middle", "lower"), ("left", "middle", "right")
+
+
+@app.command(cls=options.SeveralValues, rich_help_panel=EXPLAINING)
+def explain(
+    words: Words = None,
+    rank: Annotated[int, typer.Option("--rank", min=1, help="Explain the hit of this rank.")] = 1,
+    ids: Annotated[list[str] | None, typer.Option("--id", help="Explain the image of this id, or several.")] = None,
+    paths: Annotated[
+        list[str] | None, typer.Option("--path", help="Explain the image at this path, or several, hits or not.")
+    ] = None,
+    collection: options.CollectionName = None,
+    store: options.StoreLocation = None,
+    wait: options.WaitSeconds = None,
+    where: options.Where = None,
+    method: options.Method = "auto",
+    no_ranks: Annotated[
+        bool, typer.Option("--no-ranks", help="Do not read all vectors to tell the ranks without each literal.")
+    ] = False,
+    save: Annotated[
+        Path | None, typer.Option("--save", help="Write a picture (.png, .svg), a page (.html) or the maps (.json).")
+    ] = None,
+    open: options.Open = False,
+    json: options.Json = False,
+    clip: options.ClipId = None,
+    backbone: options.BackboneId = None,
+    text: options.TextId = None,
+    device: options.DeviceName = None,
+    dtype: options.DtypeName = None,
+) -> None:
+    """Show why an image is a hit: where each part of the expression was seen, what it gives to the score, and what if not.
+
+    What the parts give sums to the score, in standard deviations. A NOT gives less where its text is seen. Of an OR, the
+    alternative that gave the score is explained.
+
+    \b
+    Examples:
+      t2c explain -c photos '"a dog" AND "on grass" AND NOT "a person"' --save why.png
+      t2c explain a red scarf --rank 3 --open
+      t2c explain '"a dog" >= 2sd' --path missed.jpg
+    """
+    from t2c_search.collection import open_collection
+    from t2c_search.export.explained import check_explanation_file, write_explanations
+
+    if save is not None:
+        check_explanation_file(save)
+    with (
+        open_collection(
+            collection,
+            store,
+            clip=clip,
+            backbone=backbone,
+            text=text,
+            device=device,
+            dtype=dtype,
+            wait=waiting(wait),
+        ) as images,
+        loading(),
+        one_text(words, images),
+    ):
+        found = images.explain(
+            " ".join(words) if words else None,
+            where=where,
+            rank=rank,
+            ids=ids or [],
+            paths=paths or [],
+            method=method,
+            counterfactual=not no_ranks,
+        )
+    show_sheet(lambda path: write_explanations(found, path, found.expression), save, open=open, what="explanation")
+    if json:
+        print_json(found.to_json())
+        return
+    for image in found:
+        _print(image)
+
+
+def _print(image: Explanation) -> None:
+    from t2c_search.export.explained import standing, summary
+
+    out.print(ShownPath(image.path, image.path))
+    out.print(f"[dim]{standing(image)}[/][bold]score {image.score:.2f}[/]")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("literal", overflow="fold")
+    for name in ("gives", "z", *(["rank without it"] if image.counterfactual else [])):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("most", no_wrap=True)
+    if any(literal.words for literal in image.literals):
+        table.add_column("words", overflow="fold")
+    for literal in image.literals:
+        row = [out.shown(literal.constraint), f"{literal.contribution:+.2f}", f"{literal.z:+.2f}"]
+        if image.counterfactual:
+            row.append("" if literal.rank_without is None else str(literal.rank_without))
+        words = " ".join(f"{out.shown(word.word)} [dim]{word.share:+.2f}[/]" for word in literal.words)
+        table.add_row(*row, _place(image, literal), words)
+    out.print(table)
+    for line in summary(image):
+        out.print(f"[dim]{out.shown(line)}[/]", soft_wrap=True)
+
+
+def _place(image: Explanation, literal: ExplainedLiteral) -> str:
+    """Say in which part of the image the strongest place lies, and whether it speaks against the hit."""
+    rows, columns = image.grid
+    strongest = int(abs(literal.map).argmax())
+    row, column = divmod(strongest, columns)
+    view = image.view
+    down = view.top + (row + 0.5) / rows * (view.bottom - view.top)
+    across = view.left + (column + 0.5) / columns * (view.right - view.left)
+    words = [names[min(max(int(3 * at), 0), 2)] for names, at in ((_DOWN, down), (_ACROSS, across))]
+    against = "" if literal.map.flat[strongest] > 0 else "[dim]against it:[/] "
+    return against + ("middle" if words[0] == words[1] else " ".join(words))

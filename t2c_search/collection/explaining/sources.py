@@ -1,0 +1,44 @@
+"""Where the factors of a collection's images and texts come from."""
+
+from __future__ import annotations
+
+from t2c_search.collection.snapshot import Snapshot
+from t2c_search.decoding.decode import decode
+from t2c_search.encoders.protocols import needs_pixels
+from t2c_search.errors import ImageError, UsageError
+from t2c_search.explain.explainer import Placed, PlacesOf, WordsOf
+from t2c_search.explain.view import view_of
+from t2c_search.sources import read_image
+
+
+def places_of(now: Snapshot, method: str = "auto") -> PlacesOf:
+    """Return what opens an image and takes the vector apart that the collection's backbone makes of it.
+
+    Raises UsageError for a backbone that sees no pixels, and for a method that is not for it.
+    """
+    from t2c_search.attribution.methods import choose, place_factors
+
+    encoder, project = now.models.load_image_side()
+    if not needs_pixels(encoder):
+        raise UsageError(
+            f"{encoder.id!r} holds vectors that were made elsewhere and sees no image, so that nothing tells which place made "
+            "them: index the images themselves, with a model, to have them explained"
+        )
+    aligner = project if now.card.aligned else None
+    choose(encoder, method)  # a mistake is told before images are opened
+
+    def places(id: str, path: str) -> Placed:
+        try:
+            decoded = decode(read_image(path), encoder.decode_size)
+        except ImageError as exc:
+            raise ImageError(f"{path}: {exc}", path=path) from exc
+        pixels = encoder.normalise(encoder.prepare(decoded.pixels).unsqueeze(0))
+        factors = place_factors(encoder, aligner, pixels, method)
+        return Placed(factors, view_of(encoder, decoded.pixels.size), (decoded.width, decoded.height))
+
+    return places
+
+
+def words_of(now: Snapshot) -> WordsOf:
+    """Return what takes a text's direction apart into its words."""
+    return lambda text: None

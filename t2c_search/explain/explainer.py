@@ -1,0 +1,199 @@
+"""An expression read so that images can be explained by it: literals, maps, words and counterfactuals together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from t2c_search.errors import UsageError
+from t2c_search.explain.explanation import ExplainedLiteral, Explanation, OtherAlternative, WordShare
+from t2c_search.explain.literals import Alternative, alternatives, contributions
+from t2c_search.explain.ranks import ranks, without
+from t2c_search.query.execution.searcher import Searcher
+from t2c_search.query.language.concepts import Concept, Phrase
+from t2c_search.query.language.constraints import Constraint
+from t2c_search.query.language.printer import unparse_filter
+from t2c_search.query.planning.calibration import Array, Axis, cosines
+from t2c_search.query.planning.normal_form import Conjunct, branches
+from t2c_search.query.planning.planner import Branch
+from t2c_search.stores.matching import matches
+from t2c_search.types import CLIP, FloatArray, Payload, Points
+
+if TYPE_CHECKING:
+    from t2c_search.attribution.factors import PlaceFactors
+    from t2c_search.explain.view import View
+
+_CHANGED = 0.98  # cosine of a stored vector with the one made anew, below which the image is another one
+_CHANGED_NOTE = "the image looks different from what was indexed: index it again, or its maps are those of another picture"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """One image's factors (n = 1), and where their grid lies on it: its ``view`` of the upright ``size`` (width, height)."""
+
+    factors: PlaceFactors
+    view: View
+    size: tuple[int, int]
+
+
+PlacesOf = Callable[[str, str], Placed]
+"""Where factors come from: an image's id and path to what its places give. Kept ones open no file."""
+WordsOf = Callable[[str], "tuple[list[str], Array] | None"]
+"""A text to its words and what each gives to the text's direction, (words, d); None where words cannot be told apart."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sources:
+    """Where the factors of images and texts come from."""
+
+    places: PlacesOf
+    words: WordsOf
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Where an image stands: its rank, None where it is excluded or nobody asked, and its rank without each literal."""
+
+    rank: int | None = None
+    without: Mapping[Conjunct, int] = field(default_factory=dict)
+
+
+class Explainer:
+    """Explains images by one expression; ``counterfactual`` says whether ranks are told, for which all vectors are read."""
+
+    def __init__(self, searcher: Searcher, tree: Constraint, sources: Sources, *, counterfactual: bool = True) -> None:
+        """Read an expression. Raises UsageError for one that asks for no meaning."""
+        self._searcher, self._sources, self._counterfactual = searcher, sources, counterfactual
+        self._conjunctions = branches(tree)
+        self._alternatives = alternatives(self._conjunctions, searcher.directions)
+        if not any(each.branch.literals for each in self._alternatives):
+            raise UsageError("there is nothing to explain: the expression asks for no meaning, only for conditions")
+
+    def explain(self, images: Points) -> Iterator[Explanation]:
+        """Explain n images, which come with their ``clip`` vectors and payloads, in their order.
+
+        Raises ImageError for an image that cannot be read, UsageError for an encoder whose vectors cannot be taken apart.
+        """
+        standings = self._standings(images) if self._counterfactual else [_Standing()] * len(images)
+        for at, standing in enumerate(standings):
+            yield self._explained(images.take([at]), standing)
+
+    def _standings(self, images: Points) -> list[_Standing]:
+        """Tell where images stand, with one reading of the collection for all of them."""
+        literals = list(dict.fromkeys(literal for each in self._conjunctions for literal in each.conjuncts))
+        reduced = [without(self._conjunctions, literal, self._searcher) for literal in literals]
+        found = ranks(self._searcher, [self._alternatives, *reduced], images)
+        ranked = [any(each.branch.literals for each in several) for several in reduced]  # others have no order to stand in
+        return [
+            _Standing(
+                int(own[0]) or None,
+                {literal: int(rank) for literal, rank, told in zip(literals, own[1:], ranked, strict=True) if rank and told},
+            )
+            for own in found.T
+        ]
+
+    def _explained(self, image: Points, standing: _Standing) -> Explanation:
+        (vector,), (payload,) = image.vectors[CLIP], image.payloads
+        judged = [_Judged(each, *_score(each.branch, vector, payload)) for each in self._alternatives if each.branch.literals]
+        best = max(judged, key=lambda each: (each.passed, each.score))
+        path = str(payload.get("path", ""))
+        placed = self._sources.places(image.ids[0], path)
+        factors = _with_vector(placed.factors, vector)
+        notes = [] if float(factors.vectors[0] @ placed.factors.vectors[0].to(factors.vectors)) > _CHANGED else [_CHANGED_NOTE]
+        return Explanation(
+            image.ids[0],
+            path,
+            best.passed,
+            standing.rank,
+            best.score,
+            best.told,
+            self._literals(best.alternative, factors, standing),
+            tuple(OtherAlternative(each.told, each.score if each.passed else None) for each in judged if each is not best),
+            placed.size,
+            placed.view,
+            factors.method,
+            float(factors.residual.norm()),
+            tuple(notes),
+        )
+
+    def _literals(
+        self, alternative: Alternative, factors: PlaceFactors, standing: _Standing
+    ) -> tuple[ExplainedLiteral, ...]:
+        branch, directions = alternative.branch, self._searcher.directions
+        vector = factors.vectors[0].numpy()
+        given = contributions(alternative, vector, directions)
+        (cosine,) = cosines(vector[None], branch.axes)
+        shown = self._maps(branch, factors)
+        found = []
+        for literal, conjunct, contribution in zip(branch.literals, alternative.conjunction.conjuncts, given, strict=True):
+            axis, own = branch.axes[literal.axis], float(cosine[literal.axis])
+            found.append(
+                ExplainedLiteral(
+                    literal.text,
+                    literal.wanted,
+                    bool(literal.holds(own)),
+                    own,
+                    float(axis.z(np.array(own))),
+                    contribution,
+                    shown[literal.axis] if literal.wanted else -shown[literal.axis],
+                    self._words(conjunct.concept, axis, vector),
+                    standing.without.get(conjunct),
+                )
+            )
+        return tuple(found)
+
+    def _maps(self, branch: Branch, factors: PlaceFactors) -> FloatArray:
+        """Return the maps of a branch's axes, in their standard deviations, (m, rows, columns)."""
+        import torch
+
+        from t2c_search.explain.maps import maps
+
+        rows = torch.from_numpy(np.stack([axis.direction / axis.sd for axis in branch.axes]))
+        found = maps(factors, rows, torch.from_numpy(self._searcher.calibration.mean))[0]
+        return found.reshape(-1, *factors.grid).numpy().astype(np.float32)
+
+    def _words(self, concept: Concept, axis: Axis, vector: Array) -> tuple[WordShare, ...]:
+        """Return what the words of a text give to its z-score; nothing for a concept of another kind."""
+        parted = self._sources.words(concept.text) if isinstance(concept, Phrase) else None
+        if parted is None:
+            return ()
+        words, rows = parted
+        shares = rows @ (vector - self._searcher.calibration.mean) / axis.sd
+        return tuple(WordShare(word, float(share)) for word, share in zip(words, shares, strict=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judged:
+    """What an alternative makes of an image."""
+
+    alternative: Alternative
+    score: float
+    passed: bool
+
+    @property
+    def told(self) -> str:
+        """The alternative as an expression."""
+        branch = self.alternative.branch
+        where = [unparse_filter(branch.where)] if branch.where else []
+        return " AND ".join([*(literal.text for literal in branch.literals), *where])
+
+
+def _score(branch: Branch, vector: FloatArray, payload: Payload) -> tuple[float, bool]:
+    """Return a branch's score of an image, and whether the image meets its thresholds and conditions."""
+    cosine = cosines(vector[None], branch.axes)
+    return float(branch.scores(cosine)[0]), bool(branch.passes(cosine)[0]) and matches(branch.where, payload)
+
+
+def _with_vector(factors: PlaceFactors, vector: FloatArray) -> PlaceFactors:
+    """Return factors of the vector that is stored, so that maps sum to what it scores; in double precision, on the CPU."""
+    import torch
+
+    return replace(
+        factors,
+        vectors=torch.from_numpy(vector)[None].double(),
+        base=factors.base.cpu().double(),
+        parts=factors.parts.cpu().double(),
+    )

@@ -1,0 +1,196 @@
+"""Explanations to files: a picture, a page for a browser, or JSON with the maps' numbers."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from t2c_search.aside import file_aside
+from t2c_search.errors import T2CError, UsageError
+from t2c_search.export.charts import GREY, INK, PICTURES, new_figure, rendered, short
+from t2c_search.export.heat import AGAINST, FOR, Heat, heated, tint
+from t2c_search.export.page import PAGES, Card, Page, Section, Tinted, write_page
+from t2c_search.export.thumbnails import thumbnail
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
+    from PIL import Image
+
+    from t2c_search.explain.explanation import ExplainedLiteral, Explanation, WordShare
+
+SUFFIXES = (*PICTURES, *PAGES, ".json")
+"""Endings of the files that explanations are written to."""
+LEGEND = (
+    "Orange, outlined: what speaks for the hit. Blue, dashed: what speaks against it; of a NOT, where its text is seen. "
+    "The outlines lie at half of the strongest place of each image; what is pale at the edge, the model did not see."
+)
+_SIDE = 360  # pixels of a map on a page
+_QUALITY = 82
+_PANEL, _ACROSS = 3.0, 4  # inches, and panels in a row
+_BELOW, _HEAD, _LINE = 0.55, 0.45, 0.14  # inches: what a literal gives, headings, and a line of notes
+_LETTERS, _COLUMNS = 36, 44  # of a panel's title, and of its words
+
+
+def check_explanation_file(path: Path) -> None:
+    """Raise UsageError for a file that no explanation can be written to, before the work."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(
+            f"explanations cannot be written to {path}: expected a name that ends in .png, .svg, .pdf, .html or .json"
+        )
+
+
+def write_explanations(images: Sequence[Explanation], path: Path, title: str, notes: Sequence[str] = ()) -> None:
+    """Write explanations by the file's ending: a picture, a page (.html) that needs no other file, or .json with the maps.
+
+    A page goes on past an image that cannot be read any more, and says so; a picture raises ImageError. Raises UsageError for
+    another ending, and for a place that cannot be written.
+    """
+    check_explanation_file(path)
+    ending = path.suffix.lower()
+    if ending in PAGES:
+        sections = tuple(_section(number, image) for number, image in enumerate(images, 1))
+        write_page(Page(title, [*notes, LEGEND], sections), path)
+        return
+    if ending in PICTURES:
+        content = _picture(images, title, ending[1:])
+    else:
+        told = {"expression": title, "images": [image.to_json() for image in images]}
+        content = json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    with file_aside(path) as target:
+        target.write(content)
+
+
+def figures(literal: ExplainedLiteral) -> str:
+    """Say what was measured of a literal."""
+    without = "" if literal.rank_without is None else f", without it rank {literal.rank_without}"
+    return f"gives {literal.contribution:+.2f} (z {literal.z:+.2f}{without})"
+
+
+def summary(image: Explanation) -> list[str]:
+    """Say in a few lines what an image's explanation comes to."""
+    lines = [str(image.counterfactual)] if image.counterfactual else []
+    if image.others:
+        others = (f"{each.expression}: {'excluded' if each.score is None else f'{each.score:.2f}'}" for each in image.others)
+        lines.append(f"explained is {image.expression}; the other alternatives: {'; '.join(others)}")
+    lines.append(f"places by the method {image.method}, which leaves {image.residual:.2g} of the vector unexplained")
+    return [*lines, *image.notes]
+
+
+def _scale(image: Explanation) -> float:
+    """The strongest place of any of an image's maps, by which all of them are coloured."""
+    return max(float(np.abs(literal.map).max()) for literal in image.literals) or 1.0
+
+
+def _most(image: Explanation) -> float:
+    """What the strongest word of any of an image's texts gives, by which all of them are coloured."""
+    return max((abs(word.share) for literal in image.literals for word in literal.words), default=0.0) or 1.0
+
+
+def standing(image: Explanation) -> str:
+    """Say where an image stands, in front of its score."""
+    if not image.found:
+        return "not found, "
+    return "" if image.rank is None else f"rank {image.rank}, "
+
+
+def _heading(image: Explanation) -> str:
+    given = " ".join(f"{literal.contribution:+.2f}" for literal in image.literals) if len(image.literals) > 1 else ""
+    return f"{Path(image.path).name}: {standing(image)}score {image.score:.2f}{given and f' = {given}'}"
+
+
+def _section(number: int, image: Explanation) -> Section:
+    """Show an image, and beside it a card for each literal."""
+    plain = Card(image.path, str(number), "")
+    heading = f"{number}. {_heading(image)}"
+    try:
+        small = thumbnail(image.path, _SIDE)
+    except T2CError:  # the plain card says why
+        return Section(heading, (plain,), tuple(summary(image)))
+    scale, most = _scale(image), _most(image)
+    cards = tuple(
+        Card(
+            "",
+            literal.constraint,
+            figures(literal),
+            picture=_jpeg(heated(small, Heat(literal.map, image.view, scale))),
+            words=tuple(_tinted(word, most) for word in literal.words),
+        )
+        for literal in image.literals
+    )
+    return Section(heading, (plain, *cards), tuple(summary(image)))
+
+
+def _tinted(word: WordShare, most: float) -> Tinted:
+    share = word.share / most
+    return Tinted(word.word, tint(share), "#ffffff" if share < -0.5 else INK, f"{word.share:+.2f} sd")
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, "JPEG", quality=_QUALITY)
+    return content.getvalue()
+
+
+def _picture(images: Sequence[Explanation], title: str, format: str) -> bytes:
+    """Draw the images one below the other, each with its maps and what its literals give."""
+    rows = [-(-(len(image.literals) + 1) // _ACROSS) for image in images]
+    across = min(max(len(image.literals) + 1 for image in images), _ACROSS)
+    high = [(_PANEL + _BELOW) * number + _HEAD + _LINE * len(summary(image)) for number, image in zip(rows, images, strict=True)]
+    figure = new_figure(_PANEL * across, sum(high) + _HEAD)
+    figure.suptitle(short(title, 34 * across), x=0.01, ha="left", fontsize=13, parse_math=False)
+    parts = figure.subfigures(len(images), 1, height_ratios=high, squeeze=False)
+    for (part,), image, number in zip(parts, images, rows, strict=True):
+        _draw(part, image, (number, across))
+    return rendered(figure, format)
+
+
+def _draw(part: SubFigure, image: Explanation, shape: tuple[int, int]) -> None:
+    """Draw one image: itself, then each literal's map, and below each what it gives."""
+    rows, across = shape
+    part.suptitle(short(_heading(image), 42 * across), x=0.01, ha="left", fontsize=10, parse_math=False)
+    told = "\n".join(short(line, 54 * across) for line in summary(image))
+    part.supxlabel(told, x=0.01, ha="left", fontsize=8, color=GREY, parse_math=False)
+    grid = part.subplots(2 * rows, across, height_ratios=[_PANEL, _BELOW] * rows, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    panels = list(zip(grid[0::2].flat, grid[1::2].flat, strict=True))
+    small, scale, most = thumbnail(image.path, 2 * _SIDE), _scale(image), _most(image)
+    panels[0][0].imshow(small)
+    for (picture, below), literal in zip(panels[1:], image.literals, strict=False):
+        picture.imshow(heated(small, Heat(literal.map, image.view, scale)))
+        picture.set_title(short(literal.constraint, _LETTERS), fontsize=10, loc="left", parse_math=False)
+        below.set(xlim=(0, _COLUMNS), ylim=(0, 3))
+        below.text(0, 2.45, figures(literal), fontsize=8, color=INK)
+        _draw_share(below, literal.contribution / (max(abs(each.contribution) for each in image.literals) or 1))
+        _draw_words(below, literal.words, most)
+
+
+def _draw_share(axes: Axes, share: float) -> None:
+    """Draw what a literal gives, from -1 to 1 of the most that any gives, as a bar from the middle."""
+    from matplotlib.patches import Rectangle
+
+    middle = _COLUMNS / 2
+    axes.add_patch(Rectangle((middle, 1.75), share * middle * 0.98, 0.4, color=FOR if share > 0 else AGAINST, linewidth=0))
+    axes.plot([middle, middle], [1.65, 2.25], color=GREY, linewidth=1)
+
+
+def _draw_words(axes: Axes, words: Sequence[WordShare], most: float) -> None:
+    """Draw a text's words side by side, each on its colour, as far as there is room."""
+    from matplotlib.patches import Rectangle
+
+    left = 0
+    for word in words:
+        text = short(word.word, _LETTERS)
+        shown, wide = _tinted(word, most), len(text) + 2
+        if left + wide > _COLUMNS:
+            break
+        axes.add_patch(Rectangle((left + 0.1, 0.3), wide - 0.2, 1.0, color=shown.paper, linewidth=0))
+        style = {"ha": "center", "va": "center", "fontsize": 8, "parse_math": False}
+        axes.text(left + wide / 2, 0.78, text, color=shown.ink, **style)
+        left += wide
