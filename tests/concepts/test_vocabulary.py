@@ -11,7 +11,7 @@ from t2c_search.concepts.vocabulary import (
     LEAST_IMAGES,
     Vocabulary,
     choose_vocabulary,
-    everyday,
+    listed,
     read_vocabulary,
     vocabulary_of,
     vocabulary_of_captions,
@@ -34,7 +34,7 @@ class Captioned:
 
 
 def test_the_general_list_is_long_grouped_and_without_duplicates():
-    words = everyday()
+    words = listed("everyday")
 
     assert len(words) >= 3000
     assert len(set(words.names)) == len(words) == len(words.groups)
@@ -62,7 +62,7 @@ def test_no_concept_of_the_general_list_is_dropped_when_it_is_read():
 
     lines = [line for line in text.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
 
-    assert tuple(lines) == everyday().names
+    assert tuple(lines) == listed("everyday").names
 
 
 def test_a_file_has_one_concept_a_line_below_headings(tmp_path):
@@ -108,7 +108,7 @@ def test_what_is_given_decides(tmp_path):
     assert choose(tmp_path / "mine.txt") == choose(str(tmp_path / "mine.txt")) == ("cat",)
     assert choose("dog, red car ,dog") == choose(["dog", "red car"]) == ("dog", "red car")
     assert choose("captions") == ("dog",)
-    assert choose("everyday") == choose(None) == everyday().names
+    assert choose("everyday") == choose(None) == listed("everyday").names
     assert "a red circle" in choose(None, clip="mini")
     assert choose(None, closed=("aerosol_can", "Dog")) == ("aerosol_can", "Dog")
     assert set(choose("everyday", closed=("Dog", "aerosol_can"))) == {"dog"}

@@ -1,0 +1,162 @@
+"""What a collection's images and a text have in common, in descriptors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from t2c_search.collection.explaining.hits import id_of
+from t2c_search.collection.explaining.sources import opener
+from t2c_search.collection.search_index import is_scanned
+from t2c_search.collection.snapshot import Snapshot, Snapshots
+from t2c_search.concepts.vocabulary import DESCRIPTORS, Vocabulary
+from t2c_search.errors import ImageError, UsageError
+from t2c_search.explain.mutual.knowledge import Knowledge
+from t2c_search.explain.mutual.sides import Descriptors, knowledge_of
+from t2c_search.filters import Filter
+from t2c_search.query.execution.searcher import Expression, Wanted
+from t2c_search.query.language.bounds import check_texts
+from t2c_search.query.planning.texts import Texts
+from t2c_search.sources.arguments import as_list, check_counts
+from t2c_search.types import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from t2c_search.explain.mutual.looking import Looked
+
+Given = str | Path | Sequence[str] | Vocabulary | None
+MOST = 30
+"""Images that are looked at, of a text or of each class, unless it is said how many."""
+
+
+class Knowing:
+    """What a collection's images and a text have in common, in descriptors."""
+
+    _snapshots: Snapshots
+
+    def knowledge(
+        self,
+        text: str,
+        *,
+        query: Expression | None = None,
+        where: str | Filter | None = None,
+        ids: str | Iterable[str] = (),
+        paths: str | Path | Iterable[str | Path] = (),
+        most: int = MOST,
+        descriptors: Given = None,
+        side: int | None = None,
+    ) -> Knowledge:
+        """Say what images and a text have in common, in descriptors such as "pointed ears" (mutual knowledge).
+
+        The images are those of ``ids`` or ``paths``, such as a hit; or ``most`` of those that satisfy ``query`` and ``where``,
+        such as those of a class; or else the ``most`` best hits of the text. They are opened. What is in the foreground of each
+        is divided into parts that look alike, the same parts for all of them; the backbone's own vectors say what each place
+        gives, so that nothing is embedded again; and optimal transport gives each part descriptors of its own, ``side`` for
+        all parts together. The text has the ``side`` descriptors nearest to it: 50, or a fifth of a short list.
+
+        ``descriptors`` are a vocabulary as elsewhere: left out, what suits the model, or ``descriptors``, a list of parts and
+        attributes without the things that have them. One that is the text itself is left out. Sammani and Deligiannis (NeurIPS
+        2024, arXiv 2410.13016); the figures are in ``Sharing``.
+
+        An image that cannot be read is among the ``failures``. Raises UsageError where no image is left, for a backbone that
+        sees no pixels, and for descriptors that are too few.
+        """
+        check_counts(most=most, side=side)
+        check_texts([text])
+        named = [*as_list("ids", ids), *(id_of(path) for path in as_list("paths", paths))]
+        if named and (query is not None or where is not None):
+            raise UsageError("say which images: by ids or paths, or by constraints, not both")
+        asked = _Asked(text, query, where, tuple(dict.fromkeys(named)), most)
+
+        def answer(now: Snapshot) -> Knowledge:
+            vocabulary = now.vocabulary(descriptors, DESCRIPTORS)
+            chosen = described(vocabulary, now.texts, [text], side)
+            said = chosen.said(now.texts.vector(text))
+            look = looker(now)
+            seen, failures = looked_at(asked.images(now), look)
+            mean = now.searcher().calibration.mean
+            return Knowledge(
+                text,
+                tuple(chosen.names[at] for at in said),
+                vocabulary.source,
+                len(chosen.names),
+                tuple(knowledge_of(seen, said, chosen, mean)),
+                failures,
+            )
+
+        return self._snapshots.ask(answer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A text, and the images that are held against it: by their ids, by constraints, or its best hits."""
+
+    text: str
+    query: Expression | None
+    where: str | Filter | None
+    ids: tuple[str, ...]
+    most: int
+
+    def images(self, now: Snapshot) -> list[tuple[str, str]]:
+        """Return ids and paths. Raises UsageError where an id is not there, or nothing matches."""
+        if self.ids:
+            points = now.store.fetch(self.ids)
+            found = dict(zip(points.ids, points.payloads, strict=True))
+            if missing := [each for each in self.ids if each not in found]:
+                raise UsageError(f"the collection has no image of the id {missing[0]!r}")
+            return [(each, str(found[each]["path"])) for each in self.ids]
+        searcher = now.searcher()
+        if self.query is None and self.where is None:
+            tree = now.asked_and_loaded({"kind": "phrase", "text": self.text}, None)
+            hits = searcher.search(tree, Wanted(self.most, exact=is_scanned(searcher.calibration.count)))
+            return [(hit.id, hit.path) for hit in hits]
+        tree = now.asked_and_loaded(self.query, self.where)
+        matching = (
+            (point_id, str(payload["path"]))
+            for points in searcher.read(tree, payload=("path",))
+            for point_id, payload in zip(points.ids, points.payloads, strict=True)
+        )
+        found_first = list(islice(matching, self.most))  # ids are hashes: the first are as good as drawn by lot
+        if not found_first:
+            raise UsageError("no image matches: there is nothing to look at")
+        return found_first
+
+
+def described(vocabulary: Vocabulary, texts: Texts, of: Sequence[str], side: int | None) -> Descriptors:
+    """Return a vocabulary's descriptors but those that are one of some texts themselves, with their vectors."""
+    themselves = {tuple(prompt.casefold() for prompt in texts.prompts(text)) for text in of}
+    names = [
+        name
+        for name in vocabulary.names
+        if tuple(prompt.casefold() for prompt in texts.prompts(name)) not in themselves
+    ]
+    return Descriptors.of(names, texts.rows(names), side)
+
+
+def looker(now: Snapshot) -> Callable[[str], Looked]:
+    """Return what looks at an image by its path, with the collection's backbone. Raises UsageError where that sees none."""
+    from t2c_search.explain.mutual.looking import look
+
+    encoder, project = now.models.load_image_side()
+    see, aligner = opener(encoder), project if now.card.aligned else None
+    return lambda path: look(encoder, aligner, see(path)[0])
+
+
+def looked_at(
+    images: Iterable[tuple[str, str]], look: Callable[[str], Looked]
+) -> tuple[list[tuple[str, str, Looked]], tuple[Failure, ...]]:
+    """Look at images by id and path; those that cannot be read are failures. Raises UsageError where none can be."""
+    seen, failures = [], []
+    for point_id, path in images:
+        try:
+            seen.append((point_id, path, look(path)))
+        except ImageError as exc:
+            failures.append(Failure(path, str(exc)))
+    if failures and not seen:
+        first = failures[0].redacted()
+        raise UsageError(f"none of {len(failures)} images can be read; the first, {first.path}: {first.reason}")
+    return seen, tuple(failures)
