@@ -73,6 +73,11 @@ def choose(encoder: ImageEncoder, method: str = "auto") -> str:
     return allowed[0] if method == "auto" else method
 
 
+def completes(method: str) -> bool:
+    """Tell whether a method's base and parts should add up to the vector, so that the residual is a measure of its error."""
+    return METHODS[method].completes
+
+
 def _module(name: str) -> Any:
     return import_module(f"t2c_search.attribution.{name}")
 

@@ -96,6 +96,8 @@ class Explainer:
         ]
 
     def _explained(self, image: Points, standing: _Standing) -> Explanation:
+        from t2c_search.attribution.methods import completes
+
         (vector,), (payload,) = image.vectors[CLIP], image.payloads
         judged = [_Judged(each, *_score(each.branch, vector, payload)) for each in self._alternatives if each.branch.literals]
         best = max(judged, key=lambda each: (each.passed, each.score))
@@ -115,7 +117,7 @@ class Explainer:
             placed.size,
             placed.view,
             factors.method,
-            float(factors.residual.norm()),
+            float(factors.residual.norm()) if completes(factors.method) else None,
             tuple(notes),
         )
 

@@ -77,7 +77,8 @@ class Explanation:
     whether the expression finds the image, and ``rank`` is exact, by score alone: None where it does not, and where it was not
     asked for. The maps' grid lies over the ``view`` of the upright
     image of ``size`` (width, height) pixels. ``method`` made the factors, and their ``residual`` is the length of what they
-    leave of the image's unit vector, which is spread evenly over the maps.
+    leave of the image's unit vector, which is spread evenly over the maps;
+    None for a method whose factors need not add up to it.
     """
 
     id: str
@@ -91,7 +92,7 @@ class Explanation:
     size: tuple[int, int]
     view: View
     method: str
-    residual: float
+    residual: float | None
     notes: tuple[str, ...] = ()
 
     @property

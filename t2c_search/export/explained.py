@@ -78,7 +78,8 @@ def summary(image: Explanation) -> list[str]:
     if image.others:
         others = (f"{each.expression}: {'excluded' if each.score is None else f'{each.score:.2f}'}" for each in image.others)
         lines.append(f"explained is {image.expression}; the other alternatives: {'; '.join(others)}")
-    lines.append(f"places by the method {image.method}, which leaves {image.residual:.2g} of the vector unexplained")
+    left = "" if image.residual is None else f", which leaves {image.residual:.2g} of the vector unexplained"
+    lines.append(f"places by the method {image.method}{left}")
     return [*lines, *image.notes]
 
 

@@ -48,7 +48,7 @@ def heated(image: Image.Image, heat: Heat) -> Image.Image:
     colour = np.where(strength > 0, rgb(FOR), rgb(AGAINST)) * (0.85 + 0.15 * grey)
     mixed = paper * (1 - opacity) + colour * opacity
     shown = Image.fromarray(np.round(255 * mixed.clip(0, 1)).astype(np.uint8))
-    return _outlined(shown, np.nan_to_num(_spread(heat, image.size)))
+    return _outlined(shown, np.ma.masked_invalid(_spread(heat, image.size)))
 
 
 def rgb(colour: str) -> Pixels:
