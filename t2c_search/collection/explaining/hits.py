@@ -59,7 +59,7 @@ class ExplainingHits:
         check_kind("rank", rank, Integral, "a whole number")
         check_limit("rank", rank)
         named = {each: f"of the id {each!r}" for each in as_list("ids", ids)}
-        named |= {_id_of(path): f"at {path}" for path in as_list("paths", paths)}
+        named |= {id_of(path): f"at {path}" for path in as_list("paths", paths)}
         named |= {hit.id: f"at {hit.path} any more" for hit in hits or ()}
         chosen = _Chosen(rank, named or (None if hits is None else {}))
 
@@ -98,6 +98,6 @@ class _Chosen:
         return found[self.rank - 1].id
 
 
-def _id_of(path: str) -> str:
+def id_of(path: str) -> str:
     """Return the id of the image at a path, as indexing makes it."""
     return ImageInput(path if is_remote(path) else Path(path).absolute().as_posix(), 0, 0).id

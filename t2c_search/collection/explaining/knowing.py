@@ -19,6 +19,7 @@ from t2c_search.explain.mutual.sides import Descriptors, knowledge_of
 from t2c_search.filters import Filter
 from t2c_search.query.execution.searcher import Expression, Wanted
 from t2c_search.query.language.bounds import check_texts
+from t2c_search.query.language.concepts import Phrase
 from t2c_search.query.planning.texts import Texts
 from t2c_search.sources.arguments import as_list, check_counts
 from t2c_search.types import Failure
@@ -91,7 +92,7 @@ class Knowing:
         return self._snapshots.ask(answer)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
     """A text, and the images that are held against it: by their ids, by constraints, or its best hits."""
 
@@ -111,7 +112,7 @@ class _Asked:
             return [(each, str(found[each]["path"])) for each in self.ids]
         searcher = now.searcher()
         if self.query is None and self.where is None:
-            tree = now.asked_and_loaded({"kind": "phrase", "text": self.text}, None)
+            tree = now.asked_and_loaded(Phrase(text=self.text), None)
             hits = searcher.search(tree, Wanted(self.most, exact=is_scanned(searcher.calibration.count)))
             return [(hit.id, hit.path) for hit in hits]
         tree = now.asked_and_loaded(self.query, self.where)
@@ -155,7 +156,7 @@ def looked_at(
         try:
             seen.append((point_id, path, look(path)))
         except ImageError as exc:
-            failures.append(Failure(path, str(exc)))
+            failures.append(Failure(path, str(exc).removeprefix(f"{path}: ")))
     if failures and not seen:
         first = failures[0].redacted()
         raise UsageError(f"none of {len(failures)} images can be read; the first, {first.path}: {first.reason}")

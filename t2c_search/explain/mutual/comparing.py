@@ -44,7 +44,7 @@ class ComparedModel:
     """A model's figures over the images, the same for all models.
 
     ``behind`` is how much less mutual information it has than the first, image by image; None for the first. ``accuracy`` is
-    that of its zero-shot classes on the same images.
+    that of its zero-shot classes on the same images, where a field says what they are.
     """
 
     model: str
@@ -52,7 +52,7 @@ class ComparedModel:
     auc: Estimate
     jaccard: Estimate
     shared: Estimate
-    accuracy: Estimate
+    accuracy: Estimate | None
     behind: Estimate | None
 
 
@@ -92,13 +92,18 @@ class Comparison(Tabular):
         }
 
 
-def values_of(candidate: Candidate, images: Sequence[LabelledImage]) -> Values:
+def values_of(
+    candidate: Candidate, images: Sequence[LabelledImage], looked_at_one: Callable[[], None] = lambda: None
+) -> Values:
     """Return a model's figures for each of n images, ``FIGURES`` and ``accuracy`` (n,).
 
     A class's text side is that of its own words, its images are divided into parts together; vectors are taken about the mean
     of all the images. Held meanwhile are some hundred kilobytes an image. Raises ImageError for an image that cannot be read.
     """
-    looked = [candidate.look(image.path) for image in images]
+    looked = []
+    for image in images:
+        looked.append(candidate.look(image.path))
+        looked_at_one()
     vectors = np.array([each.vector for each in looked], np.float64)
     mean = vectors.mean(0)
     labels = np.array([image.label for image in images])
@@ -114,14 +119,15 @@ def values_of(candidate: Candidate, images: Sequence[LabelledImage]) -> Values:
     return found | {"accuracy": (scores.argmax(1) == labels).astype(np.float64)}
 
 
-def ranked(values: Mapping[str, Values]) -> tuple[ComparedModel, ...]:
-    """Return models by their ``values``, by name, in order of mutual information."""
+def ranked(values: Mapping[str, Values], *, with_accuracy: bool = True) -> tuple[ComparedModel, ...]:
+    """Return models by their ``values_of``, by name, in order of mutual information."""
     order = sorted(values, key=lambda model: -float(values[model][FIGURES[0]].mean()))
     best = values[order[0]][FIGURES[0]]
     return tuple(
         ComparedModel(
             model,
-            **{name: Estimate.of(each) for name, each in values[model].items()},
+            **{name: Estimate.of(values[model][name]) for name in FIGURES},
+            accuracy=Estimate.of(values[model]["accuracy"]) if with_accuracy else None,
             behind=None if at == 0 else Estimate.of(best - values[model][FIGURES[0]]),
         )
         for at, model in enumerate(order)
