@@ -15,7 +15,7 @@ from t2c_search.encoders.capabilities import FeatureMap
 PoolingKind = Literal["avg", "max", "avgmax", "catavgmax"]
 Behind = nn.Module | Callable[[Tensor], Tensor]
 """What a pooled vector goes through: a module that ``carries`` takes, or a function, which is linear."""
-_NOTHING = (nn.Identity, nn.Dropout, nn.Flatten)
+_NOTHING = (nn.Identity, nn.Dropout, nn.Flatten, nn.Sequential)  # a Sequential that is a leaf is empty
 _ACTIVATIONS = (nn.GELU, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Tanh)
 
 
