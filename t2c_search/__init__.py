@@ -81,6 +81,13 @@ if TYPE_CHECKING:
     from t2c_search.errors import UnknownEncoderError as UnknownEncoderError
     from t2c_search.errors import UnknownVectorError as UnknownVectorError
     from t2c_search.errors import UsageError as UsageError
+    from t2c_search.explain.mutual.comparing import ComparedModel as ComparedModel
+    from t2c_search.explain.mutual.comparing import Comparison as Comparison
+    from t2c_search.explain.mutual.knowledge import Estimate as Estimate
+    from t2c_search.explain.mutual.knowledge import ImageKnowledge as ImageKnowledge
+    from t2c_search.explain.mutual.knowledge import Knowledge as Knowledge
+    from t2c_search.explain.mutual.knowledge import SeenPart as SeenPart
+    from t2c_search.explain.mutual.knowledge import Sharing as Sharing
     from t2c_search.export.files import export_hits as export_hits
     from t2c_search.indexing.report import IndexReport as IndexReport
     from t2c_search.query.execution.duplicates import Duplicate as Duplicate
@@ -151,6 +158,8 @@ _NAMES = {
         "UnknownVectorError",
         "UsageError",
     ),
+    "explain.mutual.comparing": ("ComparedModel", "Comparison"),
+    "explain.mutual.knowledge": ("Estimate", "ImageKnowledge", "Knowledge", "SeenPart", "Sharing"),
     "export.files": ("export_hits",),
     "indexing.report": ("IndexReport",),
     "query.execution.duplicates": ("Duplicate", "Duplicates"),

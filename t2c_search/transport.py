@@ -26,7 +26,7 @@ def prices(scores: Array, shares: Array, softness: float, start: Array) -> Array
     the ``shares`` (k,), by Sinkhorn's iterations on logarithms, which do not overflow however small ``softness`` is; from
     ``start`` (k,), to a mean of zero.
     """
-    n, k = scores.shape
+    n = len(scores)
     found, wanted = start, np.log(n * shares)
     for _ in range(_STEPS):
         rows = logsumexp((scores + found) / softness, axis=1, keepdims=True)

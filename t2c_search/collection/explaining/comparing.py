@@ -24,6 +24,7 @@ from t2c_search.indexing.batching import Batching
 from t2c_search.indexing.embedder import LocalEmbedder
 from t2c_search.indexing.pairs import PairModels
 from t2c_search.progress import Monitor, NoProgress, Progress
+from t2c_search.query.language.reader import is_known, unknown_field
 from t2c_search.query.planning.texts import Texts
 from t2c_search.settings import load_settings
 from t2c_search.sources import ImageInput, read_image
@@ -105,6 +106,9 @@ class _Comparing:
 
     def __call__(self) -> Comparison:
         """Compare the models one after the other; all are loaded before the first image is opened."""
+        field = self.asked.field
+        if field is not None and not is_known(field, self.now.fields):
+            raise UsageError(unknown_field(field, self.now.fields))
         encoders = [self._load(model) for model in self.asked.models]
         labelled, failures = _readable(self._labelled())
         if not labelled:
@@ -118,12 +122,10 @@ class _Comparing:
         for each in candidates:
             self.monitor.progress.start(len(labelled), f"looking with {each.model}")
             values[each.model] = values_of(each, labelled, lambda: self.monitor.progress.advance(1))
-        models = ranked(values, with_accuracy=self.asked.field is not None)
+        models = ranked(values, with_accuracy=field is not None)
         lists = candidates[0].descriptors
         names = tuple(each.name for each in self.asked.classes)
-        return Comparison(
-            names, self.vocabulary.source, len(lists.names), lists.side, len(labelled), models, failures
-        )
+        return Comparison(names, self.vocabulary.source, len(lists.names), lists.side, len(labelled), models, failures)
 
     def _load(self, model: str) -> ImageEncoder:
         card, models = self.now.card, self.now.models

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2c_search.collection.explaining.hits import id_of
+from t2c_search.collection.explaining.hits import fetch_named, named_by
 from t2c_search.collection.explaining.sources import opener
 from t2c_search.collection.search_index import is_scanned
 from t2c_search.collection.snapshot import Snapshot, Snapshots
@@ -21,7 +21,7 @@ from t2c_search.query.execution.searcher import Expression, Wanted
 from t2c_search.query.language.bounds import check_texts
 from t2c_search.query.language.concepts import Phrase
 from t2c_search.query.planning.texts import Texts
-from t2c_search.sources.arguments import as_list, check_counts
+from t2c_search.sources.arguments import check_counts
 from t2c_search.types import Failure
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ class Knowing:
         """
         check_counts(most=most, side=side)
         check_texts([text])
-        named = [*as_list("ids", ids), *(id_of(path) for path in as_list("paths", paths))]
+        named = named_by(ids, paths)
         if named and (query is not None or where is not None):
             raise UsageError("say which images: by ids or paths, or by constraints, not both")
-        asked = _Asked(text, query, where, tuple(dict.fromkeys(named)), most)
+        asked = _Asked(text, query, where, named, most)
 
         def answer(now: Snapshot) -> Knowledge:
             vocabulary = now.vocabulary(descriptors, DESCRIPTORS)
@@ -94,22 +94,19 @@ class Knowing:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
-    """A text, and the images that are held against it: by their ids, by constraints, or its best hits."""
+    """A text, and the images that are held against it: by their ids with how they were named, by constraints, or its best hits."""
 
     text: str
     query: Expression | None
     where: str | Filter | None
-    ids: tuple[str, ...]
+    named: Mapping[str, str]
     most: int
 
     def images(self, now: Snapshot) -> list[tuple[str, str]]:
         """Return ids and paths. Raises UsageError where an id is not there, or nothing matches."""
-        if self.ids:
-            points = now.store.fetch(self.ids)
-            found = dict(zip(points.ids, points.payloads, strict=True))
-            if missing := [each for each in self.ids if each not in found]:
-                raise UsageError(f"the collection has no image of the id {missing[0]!r}")
-            return [(each, str(found[each]["path"])) for each in self.ids]
+        if self.named:
+            points = fetch_named(now, self.named)
+            return [(each, str(payload["path"])) for each, payload in zip(points.ids, points.payloads, strict=True)]
         searcher = now.searcher()
         if self.query is None and self.where is None:
             tree = now.asked_and_loaded(Phrase(text=self.text), None)

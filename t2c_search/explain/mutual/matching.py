@@ -30,7 +30,9 @@ def match(scores: Array, number: int) -> list[Indices]:
     masses = masses[: wanted.shape[1]]
     prices, softness = clearing_prices(wanted, masses)
     plan = softmax((wanted + prices) / softness, axis=1)[:, :parts]
-    return [candidates[own][np.argsort(-scores[part, candidates[own]])] for part, own in enumerate(_deal(plan, capacity))]
+    return [
+        candidates[own][np.argsort(-scores[part, candidates[own]])] for part, own in enumerate(_deal(plan, capacity))
+    ]
 
 
 def _candidates(scores: Array, number: int) -> Indices:

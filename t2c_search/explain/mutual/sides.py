@@ -58,9 +58,7 @@ def knowledge_of(
     if not images:
         return []
     numbers = divide([looked.features for _, _, looked in images], min(PARTS, descriptors.side))
-    return [
-        _of_image(image, own, (said, descriptors, mean)) for image, own in zip(images, numbers, strict=True)
-    ]
+    return [_of_image(image, own, (said, descriptors, mean)) for image, own in zip(images, numbers, strict=True)]
 
 
 def _of_image(
