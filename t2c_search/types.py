@@ -20,6 +20,8 @@ CLIP = "clip"
 """Name of the vector that text searches: unit rows in CLIP space."""
 NATIVE = "native"
 """Name of the backbone's own vector, stored as it came (not normalised), so that a new aligner can re-project it."""
+FACTORS = "factors"
+"""Name of the multivector of bytes that tells which place of an image gave which part of ``clip`` (``attribution/stored.py``)."""
 DERIVED = "derived"
 """Name of the payload field that holds what was made of an image later, such as labels, and that its file does not tell."""
 

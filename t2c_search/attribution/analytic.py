@@ -8,13 +8,15 @@ from torch import Tensor
 from t2c_search.alignment.aligner import Aligner
 from t2c_search.attribution.factors import PlaceFactors
 from t2c_search.attribution.integrals import NODES, attention_parts
-from t2c_search.attribution.projection import hold
+from t2c_search.attribution.projection import Unprojected, hold
 from t2c_search.encoders.capabilities import AttentionPooled, AttentionPooling
 
 _AT_ONCE = 2**23  # numbers in the widest tangents, which are four times as wide as a token
 
 
-def factors(encoder: AttentionPooled, aligner: Aligner | None, pixels: Tensor, nodes: int = NODES) -> PlaceFactors:
+def factors(
+    encoder: AttentionPooled, aligner: Aligner | Unprojected | None, pixels: Tensor, nodes: int = NODES
+) -> PlaceFactors:
     """Return the factors of n images; ``aligner`` is None for a CLIP model's own tower.
 
     The reference is the image of zeros. The base holds what it gives, and what came by tokens without a place: the class

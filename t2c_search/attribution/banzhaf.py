@@ -18,7 +18,7 @@ from torch.nn.functional import one_hot
 
 from t2c_search.alignment.aligner import Aligner
 from t2c_search.attribution.factors import PlaceFactors
-from t2c_search.attribution.projection import hold
+from t2c_search.attribution.projection import Unprojected, hold
 from t2c_search.errors import UsageError
 
 KEPT = 0.7
@@ -81,7 +81,9 @@ class BanzhafFactors(PlaceFactors):
     """(n, m): root of the expected square of each factor's error, a length in CLIP space; 0 where masks are exhaustive."""
 
 
-def factors(encoder: Any, aligner: Aligner | None, pixels: torch.Tensor, masks: Masks = Masks()) -> BanzhafFactors:
+def factors(
+    encoder: Any, aligner: Aligner | Unprojected | None, pixels: torch.Tensor, masks: Masks = Masks()
+) -> BanzhafFactors:
     """Return the places' factors of n images by masked forward passes, ``masks.number`` for each.
 
     ``pixels`` are (n, c, h, w) as ``normalise`` gives them, or what ``encode_images`` takes of an encoder without; zeros are the
@@ -112,7 +114,7 @@ def factors(encoder: Any, aligner: Aligner | None, pixels: torch.Tensor, masks: 
     )
 
 
-def _to_clip(encoder: Any, aligner: Aligner | None) -> Callable[[torch.Tensor], torch.Tensor]:
+def _to_clip(encoder: Any, aligner: Aligner | Unprojected | None) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return the way from pixels to unit rows of CLIP space, in the precision that the encoder has."""
     embed = encoder.embed if hasattr(encoder, "embed") else encoder.encode_images
 

@@ -6,11 +6,11 @@ import torch
 
 from t2c_search.alignment.aligner import Aligner
 from t2c_search.attribution.factors import PlaceFactors
-from t2c_search.attribution.projection import hold
+from t2c_search.attribution.projection import Unprojected, hold
 from t2c_search.encoders.capabilities import SumOfPlaces
 
 
-def factors(encoder: SumOfPlaces, aligner: Aligner | None, pixels: torch.Tensor) -> PlaceFactors:
+def factors(encoder: SumOfPlaces, aligner: Aligner | Unprojected | None, pixels: torch.Tensor) -> PlaceFactors:
     """Return the factors of n images; ``aligner`` is None for a CLIP model's own tower.
 
     v_p = W f_p / (P |x| |y|): there is no reference, the base is what biases give, and the residual is rounding.

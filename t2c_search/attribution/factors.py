@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -30,6 +31,26 @@ class Factors:
     def residual(self) -> torch.Tensor:
         """What of each vector neither base nor parts account for, (n, d)."""
         return self.vectors - self.base - self.parts.sum(1)
+
+
+class Token(NamedTuple):
+    """A token of a text: how it is written, and where it lies there, ``text[start:stop]``; empty where it is not found."""
+
+    written: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenFactors(Factors):
+    """Factors whose parts are the tokens of texts, in order; shorter texts' rows end with zeros."""
+
+    tokens: tuple[tuple[Token, ...], ...]
+
+    def of_span(self, row: int, start: int, stop: int) -> torch.Tensor:
+        """Return the sum (d,) of the parts of a text's tokens that touch its characters from start to stop."""
+        touched = [at for at, each in enumerate(self.tokens[row]) if each.start < stop and start < each.stop]
+        return self.parts[row, touched].sum(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from t2c_search.alignment.aligner import Aligner
 from t2c_search.attribution.factors import PlaceFactors
 from t2c_search.attribution.integrals import NODES, gauss_legendre
-from t2c_search.attribution.projection import HeldProjection, hold
+from t2c_search.attribution.projection import HeldProjection, Unprojected, hold
 from t2c_search.encoders.capabilities import AttentionBlocks, Differentiable, FeatureMap, FeatureMaps, SumOfPlaces
 from t2c_search.encoders.pool import exclusive
 from t2c_search.errors import UsageError
@@ -37,7 +37,11 @@ class Cut:
 
 
 def factors(
-    encoder: Differentiable, aligner: Aligner | None, pixels: Tensor, nodes: int = NODES, layer: nn.Module | None = None
+    encoder: Differentiable,
+    aligner: Aligner | Unprojected | None,
+    pixels: Tensor,
+    nodes: int = NODES,
+    layer: nn.Module | None = None,
 ) -> PlaceFactors:
     """Return the factors of n images at the input of a layer; ``aligner`` is None for a CLIP model's own tower.
 

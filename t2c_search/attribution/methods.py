@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from t2c_search.alignment.aligner import Aligner
+from t2c_search.attribution.projection import Unprojected
 from t2c_search.encoders.capabilities import AttentionBlocks, AttentionPooled, Differentiable, FeatureMaps, SumOfPlaces
 from t2c_search.encoders.pool import exclusive
 from t2c_search.errors import T2CWarning, UsageError
@@ -42,7 +43,7 @@ METHODS = {
 
 
 def place_factors(
-    encoder: ImageEncoder, aligner: Aligner | None, pixels: torch.Tensor, method: str = "auto"
+    encoder: ImageEncoder, aligner: Aligner | Unprojected | None, pixels: torch.Tensor, method: str = "auto"
 ) -> PlaceFactors:
     """Return the factors of n images' places in CLIP space.
 

@@ -9,6 +9,13 @@ import torch
 from t2c_search.alignment.aligner import Aligner
 
 
+class Unprojected:
+    """In an aligner's place: rows stay as the backbone gives them, with their lengths, so that they can be projected later."""
+
+
+UNPROJECTED = Unprojected()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldProjection:
     """A projection of n rows to unit rows, made affine by holding each row's norms as they are.
@@ -47,15 +54,15 @@ class HeldProjection:
         return points * self.scale.view(wide)
 
 
-def hold(rows: torch.Tensor, aligner: Aligner | None) -> HeldProjection:
+def hold(rows: torch.Tensor, aligner: Aligner | Unprojected | None) -> HeldProjection:
     """Hold the norms of n rows (n, d_backbone), as the aligner meets them; without one rows are made unit rows.
 
     The result is of the rows' dtype. Raises AlignmentError for rows of another width than the aligner's.
     """
-    if aligner is None:
+    if aligner is None or isinstance(aligner, Unprojected):
         length = rows.norm(dim=1, keepdim=True)
-        axis = rows.new_zeros(rows.shape[1])
-        return HeldProjection(torch.zeros_like(rows), 1 / length, None, torch.ones_like(length), axis)
+        ones, axis = torch.ones_like(length), rows.new_zeros(rows.shape[1])
+        return HeldProjection(torch.zeros_like(rows), ones if aligner else 1 / length, None, ones, axis)
     aligner.affine(rows[:1])  # for its refusal of another width
     weight, bias, axis = (tensor.to(rows) for tensor in (aligner.weight, aligner.bias, aligner.axis))
     scale = 1 / rows.norm(dim=1, keepdim=True) if aligner.transform == "unit" else torch.ones_like(rows[:, :1])

@@ -77,6 +77,12 @@ def index(
     native: Annotated[
         bool, typer.Option("--native", help="Keep the backbone's own vectors too, to align them anew later.")
     ] = False,
+    explainable: Annotated[
+        bool,
+        typer.Option(
+            "--explainable", help="Keep which places gave which part of each vector, for anywhere(...) and t2c explain."
+        ),
+    ] = False,
     quantization: Annotated[
         Literal["none", "int8", "tq4"] | None,
         typer.Option(
@@ -179,6 +185,7 @@ def index(
                     fit_pairs=fit_pairs,
                     keep_native=native or None,
                     quantization=quantization,
+                    explainable=explainable,
                     sync=sync,
                     batch_size=batch_size,
                     workers=workers,

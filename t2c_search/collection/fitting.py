@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -120,6 +120,20 @@ def load_pair(choice: ModelSelection, settings: Settings) -> PairModels:
     return PairModels(backbone, clip, partial(_load_pair, named, settings))
 
 
+def explained(models: PairModels) -> PairModels:
+    """Return a pair whose backbone tells the factors of its rows. Raises UsageError where they cannot be taken apart."""
+    from t2c_search.attribution.explained import Explained
+
+    return PairModels(Explained(models.backbone), models.clip, partial(_load_explained, models.load))
+
+
+def _load_explained(load: Callable[[], tuple[ImageEncoder, ImageEncoder]]) -> tuple[ImageEncoder, ImageEncoder]:
+    from t2c_search.attribution.explained import Explained
+
+    backbone, clip = load()
+    return Explained(backbone), clip
+
+
 def _load_pair(choice: ModelSelection, settings: Settings) -> tuple[ImageEncoder, ImageEncoder]:
     clip, backbone = choice.load_pair(settings)
     return backbone, clip
@@ -181,7 +195,8 @@ def _sum_up(sample: Sequence[ImageInput], models: PairModels, embedder: Embedder
 
     progress, clock = monitor.progress, monitor.clock
     progress.start(len(sample), "fitting the aligner")
-    keep = 4 * len(sample) * models.backbone.image_dim <= _KEPT_BYTES and _looks_alone(models)
+    rows = 1 + getattr(models.backbone, "places", 0) / 2  # factors are kept as halves
+    keep = 4 * len(sample) * models.backbone.image_dim * rows <= _KEPT_BYTES and _looks_alone(models)
     summed = SummedPairs(PairSplit(len(sample)))
     with closing(embedder.sum_pairs(sample, models, keep=keep, clock=clock)) as parts:
         for part in parts:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2c_search.collection.fitting import Fitted, choose_sample, fit_on_images, load_pair
+from t2c_search.attribution.stored import KEPT_AS
+from t2c_search.collection.fitting import Fitted, choose_sample, explained, fit_on_images, load_pair
 from t2c_search.collection.models import Models, ModelSelection
 from t2c_search.decoding.metadata import PAYLOAD_INDEXES
 from t2c_search.encoders.fingerprint import encoder_ref
@@ -20,9 +21,9 @@ from t2c_search.profile import FIT, LOAD
 from t2c_search.progress import Monitor
 from t2c_search.settings import load_settings
 from t2c_search.state.aligner import ALIGNER, read_aligner
-from t2c_search.state.card import CARD, CollectionCard
+from t2c_search.state.card import CARD, FORMAT_VERSION, CollectionCard
 from t2c_search.stores.protocol import CollectionSpec, FieldType, Quantization, VectorStore
-from t2c_search.types import CLIP, NATIVE
+from t2c_search.types import CLIP, FACTORS, NATIVE
 
 if TYPE_CHECKING:
     from t2c_search.alignment.aligner import Aligner
@@ -47,6 +48,8 @@ class Asked:
     """A file."""
     pairs: int | None = None
     """Images to fit an aligner on, where there is none."""
+    explainable: bool = False
+    """Whether factors are to be kept, in a collection that keeps none yet too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ def make(store: VectorStore, asked: Asked, inputs: Sequence[ImageInput], embedde
     monitor.progress.start(None, "loading the models")
     with monitor.clock.measure(LOAD):
         pair = load_pair(asked.models, settings)
+        if asked.explainable:
+            pair = explained(pair)
     card = _new_card(asked, pair)
     fitted = Fitted(None if asked.aligner is None else _load_aligner(asked.aligner, card))
     if card.aligned and fitted.aligner is None:
@@ -101,13 +106,15 @@ def _new_card(asked: Asked, pair: PairModels) -> CollectionCard:
         text=asked.models.text,
         free_text=asked.models.text is not None or getattr(pair.clip, "vocabulary", None) is None,
         native=bool(asked.native),
+        explainable=getattr(pair.backbone, "method", None) if asked.explainable else None,
     )
 
 
 def _spec(card: CollectionCard, asked: Asked, images: int) -> CollectionSpec:
     vectors = {CLIP: card.clip.dim} | ({NATIVE: card.backbone.dim} if card.native else {})
     quantization = asked.quantization or ("int8" if images > HELD_WHOLE else "none")
-    return CollectionSpec.of(vectors, {**PAYLOAD_INDEXES, **asked.fields}, quantization)
+    spec = CollectionSpec.of(vectors, {**PAYLOAD_INDEXES, **asked.fields}, quantization)
+    return replace(spec, vectors={**spec.vectors, FACTORS: KEPT_AS}) if card.explainable else spec
 
 
 def _made_meanwhile(store: VectorStore, asked: Asked) -> Made | None:
@@ -120,7 +127,7 @@ def _made_meanwhile(store: VectorStore, asked: Asked) -> Made | None:
 
 
 def agree(store: VectorStore, models: Models, asked: Asked) -> None:
-    """Check that a collection is what is asked for, and index the fields that it has no index for yet.
+    """Check that a collection is what is asked for; index the fields that it has no index for yet, and have it keep factors.
 
     Raises UsageError when it was made with another model, aligner, quantization or type of a field, or without native
     vectors.
@@ -149,8 +156,23 @@ def agree(store: VectorStore, models: Models, asked: Asked) -> None:
                 f"field {field!r} of collection {name!r} is of type {own}, not {kind}: leave the type out, or index under "
                 "another name"
             )
+    if asked.explainable and models.card.explainable is None:
+        make_explainable(store, models)
     if new := {field: kind for field, kind in asked.fields.items() if field not in spec.indexes}:
         store.add_indexes(new)
+
+
+def make_explainable(store: VectorStore, models: Models) -> None:
+    """Have a collection keep factors from now on: of images that are embedded, and of the others once they are indexed again.
+
+    Raises UsageError for a backbone whose vectors cannot be taken apart.
+    """
+    from t2c_search.attribution.methods import choose
+
+    method = choose(models.backbone)
+    store.add_vector(FACTORS, KEPT_AS)
+    change = {"explainable": method, "format_version": FORMAT_VERSION}
+    CARD.update(store, lambda card: card and card.model_copy(update=change))
 
 
 def _drop_unfinished(store: VectorStore) -> None:

@@ -132,8 +132,15 @@ class Models:
             _ = self.backbone
 
     def load_image_side(self) -> tuple[ImageEncoder, Callable[[torch.Tensor], torch.Tensor]]:
-        """Return the backbone and the projection of its rows: all that a process needs to index images."""
-        return self.backbone, self.project
+        """Return the backbone and the projection of its rows: all that a process needs to index images.
+
+        Where the collection keeps factors, the backbone is one that tells them.
+        """
+        if self.card.explainable is None:
+            return self.backbone, self.project
+        from t2c_search.attribution.explained import Explained
+
+        return Explained(self.backbone, self.card.explainable), self.project
 
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """Map n texts to unit rows (n, d_clip) float32."""
@@ -148,7 +155,7 @@ class Models:
         model, UsageError where the collection's own aligner asks for the lengths of its backbone's rows.
         """
         if self.choice.through is None:
-            return self.load_image_side()
+            return self.backbone, self.project
         from t2c_search.alignment.aligner import Aligner
 
         onto = Aligner.load(self.choice.through)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
+from t2c_search.attribution.stored import FactorReader
 from t2c_search.collection.models import Models, ModelSelection
 from t2c_search.collection.nearby import not_found
 from t2c_search.concepts.saved import fit_concept
@@ -207,6 +208,7 @@ class Snapshot:
             "text": card.text or card.clip.id,
             "dimensions": card.clip.dim,
             "native": card.backbone.dim if card.native else None,
+            "explainable": card.explainable,
             "format_version": card.format_version,
             "made_by": card.made_by,
             "aligner": report.to_json() if report else None,
@@ -312,12 +314,22 @@ class Snapshots:
         small = {key: content for key, content in blobs.items() if key != STATISTICS.key}
         fields, concepts = known_fields(FIELDS.among(small)), Once(partial(CONCEPTS.read, store))
 
+        factors = _factor_reader(card, store)
+
         def make_searcher() -> Searcher:
             found, used = _count_unless_stored(store, header, statistics(), CLAIMS.among(small))
-            known = Known(found, used, LazyConcepts(concepts), fields, RECALL.among(small))
+            known = Known(found, used, LazyConcepts(concepts), fields, RECALL.among(small), factors)
             return Searcher(store, known, texts, partial(_embed_image, models))
 
         return Snapshot(header, store, card, fields, models, texts, concepts, statistics, Once(make_searcher), small)
+
+
+def _factor_reader(card: CollectionCard, store: VectorStore) -> FactorReader | None:
+    """Return what reads the factors of a collection's images; None where it keeps none."""
+    if card.explainable is None:
+        return None
+    read = Once(lambda: read_aligner(store) if card.aligned else None)
+    return FactorReader(card.native, read, card.explainable)
 
 
 def of_one_collection(mined: Mined) -> Mined:

@@ -15,6 +15,9 @@ from t2c_search.types import Payload
 CAPTIONS = "captions"
 """Payload field: the list of texts that people wrote about the image."""
 
+EXPLAINED = "explained"
+"""Payload field: the method by which the image's vector was taken apart, where its factors are kept."""
+
 MEMBER = "::"
 """Stands in a path between a container and what lies in it: ``/photos/a.tar::dir/0001.jpg``."""
 
@@ -33,6 +36,7 @@ MEASURED = frozenset(
         "camera",
         "gps",
         LOOK,
+        EXPLAINED,
     )
 )
 """Payload fields that come from the image file; sidecars and caption files may use any other name."""

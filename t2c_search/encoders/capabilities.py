@@ -121,6 +121,33 @@ class AttentionPooled(Differentiable, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class TextTokens:
+    """n texts as what pools them takes them: the token that reads first, then all positions in order."""
+
+    values: torch.Tensor
+    """(n, 1 + positions, d)"""
+    references: torch.Tensor
+    """The same of each text's reference: padding in place of its words, start and end as they are."""
+    seen: torch.Tensor
+    """(n, 1 + positions): what is attended to; the reading token once, as the first."""
+    words: tuple[tuple[str, ...], ...]
+    """Each text's tokens, as they are written."""
+    start: int
+    """Where the words begin in ``values``."""
+
+
+@runtime_checkable
+class AttentionPooledTexts(Protocol):
+    """An encoder of texts that reads its row off their tokens by attention, in its last block."""
+
+    text_pooling: AttentionPooling
+
+    def text_tokens(self, texts: Sequence[str]) -> TextTokens:
+        """Return what ``text_pooling`` takes of n texts; its rows, made unit rows, are those of ``encode_texts``."""
+        ...
+
+
 @runtime_checkable
 class AttentionBlocks(Differentiable, Protocol):
     """A transformer. Hooks on its blocks see what every thread sends through: hold ``pool.exclusive(encoder)`` meanwhile."""
@@ -129,7 +156,7 @@ class AttentionBlocks(Differentiable, Protocol):
     """First to last; each maps tokens (n, tokens, d), its first argument, to tokens of the same shape."""
 
 
-_ALL = (Differentiable, FeatureMaps, SumOfPlaces, AttentionPooled, AttentionBlocks)
+_ALL = (Differentiable, FeatureMaps, SumOfPlaces, AttentionPooled, AttentionPooledTexts, AttentionBlocks)
 
 
 def capabilities(encoder: object) -> frozenset[type]:

@@ -22,7 +22,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _KEPT = 4  # encoders, used or not: two collections' CLIP models and backbones
-_RUN_THE_MODEL = ("encode_images", "encode_texts", "embed", "feature_map", "head", "shares", "pooled_tokens")
+_RUN_THE_MODEL = (
+    *("encode_images", "encode_texts", "embed"),
+    *("feature_map", "head", "shares", "pooled_tokens", "text_tokens"),
+)
 _LOCK = "_pool_lock"  # attribute of a shared encoder
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from t2c_search.errors import UsageError
-from t2c_search.explain.explanation import ExplainedLiteral, Explanation, OtherAlternative, WordShare
+from t2c_search.explain.explanation import REST, ExplainedLiteral, Explanation, OtherAlternative, WordShare
 from t2c_search.explain.literals import Alternative, alternatives, contributions
 from t2c_search.explain.ranks import ranks, without
 from t2c_search.query.execution.searcher import Searcher
@@ -23,8 +23,10 @@ from t2c_search.stores.matching import matches
 from t2c_search.types import CLIP, FloatArray, Payload, Points
 
 if TYPE_CHECKING:
-    from t2c_search.attribution.factors import PlaceFactors
+    from t2c_search.attribution.factors import Factors, PlaceFactors
     from t2c_search.explain.view import View
+
+AnyFactors = TypeVar("AnyFactors", bound="Factors")
 
 _CHANGED = 0.98  # cosine of a stored vector with the one made anew, below which the image is another one
 _CHANGED_NOTE = "the image looks different from what was indexed: index it again, or its maps are those of another picture"
@@ -96,6 +98,8 @@ class Explainer:
         ]
 
     def _explained(self, image: Points, standing: _Standing) -> Explanation:
+        import torch
+
         from t2c_search.attribution.methods import completes
 
         (vector,), (payload,) = image.vectors[CLIP], image.payloads
@@ -103,8 +107,9 @@ class Explainer:
         best = max(judged, key=lambda each: (each.passed, each.score))
         path = str(payload.get("path", ""))
         placed = self._sources.places(image.ids[0], path)
-        factors = _with_vector(placed.factors, vector)
-        notes = [] if float(factors.vectors[0] @ placed.factors.vectors[0].to(factors.vectors)) > _CHANGED else [_CHANGED_NOTE]
+        made = in_double(placed.factors)
+        factors = replace(made, vectors=torch.from_numpy(vector)[None].double())  # maps sum to what is stored
+        changed = float((made.vectors * factors.vectors).sum()) < _CHANGED
         return Explanation(
             image.ids[0],
             path,
@@ -118,7 +123,7 @@ class Explainer:
             placed.view,
             factors.method,
             float(factors.residual.norm()) if completes(factors.method) else None,
-            tuple(notes),
+            (_CHANGED_NOTE,) if changed else (),
         )
 
     def _literals(
@@ -158,13 +163,15 @@ class Explainer:
         return found.reshape(-1, *factors.grid).numpy().astype(np.float32)
 
     def _words(self, concept: Concept, axis: Axis, vector: Array) -> tuple[WordShare, ...]:
-        """Return what the words of a text give to its z-score; nothing for a concept of another kind."""
+        """Return what the words of a text and the rest give to its z-score; nothing for a concept of another kind."""
         parted = self._sources.words(concept.text) if isinstance(concept, Phrase) else None
         if parted is None:
             return ()
         words, rows = parted
-        shares = rows @ (vector - self._searcher.calibration.mean) / axis.sd
-        return tuple(WordShare(word, float(share)) for word, share in zip(words, shares, strict=True))
+        about = vector - self._searcher.calibration.mean
+        shares = rows @ about / axis.sd
+        told = [WordShare(word, float(share)) for word, share in zip(words, shares, strict=True)]
+        return (*told, WordShare(REST, float(axis.direction @ about / axis.sd - shares.sum())))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,13 +196,11 @@ def _score(branch: Branch, vector: FloatArray, payload: Payload) -> tuple[float,
     return float(branch.scores(cosine)[0]), bool(branch.passes(cosine)[0]) and matches(branch.where, payload)
 
 
-def _with_vector(factors: PlaceFactors, vector: FloatArray) -> PlaceFactors:
-    """Return factors of the vector that is stored, so that maps sum to what it scores; in double precision, on the CPU."""
-    import torch
-
+def in_double(factors: AnyFactors) -> AnyFactors:
+    """Return the same factors in double precision, on the CPU."""
     return replace(
         factors,
-        vectors=torch.from_numpy(vector)[None].double(),
+        vectors=factors.vectors.cpu().double(),
         base=factors.base.cpu().double(),
         parts=factors.parts.cpu().double(),
     )

@@ -11,6 +11,10 @@ from t2c_search.results import Column, Tabular
 from t2c_search.types import FloatArray
 
 
+REST = "(rest)"
+"""What stands in place of a word for what no word gives: articles, the text's frame, and what former layers have mixed."""
+
+
 @dataclass(frozen=True, slots=True)
 class WordShare:
     """What one word of a text gives to its z-score, in standard deviations."""
@@ -26,7 +30,8 @@ class ExplainedLiteral:
     ``cosine`` and ``z`` are those of its concept, as in ``Contribution``. ``contribution`` is what it gives to the score, in
     standard deviations of the score: those of all literals sum to it. ``map`` (rows, columns) says what each place gives, in
     standard deviations of the concept: it sums to ``z``, or to ``-z`` where the literal is negated (``wanted`` False), so
-    that what speaks for the hit is above 0 either way. ``words`` are those of a text. ``rank_without`` is the rank of the
+    that what speaks for the hit is above 0 either way. ``words`` are those of a text and ``(rest)``, whose shares sum to ``z``;
+    none for other concepts, and where the text tower cannot be taken apart. ``rank_without`` is the rank of the
     image in the expression without this literal, None where that was not asked or nothing would be left to rank by.
     """
 

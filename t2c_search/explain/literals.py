@@ -11,11 +11,10 @@ An OR is the maximum of its alternatives: the one that gave the score is explain
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-
-import numpy as np
+from typing import Any, TypeVar
 
 from t2c_search.query.language.concepts import Phrase
 from t2c_search.query.planning.calibration import Array, Axis, cosines
@@ -24,6 +23,8 @@ from t2c_search.query.planning.normal_form import Conjunction
 from t2c_search.query.planning.planner import Branch, embed, plan
 from t2c_search.query.planning.ranking import Term
 from t2c_search.types import FloatArray
+
+Value = TypeVar("Value", float, Array)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,16 +98,22 @@ def _of_sentence(alternative: Alternative, value: _Value, directions: Directions
     return {at: shares[texts.index(text)] / times[texts.index(text)] for at, text in wanted}
 
 
-def shares_of(value: Callable[[frozenset[int]], float], number: int) -> Array:
-    """Deal ``value(all)`` out among so many players, by what each adds in every cyclic order, forwards and backwards.
-
-    The shares (number,) sum to value(all) - value(none). For up to three players they are Shapley values.
-    """
-    shares = np.zeros(number)
+def cyclic_orders(number: int) -> Iterator[list[int]]:
+    """Yield every cyclic order of so many players, forwards and backwards: for up to three, all orders, equally often."""
     for start in range(number):
         for step in (1, -1):
-            order = [(start + step * place) % number for place in range(number)]
-            for place, player in enumerate(order):
-                before = frozenset(order[:place])
-                shares[player] += value(before | {player}) - value(before)
-    return shares / (2 * number)
+            yield [(start + step * place) % number for place in range(number)]
+
+
+def shares_of(value: Callable[[frozenset[int]], Value], number: int) -> list[Value]:
+    """Deal ``value(all)`` out among so many players, by what each adds on average over the cyclic orders.
+
+    The shares, numbers or arrays as the values are, sum to value(all) - value(none). For up to three players they are
+    Shapley values.
+    """
+    shares: list[Any] = [0.0] * number
+    for order in cyclic_orders(number):
+        for place, player in enumerate(order):
+            before = frozenset(order[:place])
+            shares[player] = shares[player] + (value(before | {player}) - value(before)) / (2 * number)
+    return shares

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from t2c_search.attribution.stored import encode
+from t2c_search.decoding.metadata import EXPLAINED
 from t2c_search.indexing.embedding import EmbeddedBatch
 from t2c_search.profile import EMBED, StageClock
-from t2c_search.types import CLIP, NATIVE, Failure, Points
+from t2c_search.types import CLIP, FACTORS, NATIVE, Failure, Points
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +28,8 @@ def align(
     batches: Iterable[EmbeddedBatch], projection: Projection, keep_native: bool, clock: StageClock
 ) -> Iterator[tuple[Points, list[Failure]]]:
     """Project batches of one encoder's rows to unit rows of CLIP space: the points of each, and what cannot be one.
+
+    Factors that come with the rows are projected and encoded with them.
 
     A GPU is given the next batch before this thread waits for what it made of the last one.
     """
@@ -43,11 +47,20 @@ def _project(batch: EmbeddedBatch, projection: Projection, keep_native: bool) ->
     """Return points whose vectors are on their way to the host, and the GPU's event behind the copying."""
     import torch
 
+    from t2c_search.alignment.aligner import Aligner
+
     (native,) = batch.vectors
+    codes, payloads = {}, batch.payloads
+    if batch.factors is not None:
+        codes = {
+            FACTORS: encode(batch.factors, projection if isinstance(projection, Aligner) else None, native=keep_native)
+        }
+        payloads = [{**payload, EXPLAINED: batch.factors.method} for payload in payloads]
     rows = {CLIP: projection(native)} | ({NATIVE: native} if keep_native else {})
     on_cuda = native.device.type == "cuda"
     vectors = {name: tensor.float().to("cpu", non_blocking=on_cuda).numpy() for name, tensor in rows.items()}
-    return Points(batch.ids, batch.payloads, vectors), torch.cuda.current_stream().record_event() if on_cuda else None
+    points = Points(batch.ids, payloads, vectors, multivectors=codes)
+    return points, torch.cuda.current_stream().record_event() if on_cuda else None
 
 
 def _is_there(copied: torch.cuda.Event | None) -> bool:
@@ -69,6 +82,4 @@ def _usable(points: Points, copied: torch.cuda.Event | None, clock: StageClock) 
         Failure(points.payloads[row]["path"], _NO_DIRECTION if finite[row] else _NOT_FINITE)
         for row in np.flatnonzero(~usable)
     ]
-    kept = np.flatnonzero(usable)
-    vectors = {name: rows[usable] for name, rows in points.vectors.items()}
-    return Points([points.ids[row] for row in kept], [points.payloads[row] for row in kept], vectors), failures
+    return points.take(np.flatnonzero(usable).tolist()), failures

@@ -30,6 +30,7 @@ from t2c_search.types import Failure, Payload
 if TYPE_CHECKING:
     import torch
 
+    from t2c_search.attribution.factors import PlaceFactors
     from t2c_search.encoders.protocols import ImageEncoder, VectorLookup
 
 Item = TypeVar("Item")
@@ -49,12 +50,14 @@ class PreparedImage:
 class EmbeddedBatch:
     """n images in columns: their points' ids and payloads, and for each encoder their vectors (n, d) float32.
 
-    The vectors are as the model gives them, on its device.
+    The vectors are as the model gives them, on its device; ``factors`` are those of the first encoder's, where it is
+    ``Explained``.
     """
 
     ids: list[str]
     payloads: list[Payload]
     vectors: tuple[torch.Tensor, ...]
+    factors: PlaceFactors | None = None
 
 
 def embed(
@@ -200,10 +203,7 @@ class _Forward:
         if len(batch) > self.batch_size:
             return self._run_in_halves(batch)
         try:
-            vectors = tuple(
-                encoder.encode_images(_stack([item.tensors[index] for item in batch], encoder.device))
-                for index, encoder in enumerate(self._encoders)
-            )
+            vectors, factors = self._embedded(batch)
         except EncoderError:  # it can run on none
             raise
         except RuntimeError as exc:  # out of memory, a shape that does not fit, and most else that torch raises
@@ -211,11 +211,25 @@ class _Forward:
             if isinstance(exc, torch.OutOfMemoryError):
                 self.batch_size = max(1, len(batch) // 2)
         else:
-            return [EmbeddedBatch([item.id for item in batch], [item.payload for item in batch], vectors)]
+            return [EmbeddedBatch([item.id for item in batch], [item.payload for item in batch], vectors, factors)]
         if len(batch) == 1:
             self._on_failure(Failure(batch[0].payload["path"], reason))
             return []
         return self._run_in_halves(batch)
+
+    def _embedded(self, batch: list[PreparedImage]) -> tuple[tuple[torch.Tensor, ...], PlaceFactors | None]:
+        """Return each encoder's rows, and the factors of the first one's where it tells them."""
+        from t2c_search.attribution.explained import Explained
+
+        vectors, factors = [], None
+        for index, encoder in enumerate(self._encoders):
+            stacked = _stack([item.tensors[index] for item in batch], encoder.device)
+            if isinstance(encoder, Explained):
+                factors = encoder.explain(stacked)
+                vectors.append(factors.vectors)
+            else:
+                vectors.append(encoder.encode_images(stacked))
+        return tuple(vectors), factors
 
     def _run_in_halves(self, batch: list[PreparedImage]) -> list[EmbeddedBatch]:
         middle = len(batch) // 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from t2c_search.encoders.fingerprint import encoder_ref
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from t2c_search.alignment.held_out import PairSplit
+    from t2c_search.attribution.factors import PlaceFactors
     from t2c_search.encoders.protocols import ImageEncoder
 
     Pair = tuple[ImageEncoder, ImageEncoder]
@@ -62,7 +63,12 @@ class SummedPairs:
         self.split.merge(other.split)
         self.failures.extend(other.failures)
         for batch in other.kept:
-            self.kept.append(EmbeddedBatch(batch.ids, batch.payloads, (batch.vectors[0].to(device),)))
+            vectors, factors = batch.vectors[0].to(device), batch.factors
+            if factors is not None:
+                factors = replace(
+                    factors, vectors=vectors, base=factors.base.to(device), parts=factors.parts.to(device)
+                )
+            self.kept.append(replace(batch, vectors=(vectors,), factors=factors))
 
 
 def sum_pairs(
@@ -80,9 +86,14 @@ def sum_pairs(
     with closing(embed(inputs, encoders, on_failure=failures.append, batching=batching, clock=clock)) as batches:
         for batch in batches:
             x, y = batch.vectors
-            kept = [EmbeddedBatch(batch.ids, batch.payloads, (x,))] if task.keep else []
+            kept = [replace(batch, vectors=(x,), factors=_halved(batch.factors))] if task.keep else []
             summed = SummedPairs(PairSplit(task.among), failures[:], kept)
             failures.clear()
             add_pairs(summed.split, [(batch.ids, x, y)], backbone=backbone, clip=clip)
             yield summed
     yield SummedPairs(PairSplit(task.among), failures)
+
+
+def _halved(factors: PlaceFactors | None) -> PlaceFactors | None:
+    """Keep parts in half precision, far finer than the bytes that they become: there are dozens for each row."""
+    return factors and replace(factors, parts=factors.parts.half())

@@ -23,6 +23,7 @@ from t2c_search.profile import COMPARE, LOAD
 from t2c_search.progress import Monitor
 from t2c_search.sources import ImageInput
 from t2c_search.sources.presence import is_gone
+from t2c_search.sources.remarks import Remark
 from t2c_search.state.failures import change_failures, read_failures
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import NATIVE, Failure, Points
@@ -87,7 +88,7 @@ class Run:
         self.keep_native = NATIVE in store.spec().vectors
         self.writer = Writer(store, self.monitor.clock)
         self._seen = self._indexed = self._updated = self._unchanged = 0
-        self._renamed = self._copied = self._deleted = 0
+        self._renamed = self._copied = self._deleted = self._unexplained = 0
         self._replaced: set[str] = set()
         self._failures: list[Failure] = []
         self._known_failures = {failure.path for failure in read_failures(store)}
@@ -115,6 +116,7 @@ class Run:
             self._seen += len(found.paths)
             self._settled.update(self._known_failures.intersection(found.paths))
             self._replaced |= found.changed
+            self._unexplained += found.unexplained
             if found.payloads:
                 self.writer.claim()  # so that nobody realigns meanwhile, which would lose them
                 self.store.set_payload(list(found.payloads), list(found.payloads.values()))
@@ -196,9 +198,16 @@ class Run:
             unchanged=self._unchanged,
             deleted=self._deleted,
             failures=tuple(self._failures),
+            remarks=self._remarks(),
             seconds=self.monitor.clock.elapsed,
             profile=self.monitor.clock.profile(),
         )
+
+    def _remarks(self) -> tuple[Remark, ...]:
+        if not self._unexplained:
+            return ()
+        kind = "images that were there without their factors were embedded again"
+        return (Remark(kind, self._unexplained, "t2c index --explainable"),)
 
     def _take(self, hashed: Iterator[ImageInput]) -> list[ImageInput]:
         with self.monitor.clock.measure(COMPARE):

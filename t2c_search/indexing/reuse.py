@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from threading import RLock
 from weakref import finalize
 
-from t2c_search.decoding.metadata import MEASURED, content_hash, location_payload
+from t2c_search.decoding.metadata import EXPLAINED, MEASURED, content_hash, location_payload
 from t2c_search.errors import ImageError
 from t2c_search.filters import OneOf
 from t2c_search.sources import ImageInput
@@ -19,7 +19,7 @@ from t2c_search.sources.addresses import is_remote
 from t2c_search.sources.kinds import read_forwards, read_image
 from t2c_search.sources.presence import is_gone
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import Payload, Points
+from t2c_search.types import FACTORS, Payload, Points
 
 _HELD_BYTES = 1 << 20  # of one file, as some hundred wait to be decoded; a larger one is read twice, the second time
 # from the system's cache as a rule
@@ -130,9 +130,11 @@ def _stored(hashes: Iterable[str], store: VectorStore) -> dict[str, list[_Point]
     found: dict[str, list[_Point]] = {}
     if not hashes:
         return found
-    where = OneOf(field="hash", values=tuple(sorted(hashes)))
-    for points in store.scan(where=where, vectors=tuple(store.spec().vectors)):
+    where, vectors = OneOf(field="hash", values=tuple(sorted(hashes))), tuple(store.spec().vectors)
+    for points in store.scan(where=where, vectors=vectors):
         for row, payload in enumerate(points.payloads):
+            if FACTORS in vectors and EXPLAINED not in payload:
+                continue  # it is to be embedded again itself
             point = _Point(points.take([row]), is_gone(payload["path"]))
             same = found.setdefault(payload["hash"], [])
             if point.gone or not same:  # one of many copies is enough

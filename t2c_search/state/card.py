@@ -8,7 +8,7 @@ from t2c_search.errors import CollectionFormatError, UsageError
 from t2c_search.state.kept import Kept
 from t2c_search.types import EncoderRef
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised whenever an older version could misread the collection."""
 
 
@@ -25,6 +25,8 @@ class CollectionCard(BaseModel):
     free_text: bool = True
     """Whether the text side takes any text, or only the names of a closed vocabulary."""
     native: bool = False
+    explainable: str | None = None
+    """The method by which images' vectors are taken apart, where their factors are kept beside them."""
 
     @property
     def aligned(self) -> bool:

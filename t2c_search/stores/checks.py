@@ -13,6 +13,7 @@ from t2c_search.stores.protocol import CollectionSpec, VectorSpec, VectorType
 from t2c_search.types import FloatArray, Points, VectorQuery
 
 _VECTOR_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+_MOST_OF_A_BYTE = 255
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -73,6 +74,10 @@ def check_vectors(points: Points, spec: CollectionSpec) -> None:
 
 
 def _check_numbers(name: str, rows: FloatArray, dtype: VectorType) -> None:
+    if dtype == "uint8":
+        if not ((rows >= 0) & (rows <= _MOST_OF_A_BYTE) & (rows == np.floor(rows))).all():
+            raise UsageError(f"vector {name!r} holds bytes: its values are whole numbers from 0 to {_MOST_OF_A_BYTE}")
+        return
     largest = float(np.finfo(dtype).max)
     if not (np.abs(rows) <= largest).all():  # NaN is not either
         raise UsageError(

@@ -18,8 +18,8 @@ Quantization = Literal["none", "int8", "tq4"]
 """How vectors are held in memory: as they are, as one byte a number, or as half a byte (TurboQuant)."""
 
 
-VectorType = Literal["float32", "float16"]
-"""How a vector's numbers are stored. Vectors go in and come out as float32 all the same."""
+VectorType = Literal["float32", "float16", "uint8"]
+"""How a vector's numbers are stored; uint8 takes whole numbers from 0 to 255. All go in and come out as float32 all the same."""
 
 
 @dataclass(frozen=True, slots=True)

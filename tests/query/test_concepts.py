@@ -9,7 +9,7 @@ from t2c_search.encoders import registry
 from t2c_search.query.language.concepts import Phrase
 from t2c_search.query.language.constraints import And
 from t2c_search.query.planning.calibration import Calibration
-from t2c_search.query.planning.directions import Directions
+from t2c_search.query.planning.directions import Directions, Lookups
 from t2c_search.query.planning.normal_form import branches
 from t2c_search.query.planning.planner import embed
 from t2c_search.query.planning.texts import Texts
@@ -34,7 +34,7 @@ def asked_anew(clip) -> Directions:
     statistics = VectorStatistics(dim)
     rows = unit(np.random.default_rng(0).normal(size=(50, dim))).astype(np.float32)
     statistics.add([point_id(number) for number in range(len(rows))], rows)
-    return Directions(Calibration(statistics), Texts(embed), None, None, {})
+    return Directions(Calibration(statistics), Texts(embed), Lookups(None, None, None), {})
 
 
 @pytest.mark.parametrize("text", ["a red heart", "a red heart among the clouds"])

@@ -12,7 +12,7 @@ from t2c_search.query.execution.searcher import Searcher, Wanted
 from t2c_search.query.language.concepts import Phrase
 from t2c_search.query.planning import directions, texts
 from t2c_search.query.planning.calibration import Calibration
-from t2c_search.query.planning.directions import Directions
+from t2c_search.query.planning.directions import Directions, Lookups
 from t2c_search.query.planning.texts import Texts
 from t2c_search.statistics import VectorStatistics
 from t2c_search.stores import open_store
@@ -43,7 +43,7 @@ class Noted:
 
 
 def directions_of(calibration: Calibration, remembered: Texts) -> Directions:
-    return Directions(calibration, remembered, lambda path: np.zeros(DIM), lambda point: None, {})
+    return Directions(calibration, remembered, Lookups(lambda path: np.zeros(DIM), lambda point: None, lambda: None), {})
 
 
 def test_a_text_is_embedded_once_whatever_becomes_of_the_searcher(calibration):

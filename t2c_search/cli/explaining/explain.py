@@ -10,9 +10,11 @@ from rich.table import Table
 
 from t2c_search.cli import options
 from t2c_search.cli.app import EXPLAINING, app
+from t2c_search.cli.explaining.grounding import print_grounding
 from t2c_search.cli.look import show_sheet
 from t2c_search.cli.render import ShownPath, loading, out, print_json, waiting
 from t2c_search.cli.search import Words, one_text
+from t2c_search.errors import UsageError
 
 if TYPE_CHECKING:
     from t2c_search.explain.explanation import ExplainedLiteral, Explanation
@@ -36,8 +38,26 @@ def explain(
     no_ranks: Annotated[
         bool, typer.Option("--no-ranks", help="Do not read all vectors to tell the ranks without each literal.")
     ] = False,
+    grounding: Annotated[
+        str | None,
+        typer.Option(
+            "--grounding",
+            metavar="WORDS",
+            help="Explain no image, but what the model knows: of each of these words, a file of one a line or commas between, "
+            "whether its map points at what it names.",
+        ),
+    ] = None,
+    boxes: Annotated[
+        str | None,
+        typer.Option("--boxes", metavar="FIELD", help="Where things are, for --grounding; left out, captions and collages tell."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="ALIGNER", help="Compare --grounding with this aligner's model, or with clip."),
+    ] = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=5, help="Pictures of each word of --grounding.")] = 40,
     save: Annotated[
-        Path | None, typer.Option("--save", help="Write a picture (.png, .svg), a page (.html) or the maps (.json).")
+        Path | None, typer.Option("--save", help="Write a picture (.png, .svg), a page (.html) or the numbers (.json).")
     ] = None,
     open: options.Open = False,
     json: options.Json = False,
@@ -57,12 +77,18 @@ def explain(
       t2c explain -c photos '"a dog" AND "on grass" AND NOT "a person"' --save why.png
       t2c explain a red scarf --rank 3 --open
       t2c explain '"a dog" >= 2sd' --path missed.jpg
+      t2c explain --grounding "dog, bicycle, snow" --against other.safetensors
     """
     from t2c_search.collection import open_collection
     from t2c_search.export.explained import check_explanation_file, write_explanations
+    from t2c_search.export.grounding import check_grounding_file, write_grounding
 
+    if grounding is not None and (words or where or ids or paths):
+        raise UsageError("--grounding tells what the model knows of words: leave out the query, and which image to explain")
+    if grounding is None and (boxes or against):
+        raise UsageError("--boxes and --against belong to --grounding WORDS: give it, or leave them out")
     if save is not None:
-        check_explanation_file(save)
+        (check_explanation_file if grounding is None else check_grounding_file)(save)
     with (
         open_collection(
             collection,
@@ -77,6 +103,11 @@ def explain(
         loading(),
         one_text(words, images),
     ):
+        if grounding is not None:
+            known = images.grounding(grounding, boxes=boxes, against=against, images=limit, method=method)
+            show_sheet(lambda path: write_grounding(known, path), save, open=False, what="what it knows")
+            print_grounding(known, json=json)
+            return
         found = images.explain(
             " ".join(words) if words else None,
             where=where,

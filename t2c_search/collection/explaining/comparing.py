@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from t2c_search.collection.explaining.knowing import MOST, Given, described
-from t2c_search.collection.explaining.sources import opener
+from t2c_search.collection.explaining.knowing import MOST, Given, described, looker
+from t2c_search.collection.explaining.sources import seeing
 from t2c_search.collection.fitting import fit_on_images
 from t2c_search.collection.snapshot import Snapshot, Snapshots
 from t2c_search.concepts.vocabulary import DESCRIPTORS, Vocabulary
@@ -34,7 +34,7 @@ from t2c_search.types import CLIP, Failure
 
 if TYPE_CHECKING:
     from t2c_search.alignment.aligner import Aligner
-    from t2c_search.encoders.protocols import ImageEncoder
+    from t2c_search.encoders.protocols import PixelEncoder
 
 _GLANCE = 32  # pixels to decode an image to, where all that is asked is whether it can be
 
@@ -127,12 +127,14 @@ class _Comparing:
         names = tuple(each.name for each in self.asked.classes)
         return Comparison(names, self.vocabulary.source, len(lists.names), lists.side, len(labelled), models, failures)
 
-    def _load(self, model: str) -> ImageEncoder:
+    def _load(self, model: str) -> PixelEncoder:
+        from t2c_search.attribution.methods import choose
+
         card, models = self.now.card, self.now.models
         encoder = {card.backbone.id: lambda: models.backbone, card.clip.id: lambda: models.clip}.get(model)
         found = models.choice.load_backbone(model) if encoder is None else encoder()
-        opener(found)  # a mistake is told before images are opened
-        return found
+        choose(found)  # a mistake is told before images are opened
+        return seeing(found)
 
     def _labelled(self) -> Iterator[LabelledImage]:
         """Yield up to so many images of each class, in ascending order of id: as good as drawn by lot."""
@@ -154,11 +156,9 @@ class _Comparing:
         if labels is not None:
             labels.check(1)
 
-    def _candidate(self, model: str, encoder: ImageEncoder, looked_at: set[str]) -> Candidate:
+    def _candidate(self, model: str, encoder: PixelEncoder, looked_at: set[str]) -> Candidate:
         """Return a model with its text side: its own where it has one, else that of the collection, onto which it is aligned."""
-        from t2c_search.explain.mutual.looking import look
-
-        see, texts, aligner = opener(encoder), self.now.texts, None
+        texts, aligner = self.now.texts, None
         if isinstance(encoder, TextEncoder) and encoder is not self.now.models.clip:
             own: TextEncoder = encoder
             texts = Texts(lambda batch: own.encode_texts(batch).cpu().numpy(), own.vocabulary is None)
@@ -166,9 +166,9 @@ class _Comparing:
             aligner = self._aligner(encoder, looked_at).to(encoder.device)
         descriptors = described(self.vocabulary, texts, [each.name for each in self.asked.classes], self.side)
         rows = class_rows(texts, self.asked.classes, None)
-        return Candidate(model, lambda path: look(encoder, aligner, see(path)[0]), descriptors, rows)
+        return Candidate(model, looker(encoder, aligner), descriptors, rows)
 
-    def _aligner(self, encoder: ImageEncoder, looked_at: set[str]) -> Aligner:
+    def _aligner(self, encoder: PixelEncoder, looked_at: set[str]) -> Aligner:
         """Return the collection's aligner for its own backbone, and one fitted on other images for any other model."""
         if encoder is self.now.models.backbone:
             return read_aligner(self.now.store)

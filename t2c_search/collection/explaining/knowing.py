@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2c_search.collection.explaining.hits import fetch_named, named_by
-from t2c_search.collection.explaining.sources import opener
+from t2c_search.collection.explaining.sources import image_side, open_image
 from t2c_search.collection.search_index import is_scanned
 from t2c_search.collection.snapshot import Snapshot, Snapshots
 from t2c_search.concepts.vocabulary import DESCRIPTORS, Vocabulary
@@ -27,6 +27,8 @@ from t2c_search.types import Failure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from t2c_search.alignment.aligner import Aligner
+    from t2c_search.encoders.protocols import PixelEncoder
     from t2c_search.explain.mutual.looking import Looked
 
 Given = str | Path | Sequence[str] | Vocabulary | None
@@ -77,8 +79,7 @@ class Knowing:
             vocabulary = now.vocabulary(descriptors, DESCRIPTORS)
             chosen = described(vocabulary, now.texts, [text], side)
             said = chosen.said(now.texts.vector(text))
-            look = looker(now)
-            seen, failures = looked_at(asked.images(now), look)
+            seen, failures = looked_at(asked.images(now), looker(*image_side(now)))
             mean = now.searcher().calibration.mean
             return Knowledge(
                 text,
@@ -94,7 +95,7 @@ class Knowing:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
-    """A text, and the images that are held against it: by their ids with how they were named, by constraints, or its best hits."""
+    """A text, and the images held against it: by their ids, each with how it was named, by constraints, or its best hits."""
 
     text: str
     query: Expression | None
@@ -135,13 +136,15 @@ def described(vocabulary: Vocabulary, texts: Texts, of: Sequence[str], side: int
     return Descriptors.of(names, texts.rows(names), side)
 
 
-def looker(now: Snapshot) -> Callable[[str], Looked]:
-    """Return what looks at an image by its path, with the collection's backbone. Raises UsageError where that sees none."""
+def looker(encoder: PixelEncoder, aligner: Aligner | None) -> Callable[[str], Looked]:
+    """Return what looks at an image by its path; it raises ImageError where that cannot be read."""
     from t2c_search.explain.mutual.looking import look
 
-    encoder, project = now.models.load_image_side()
-    see, aligner = opener(encoder), project if now.card.aligned else None
-    return lambda path: look(encoder, aligner, see(path)[0])
+    def look_at(path: str) -> Looked:
+        pixels = encoder.normalise(encoder.prepare(open_image(path, encoder).pixels).unsqueeze(0))
+        return look(encoder, aligner, pixels)
+
+    return look_at
 
 
 def looked_at(

@@ -1,22 +1,30 @@
-"""Attention pooling of open_clip's towers.
+"""Attention pooling of open_clip's towers, of images and of texts.
 
 See ``AttentionPooling``: how a row is read off tokens, taken out of the modules that do it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from open_clip.modified_resnet import AttentionPool2d, ModifiedResNet
 from open_clip.timm_model import TimmModel
-from open_clip.transformer import AttentionalPooler, ResidualAttentionBlock, VisionTransformer
+from open_clip.transformer import (
+    AttentionalPooler,
+    ResidualAttentionBlock,
+    TextTransformer,
+    VisionTransformer,
+    text_global_pool,
+)
 from torch import Tensor
 from torch.nn.functional import linear
 
 from t2c_search.encoders.adapters import timm_attention
 from t2c_search.encoders.adapters.anatomy import Forward, Pooled, in_turn, inputs
-from t2c_search.encoders.capabilities import AttentionPooling, FeatureMap
+from t2c_search.encoders.capabilities import AttentionPooling, FeatureMap, TextTokens
 
 
 def pooled_of(visual: torch.nn.Module, layers: int = 0) -> Pooled | None:
@@ -47,6 +55,63 @@ def of_block(block: Any, after: Forward) -> AttentionPooling | None:
 def projected(visual: VisionTransformer) -> Forward:
     """Return what an image tower does in the end."""
     return lambda pooled: pooled if visual.proj is None else pooled @ visual.proj
+
+
+@dataclass(frozen=True, slots=True)
+class PooledTexts:
+    """The text side of a CLIP model: how it reads a text off its tokens, and what comes into its last block."""
+
+    pooling: AttentionPooling
+    tower: Any
+    pool_type: str
+    end: int | None
+    tokenizer: Any
+
+    def tokens(self, texts: Sequence[str]) -> TextTokens:
+        """Return n texts as the last block takes them: see ``AttentionPooledTexts``."""
+        tower, device = self.tower, self.tower.positional_embedding.device
+        empty, ids = self.tokenizer([""])[0], self.tokenizer(list(texts))
+        start = int((ids[:, 0] == empty[0]).all())  # tokenizers with a token for the start have it in all texts
+        positions = torch.arange(ids.shape[1])
+        ends = torch.where(ids == empty[start], positions, len(positions)).amin(1)
+        words = (positions >= start) & (positions < ends.unsqueeze(1))
+        readers = text_global_pool(positions.expand_as(ids).unsqueeze(2), ids, self.pool_type, self.end).squeeze(1)
+        length = len(positions) if tower.attn_mask is None else int(readers.max()) + 1
+        both = torch.cat([ids, torch.where(words, empty[-1], ids)])[:, :length].to(device)
+        embedded = tower.token_embedding(both) + tower.positional_embedding[:length]
+        mask = None if tower.attn_mask is None else tower.attn_mask[:length, :length]
+        (tokens,) = inputs(tower.transformer.resblocks, embedded, 1, attn_mask=mask)
+        values, references = torch.cat([tokens[range(len(both)), readers.repeat(2)].unsqueeze(1), tokens], 1).chunk(2)
+        seen = positions[:length] != readers.unsqueeze(1)
+        if mask is not None:
+            seen &= mask.cpu()[readers] == 0
+        seen = torch.cat([torch.ones_like(seen[:, :1]), seen], 1).to(device)
+        written = tuple(tuple(map(self._written, row[kept].tolist())) for row, kept in zip(ids, words, strict=True))
+        return TextTokens(values, references, seen, written, 1 + start)
+
+    def _written(self, token: int) -> str:
+        decoded: str = getattr(self.tokenizer, "tokenizer", self.tokenizer).decode([token])
+        return decoded.strip().removeprefix("##")
+
+
+def pooled_texts_of(model: Any, tokenizer: Any) -> PooledTexts | None:
+    """Return how a CLIP model reads texts; None for a text side that is not known."""
+    custom = hasattr(model, "text")
+    tower = model.text if custom else model
+    if custom and (not isinstance(tower, TextTransformer) or tower.cls_emb is not None or tower.use_pad_mask):
+        return None
+    if not tower.transformer.batch_first:
+        return None
+    projection = tower.text_projection
+
+    def project(rows: Tensor) -> Tensor:
+        if projection is None or isinstance(projection, torch.nn.Linear):
+            return rows if projection is None else projection(rows)
+        return rows @ projection
+
+    pooling = of_block(tower.transformer.resblocks[-1], in_turn(tower.ln_final, project))
+    kind, end = (tower.pool_type, tower.eos_id) if custom else (tower.text_pool_type, tower.text_eos_id)
+    return pooling and PooledTexts(pooling, tower, kind, end, tokenizer)
 
 
 def _by_class_token(visual: VisionTransformer, layers: int) -> Pooled | None:

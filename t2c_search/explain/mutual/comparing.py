@@ -109,7 +109,7 @@ def values_of(
     labels = np.array([image.label for image in images])
     found: dict[str, npt.NDArray[np.float64]] = {name: np.empty(len(images)) for name in FIGURES}
     for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
+        own = np.flatnonzero(labels == label).tolist()
         said = candidate.descriptors.said(candidate.classes[label])
         several = [(images[at].id, images[at].path, looked[at]) for at in own]
         for at, each in zip(own, knowledge_of(several, said, candidate.descriptors, mean), strict=True):

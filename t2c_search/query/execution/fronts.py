@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from t2c_search.query.planning.calibration import Array, cosines
+from t2c_search.query.planning.calibration import Array
 from t2c_search.query.planning.halfspace import HalfSpace
 from t2c_search.query.planning.planner import Branch
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import CLIP, Payload, Points
+from t2c_search.types import Payload, Points
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,7 @@ def scored(candidates: Points, front: Front, most: int | None = None, *, with_pa
     candidates came with theirs.
     """
     branch = front.branch
-    cosine = cosines(candidates.vectors[CLIP], branch.axes) if branch.axes else np.empty((len(candidates), 0))
+    cosine = branch.cosines(candidates)
     rows = np.flatnonzero(branch.passes(cosine))
     scores = branch.scores(cosine[rows])
     if most is not None and len(rows) > most:

@@ -17,6 +17,7 @@ from t2c_search.filters import Filter
 from t2c_search.query.execution.fronts import Found, Front, scored
 from t2c_search.query.planning.halfspace import HalfSpace, enclose_passing
 from t2c_search.query.planning.probe import Probe, aim
+from t2c_search.query.planning.regions import AT_ONCE
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import CLIP, Points, VectorQuery
 
@@ -134,8 +135,9 @@ def _scanned(store: VectorStore, where: Filter | None, fronts: Sequence[Front]) 
     """Read all that match a filter, once for all the branches that have it."""
     for front in fronts:
         front.path = "scan"
-    vectors = (CLIP,) if any(front.branch.axes for front in fronts) else ()
-    return store.scan(where=where, vectors=vectors, payload=False, batch_size=_BATCH)
+    vectors = tuple(dict.fromkeys(name for front in fronts for name in front.branch.vectors))
+    size = AT_ONCE if any(front.branch.factors for front in fronts) else _BATCH
+    return store.scan(where=where, vectors=vectors, payload=False, batch_size=size)
 
 
 def _enclosed(store: VectorStore, front: Front, points: int, most: int) -> Iterator[Points] | None:
@@ -157,9 +159,10 @@ def _enclosed(store: VectorStore, front: Front, points: int, most: int) -> Itera
 
 
 def _probe(front: Front, points: int, most: int) -> Probe | None:
-    """Aim at the half-space that encloses the matches; None when it holds too much of the collection."""
+    """Aim at the half-space that encloses the matches; None when it holds too much of the collection, or there is none."""
     branch = front.branch
-    half = enclose_passing(branch.gates, branch.correlation) if branch.axes else None
+    bounded = branch.axes and branch.factors is None
+    half = enclose_passing(branch.gates, branch.correlation) if bounded else None
     if half is None or not half.normal.any():
         return None
     probe = aim(branch, half)

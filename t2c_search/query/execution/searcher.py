@@ -6,12 +6,13 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from t2c_search.attribution.stored import FactorReader
 from t2c_search.errors import UsageError, brief
 from t2c_search.filters import Exists, Filter, Scalar
 from t2c_search.query.execution.account import Stopwatch, contributions, describe
@@ -25,9 +26,10 @@ from t2c_search.query.language.constraints import Constraint
 from t2c_search.query.language.printer import unparse_filter
 from t2c_search.query.language.syntax import parse, parse_filter
 from t2c_search.query.planning.calibration import Calibration
-from t2c_search.query.planning.directions import Directions, EmbedImage
+from t2c_search.query.planning.directions import Directions, EmbedImage, Lookups
 from t2c_search.query.planning.normal_form import branches as branches_of
 from t2c_search.query.planning.planner import Branch, embed, plan
+from t2c_search.query.planning.regions import AT_ONCE, Reservoir
 from t2c_search.query.planning.texts import Texts
 from t2c_search.results import Certificate, Count, Facets, Hit, Mined, SearchResult, StatisticsUsed
 from t2c_search.state.concepts import SavedConcept
@@ -38,6 +40,7 @@ from t2c_search.types import CLIP, FloatArray, Points
 Expression = str | Mapping[str, Any] | Constraint
 MAX_CANDIDATES = 5000
 NO_EXACT_SEARCH = "the server allows no exact search (search_allow_exact of its strict mode)"
+UNBOUNDED = "what is not looked at may have any region: only an exact search, which reads all of them, is certain"
 MAX_LIMIT = 1_000_000
 """Hits that a search ranks, and candidates that it examines: all that match, however many, are for ``mine``."""
 _BATCH = 1000
@@ -57,6 +60,8 @@ class Known:
     concepts: Mapping[str, SavedConcept] = field(default_factory=dict)
     fields: Collection[str] | None = None
     recall: float | None = None
+    factors: FactorReader | None = None
+    """What reads the factors of images, in a collection that keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,8 @@ class Searcher:
         self.known = known
         self.texts = texts
         self.calibration = Calibration(known.statistics)
-        self.directions = Directions(self.calibration, texts, embed_image, self._stored_vector, known.concepts)
+        lookups = Lookups(embed_image, self._stored_vector, self._take_reservoir)
+        self.directions = Directions(self.calibration, texts, lookups, known.concepts)
 
     def search(
         self,
@@ -153,7 +159,7 @@ class Searcher:
         return SearchResult(
             hits,
             watch.total,
-            replace(self._certificate(top, exact), reason=refused),
+            self._certificate(top, exact, refused),
             describe(top.fronts, watch.laps, refused),
             self.known.used,
             self._as_of(branches),
@@ -277,12 +283,13 @@ class Searcher:
             path = str(payload.get("path", ""))
             yield Hit(at, each.id, path, score, cosine, payload, contributions(branch, each.cosines))
 
-    def _certificate(self, top: TopK, exact: bool) -> Certificate:
+    def _certificate(self, top: TopK, exact: bool, refused: str | None) -> Certificate:
         if top.open:
-            return Certificate("none", top.gap)
+            read = any(front.branch.factors is not None for front in top.open)
+            return Certificate("none", top.gap, reason=refused or (UNBOUNDED if read and not exact else None))
         if exact or not self.store.capabilities.ann or all(front.path == "scan" for front in top.fronts):
-            return Certificate("exact")
-        return Certificate("ann", recall=self.known.recall)
+            return Certificate("exact", reason=refused)
+        return Certificate("ann", recall=self.known.recall, reason=refused)
 
     def _reason_to_scan(self) -> str | None:
         """Why all that match is read, where a search would be faster."""
@@ -295,6 +302,22 @@ class Searcher:
             return None
         gates = [literal for branch in branches for literal in branch.literals if literal.gates]
         return used.images if any(literal.calibrated for literal in gates) else None
+
+    def _take_reservoir(self) -> Reservoir:
+        reader = self.known.factors
+        if reader is None:
+            raise UsageError(
+                f"collection {self.store.collection!r} keeps nothing of its images' regions, which anywhere(...) asks for: run "
+                "t2c index --explainable on the same folders again"
+            )
+        vectors = tuple(dict.fromkeys((CLIP, *reader.vectors)))
+        reservoir = Reservoir.of(reader, self.store.scan(vectors=vectors, payload=False, batch_size=AT_ONCE))
+        if not len(reservoir.rows):
+            raise UsageError(
+                f"no image of collection {self.store.collection!r} has its regions yet, which anywhere(...) asks for: run "
+                "t2c index on the same folders again"
+            )
+        return reservoir
 
     def _stored_vector(self, point: str) -> FloatArray | None:
         try:

@@ -7,7 +7,7 @@ its direction returns images in the order in which they leave it: once the last 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,9 +16,10 @@ from t2c_search.query.execution.fronts import Found, Front, scored
 from t2c_search.query.planning.halfspace import enclose_best, enclose_passing
 from t2c_search.query.planning.planner import Branch
 from t2c_search.query.planning.probe import Probe, aim
+from t2c_search.query.planning.regions import AT_ONCE
 from t2c_search.query.planning.tail import value_at
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import ScoredPoints, VectorQuery
+from t2c_search.types import Points, ScoredPoints, VectorQuery
 
 FIRST_CANDIDATES = 2000
 """At most this many in a branch's first search: past it the engine's time grows faster than certainty."""
@@ -89,8 +90,10 @@ def find_top(store: VectorStore, branches: Sequence[Branch], k: int, effort: Eff
     for front in top.fronts:
         if not front.branch.axes and not _is_over(top, effort):
             top.add(_first_matching(store, front, k))
+        elif front.branch.factors is not None:
+            _read(store, front, top, effort)
     asked = {front.number: store.asked(front.branch.where) for front in top.open}
-    while (waiting := top.open) and not _is_over(top, effort):
+    while (waiting := [front for front in top.open if front.branch.factors is None]) and not _is_over(top, effort):
         left = effort.candidates - top.candidates
         if left <= 0:
             break
@@ -108,6 +111,37 @@ def find_top(store: VectorStore, branches: Sequence[Branch], k: int, effort: Eff
         if not any(brought):
             break  # rounding has eaten the half-spaces' slack: asking again would answer the same
     return top
+
+
+def _read(store: VectorStore, front: Front, top: TopK, effort: Effort) -> None:
+    """Score the images of a branch that asks for regions, whose best no half-space encloses: all of them where that is exact.
+
+    Otherwise only those, as many as the effort allows, that are the nearest to its first region as whole images: that bounds
+    nothing.
+    """
+    branch = front.branch
+    if effort.exact:
+        front.path = "scan"
+        batches = store.scan(where=branch.where, vectors=branch.vectors, payload=False, batch_size=AT_ONCE)
+    else:
+        batches = _nearest_whole(store, branch, effort)
+    front.rounds = 1
+    for batch in batches:
+        front.candidates += len(batch)
+        top.add(scored(batch, front, top.k))
+        if time.perf_counter() > effort.deadline:
+            return
+    if effort.exact:
+        front.bound = -np.inf
+
+
+def _nearest_whole(store: VectorStore, branch: Branch, effort: Effort) -> Iterator[Points]:
+    """Yield the images that are nearest to a branch's first region as whole images, with what its cosines are read off."""
+    term = next(term for term in branch.ranking.terms if branch.axes[term.axis].regions is not None)
+    direction = (term.sign * branch.axes[term.axis].direction).astype(np.float32)
+    (found,) = store.search([VectorQuery(direction, effort.candidates, where=branch.where, hnsw_ef=effort.candidates)])
+    for start in range(0, len(found), AT_ONCE):
+        yield store.fetch(found.ids[start : start + AT_ONCE], vectors=branch.vectors, payload=False)
 
 
 def _is_over(top: TopK, effort: Effort) -> bool:

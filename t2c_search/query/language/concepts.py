@@ -1,7 +1,7 @@
 """The kinds of concepts: what each consists of, and how it is read from an expression and written into one.
 
-A concept is a direction in CLIP space that has a name. A further kind is a class here, an entry in ``KINDS``, and its
-direction in ``planning/directions.py``.
+A concept is a direction in CLIP space that has a name, looked for in whole images or ``anywhere`` in them. A further kind is a
+class here, an entry in ``KINDS``, and its direction in ``planning/directions.py``.
 """
 
 from __future__ import annotations
@@ -179,6 +179,27 @@ class Saved(Concept):
         return Written(f"@{self.name}", ATOM)
 
 
+class Anywhere(Concept):
+    """``anywhere("a small red bag")``: what the best region of an image says of a concept, instead of the whole image."""
+
+    kind: Literal["anywhere"] = "anywhere"
+    concept: AnyConcept
+    syntax: ClassVar[Syntax] = Syntax(
+        '%extend atom: _ANYWHERE "(" disjunction ")" -> anywhere\n_ANYWHERE.9: /anywhere(?=\\s*\\()/i',
+        sign=r"(?:^|[\s(])(?i:anywhere)\(",
+    )
+
+    @classmethod
+    def read(cls, tree: Parsed, reader: Reader) -> Self:
+        """Read the concept."""
+        (concept,) = operands(tree)
+        return cls(concept=reader.concept(concept))
+
+    def write(self, parts: tuple[Written, ...]) -> Written:
+        """Write the concept in parentheses."""
+        return Written(f"anywhere({parts[0].text})", ATOM)
+
+
 class Contrast(Concept):
     """``"a red car" RATHER THAN ("a blue car", "a white car")``: the concept less the mean of its alternatives."""
 
@@ -284,6 +305,7 @@ KINDS: dict[str, type[Concept]] = {
     "image": Image,
     "like": Like,
     "saved": Saved,
+    "anywhere": Anywhere,
     "contrast": Contrast,
     "difference": Difference,
     "sum": Sum,

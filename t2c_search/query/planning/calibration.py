@@ -39,7 +39,8 @@ class Axis:
     """A concept in one collection: unit direction (d,) float64, and mean and standard deviation of its cosines.
 
     ``covariance`` (d,) is that of its z-score with the vectors, 0 where all cosines are alike; ``sample`` (n,) are z-scores
-    of some of them, to plan by.
+    of some of them, to plan by. Where ``regions`` are given, cosines are the best over an image's places and not those of its
+    vector: these (s,) are the reservoir's, and the sample is of its images.
     """
 
     direction: Array
@@ -47,10 +48,15 @@ class Axis:
     sd: float
     covariance: Array
     sample: Array
+    regions: Array | None = None
 
     def z(self, cosines: Array) -> Array:
         """Map cosines to standard deviations above the collection's mean."""
         return (cosines - self.mean) / self.sd
+
+    def is_same(self, other: Axis) -> bool:
+        """Tell whether two axes give every image the same cosine."""
+        return np.array_equal(self.direction, other.direction) and (self.regions is None) == (other.regions is None)
 
     def cosine(self, z: float) -> float:
         """Map standard deviations to a cosine."""
@@ -87,6 +93,12 @@ class Calibration:
         sample = (np.einsum("nd,d->n", self.planning, unit) - mean) / sd
         return Axis(unit, mean, sd, covariance / sd, sample)
 
+    def regional_axis(self, direction: Array, regions: Array) -> Axis:
+        """Calibrate a direction (d,) of any length by the best cosines (s,) that it has with the reservoir's images."""
+        unit = direction / np.linalg.norm(direction)
+        mean, sd = float(regions.mean()), max(float(regions.std()), _LEAST_SD)
+        return Axis(unit, mean, sd, np.zeros_like(unit), (regions - mean) / sd, regions)
+
     def top(self, axis: Axis, percent: float) -> Percentile:
         """Find what the top ``percent`` of the collection reach, from its sample, with a normal interval.
 
@@ -94,12 +106,13 @@ class Calibration:
         sample (0.024 % of 4,096) are read off its tail, continued, and the interval has no upper end but 1. All of the
         collection, 100 %, reaches a value below every cosine.
         """
-        size = len(self.sample)
+        seen = cosines(self.sample, [axis])[:, 0] if axis.regions is None else axis.regions
+        size = len(seen)
         if percent >= 100:
             return Percentile(_NO_COSINE, _NO_COSINE, _NO_COSINE)
         if not size:
             return Percentile(axis.mean, _NO_COSINE, _MOST_COSINE)
-        ordered = np.sort(cosines(self.sample, [axis])[:, 0])[::-1]
+        ordered = np.sort(seen)[::-1]
         rank = (
             Fraction(str(percent)) * size / 100
         )  # of the number as typed: in floating point, 7 % of 100 is more than 7

@@ -9,15 +9,18 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
+from t2c_search.attribution.stored import FactorReader
 from t2c_search.filters import Filter
 from t2c_search.query.language.concepts import Concept, Phrase, Saved, Sum
 from t2c_search.query.language.constraints import Not, Threshold
 from t2c_search.query.language.printer import unparse
-from t2c_search.query.planning.calibration import DEFAULT_SD, Array, Axis
+from t2c_search.query.planning.calibration import DEFAULT_SD, Array, Axis, cosines
 from t2c_search.query.planning.directions import Directions
 from t2c_search.query.planning.halfspace import Gates
 from t2c_search.query.planning.normal_form import Conjunct, Conjunction
 from t2c_search.query.planning.ranking import SOFT_THRESHOLD, Ranking, Term
+from t2c_search.query.planning.regions import best_regions
+from t2c_search.types import CLIP, Points
 
 _FOREMOST = 16  # rows of the sample that show where the best images lie
 
@@ -73,6 +76,23 @@ class Branch:
     """Scores of those of the sample that pass every gate, descending."""
     peak: Array
     """Mean z-scores (m,) of the first of these: about where the images that count lie."""
+    factors: FactorReader | None = None
+    """What reads the factors of images, where axes are of regions: then all images that count must be read."""
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Names of the vectors that its cosines are read off."""
+        return ((CLIP,) if self.axes else ()) + (self.factors.vectors if self.factors else ())
+
+    def cosines(self, points: Points) -> Array:
+        """Return the cosines (n, m) of images with the axes; NaN with those of regions where factors lack."""
+        if not self.axes:
+            return np.empty((len(points), 0))
+        found = cosines(points.vectors[CLIP], self.axes)
+        if self.factors is not None:
+            at = [place for place, axis in enumerate(self.axes) if axis.regions is not None]
+            found[:, at] = best_regions(self.factors, points, np.stack([self.axes[place].direction for place in at]))
+        return found
 
     def scores(self, cosine: Array) -> Array:
         """Score (n, m) cosines with the axes."""
@@ -80,8 +100,8 @@ class Branch:
         return self.ranking.scores((cosine - means) / sds)
 
     def passes(self, cosine: Array) -> npt.NDArray[np.bool_]:
-        """Tell which rows of (n, m) cosines pass every gate."""
-        passed = np.ones(len(cosine), bool)
+        """Tell which rows of (n, m) cosines pass every gate; an image of which one is not known passes none."""
+        passed = ~np.isnan(cosine).any(axis=1)
         for literal in self.literals:
             if literal.gates:
                 passed &= literal.holds(cosine[:, literal.axis])
@@ -92,7 +112,7 @@ class Branch:
         """Whether two gates on one direction leave no cosine that passes both."""
         gates = [literal for literal in self.literals if literal.gates]
         return any(
-            least.excludes(most) and np.array_equal(self.axes[least.axis].direction, self.axes[most.axis].direction)
+            least.excludes(most) and self.axes[least.axis].is_same(self.axes[most.axis])
             for least in gates
             if least.wanted
             for most in gates
@@ -158,9 +178,7 @@ class _Compiler:
         terms = self._wanted_terms()
         terms += [Term(axis, -1.0, weight, -SOFT_THRESHOLD) for axis, weight in unwanted.items()]
         axes = tuple(self._axes.values())
-        sample = np.array([axis.sample for axis in axes]).T.reshape(
-            len(self._directions.calibration.planning), len(axes)
-        )
+        sample = self._directions.samples(axes)
         ranking, gates = Ranking(tuple(terms)).standardised(sample), _gates(literals, axes)
         return Branch(
             literals,
@@ -172,6 +190,7 @@ class _Compiler:
             _correlation(axes),
             sample,
             *_foremost(sample, gates, ranking),
+            self._directions.reservoir.reader if any(axis.regions is not None for axis in axes) else None,
         )
 
     def _wanted_terms(self) -> list[Term]:

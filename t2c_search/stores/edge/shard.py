@@ -22,6 +22,7 @@ _QUANTIZATION: dict[Quantization, edge.ScalarQuantizationConfig | edge.TurboQuan
 _DTYPES: dict[VectorType, edge.VectorStorageDatatype] = {
     "float32": edge.VectorStorageDatatype.Float32,
     "float16": edge.VectorStorageDatatype.Float16,
+    "uint8": edge.VectorStorageDatatype.Uint8,
 }
 _FIELD_TYPES: dict[FieldType, edge.PayloadSchemaType] = {
     "keyword": edge.PayloadSchemaType.Keyword,

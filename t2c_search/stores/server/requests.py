@@ -55,8 +55,8 @@ def _vector_config(vector: VectorSpec) -> models.DenseVectorConfig:
     config = models.DenseVectorConfig(size=vector.dim, distance=models.Distance.DOT)
     if vector.multi:
         config.multivector_config = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
-    if vector.dtype == "float16":
-        config.datatype = models.VectorStorageDatatype.FLOAT16
+    if vector.dtype != "float32":
+        config.datatype = models.Datatype(vector.dtype)
     return config
 
 
