@@ -106,8 +106,8 @@ class ImageKnowledge:
         return {
             "id": self.id,
             "path": self.path,
-            "shared": list(self.shared),
             **asdict(self.sharing),
+            "shared_descriptors": list(self.shared),
             "parts": [asdict(part) for part in self.parts],
             "map": self.map.tolist(),
         }
