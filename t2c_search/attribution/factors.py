@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+
+from t2c_search.errors import T2CWarning
+
+_LARGE = 0.05  # of what parts should add up to
+_NOTHING = 1e-6  # a vector's length below which there is nothing to explain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +37,23 @@ class Factors:
     def residual(self) -> torch.Tensor:
         """What of each vector neither base nor parts account for, (n, d)."""
         return self.vectors - self.base - self.parts.sum(1)
+
+    @property
+    def unexplained(self) -> torch.Tensor:
+        """The residual's length as a part of that of what the parts should add up to, (n,)."""
+        return self.residual.norm(dim=1) / (self.vectors - self.base).norm(dim=1).clamp(min=_NOTHING)
+
+
+def warn_of_residual(found: Factors, of: str) -> None:
+    """Warn where the parts of some images or texts (``of``) miss what they should add up to by much."""
+    unexplained = found.unexplained
+    if len(unexplained) and (worst := unexplained.max().item()) > _LARGE:
+        warnings.warn(
+            f"the factors of {int((unexplained > _LARGE).sum())} of {len(unexplained)} {of} leave up to {worst:.0%} of what "
+            f"they should add up to unexplained (method {found.method}): read them with care",
+            T2CWarning,
+            stacklevel=4,
+        )
 
 
 class Token(NamedTuple):

@@ -22,27 +22,24 @@ def gauss_legendre(nodes: int) -> tuple[tuple[float, float], ...]:
     return tuple(zip(((points + 1) / 2).tolist(), (weights / 2).tolist(), strict=True))
 
 
-def attention_parts(
-    pooling: AttentionPooling, start: Tensor, end: Tensor, nodes: int = NODES, seen: Tensor | None = None
-) -> Tensor:
+def attention_parts(pooling: AttentionPooling, start: Tensor, end: Tensor, nodes: int = NODES) -> Tensor:
     """Return what each token gave to the change of the rows that a pooling makes of ``start`` and of ``end``.
 
     Both are (n, tokens, d), ``start`` maybe of one image for all; the result is (n, tokens, width). Of a token only its key
     and value reach the query, and, of the first, the query itself, so that each token's tangent is in closed form up to
-    ``finish``. Where the first token is the mean of the others its share is given to them, and its own is zero. Tokens where
-    ``seen`` (n, tokens) is false are not attended to.
+    ``finish``. Where the first token is the mean of the others its share is given to them, and its own is zero.
     """
     delta = end - start
     return sum(  # type: ignore[return-value]
-        weight * _tangents(pooling, start + point * delta, delta, seen) for point, weight in gauss_legendre(nodes)
+        weight * _tangents(pooling, start + point * delta, delta) for point, weight in gauss_legendre(nodes)
     )
 
 
-def _tangents(pooling: AttentionPooling, tokens: Tensor, delta: Tensor, seen: Tensor | None) -> Tensor:
+def _tangents(pooling: AttentionPooling, tokens: Tensor, delta: Tensor) -> Tensor:
     """Return the derivative of the rows along each token's own delta, (n, tokens, width)."""
     (keys, values), (keys_moved, values_moved) = jvp(pooling.keys_values, (tokens,), (delta,))
     query = pooling.query(tokens[:, 0])
-    weights = pooling.weights(query, keys, seen).unsqueeze(3)
+    weights = (query.unsqueeze(1) * keys).sum(3, keepdim=True).softmax(1)
     attended = (weights * values).sum(1)
     away = weights * (values - attended.unsqueeze(1))  # where a larger logit would pull
     moved = weights * values_moved + (query.unsqueeze(1) * keys_moved).sum(3, keepdim=True) * away

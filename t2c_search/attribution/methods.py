@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -10,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from t2c_search.alignment.aligner import Aligner
+from t2c_search.attribution.factors import warn_of_residual
 from t2c_search.attribution.projection import Unprojected
 from t2c_search.encoders.capabilities import AttentionBlocks, AttentionPooled, Differentiable, FeatureMaps, SumOfPlaces
 from t2c_search.encoders.pool import exclusive
-from t2c_search.errors import T2CWarning, UsageError
+from t2c_search.errors import UsageError
 
 if TYPE_CHECKING:
     from t2c_search.attribution.factors import PlaceFactors
     from t2c_search.encoders.protocols import ImageEncoder
-
-_LARGE = 0.05  # residual, as a part of what the parts should add up to
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ def place_factors(
     with exclusive(encoder):
         found: PlaceFactors = _module(name).factors(encoder, aligner, pixels)
     if METHODS[name].completes:
-        _warn_of_residual(found)
+        warn_of_residual(found, "images")
     return found
 
 
@@ -81,14 +79,3 @@ def completes(method: str) -> bool:
 
 def _module(name: str) -> Any:
     return import_module(f"t2c_search.attribution.{name}")
-
-
-def _warn_of_residual(found: PlaceFactors) -> None:
-    unexplained = found.residual.norm(dim=1) / (found.vectors - found.base).norm(dim=1).clamp(min=1e-6)
-    if len(unexplained) and (worst := unexplained.max().item()) > _LARGE:
-        warnings.warn(
-            f"the factors of {(unexplained > _LARGE).sum().item()} of {len(unexplained)} images leave up to {worst:.0%} of "
-            f"what they should add up to unexplained (method {found.method}): read their maps with care",
-            T2CWarning,
-            stacklevel=3,
-        )

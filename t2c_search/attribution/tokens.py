@@ -6,68 +6,99 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
+from torch.func import jvp, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import pad
 
-from t2c_search.attribution.factors import Token, TokenFactors
-from t2c_search.attribution.integrals import NODES, attention_parts
+from t2c_search.attribution.factors import Token, TokenFactors, warn_of_residual
+from t2c_search.attribution.integrals import gauss_legendre
 from t2c_search.attribution.projection import hold
-from t2c_search.encoders.capabilities import AttentionPooledTexts
 from t2c_search.encoders.pool import exclusive
 from t2c_search.errors import UsageError
 
 if TYPE_CHECKING:
+    from t2c_search.encoders.capabilities import TextTokens
     from t2c_search.encoders.protocols import TextEncoder
 
-_AT_ONCE = 32  # texts
+_NODES = (
+    8,
+    16,
+    32,
+    64,
+)  # a whole tower bends more than the last block of an image's; most end with the first or second
+_ENOUGH = 0.01  # residual, as a part of what the words should add up to
+_TEXTS = 16  # at once
+_AT_ONCE = 2**22  # numbers in the tangents of all tokens
 
 
-def token_factors(encoder: TextEncoder, texts: Sequence[str]) -> TokenFactors:
-    """Return the factors of n texts' tokens, on the encoder's device.
+def token_factors(encoder: TextEncoder, texts: Sequence[str], block: int = 0) -> TokenFactors:
+    """Return the factors of n texts' tokens, on the encoder's device: integrated Jacobians, by forward mode.
 
-    They are integrated Jacobians (analytic) where the encoder shows its last attention. A text's reference is padding between
-    start and end, of its length; the base holds what that gives, and what came by the token that reads the others, which
-    carries what former blocks have gathered. Raises UsageError without texts.
+    A text's reference is padding between start and end, of its length, and what it gives is in the base. They are taken at
+    the input of a block. Into the first one (0) start and end come as they do into the reference's, so that the words account
+    for the whole difference; into the last one (-1), the published choice, most has been gathered by the end token, whose part
+    is in the base. Raises UsageError without texts.
     """
     if not texts:
         raise UsageError("no texts were given whose words could be told apart: expected one or more")
     with torch.no_grad(), exclusive(encoder):
-        found = [_analytic(encoder, texts[at : at + _AT_ONCE]) for at in range(0, len(texts), _AT_ONCE)]
+        found = [
+            _integrated(texts[at : at + _TEXTS], encoder.text_tokens(texts[at : at + _TEXTS], block))
+            for at in range(0, len(texts), _TEXTS)
+        ]
     longest = max(each.parts.shape[1] for each in found)
-    parts = [torch.nn.functional.pad(each.parts, (0, 0, 0, longest - each.parts.shape[1])) for each in found]
-    return TokenFactors(
+    whole = TokenFactors(
         torch.cat([each.vectors for each in found]),
         torch.cat([each.base for each in found]),
-        torch.cat(parts),
+        torch.cat([pad(each.parts, (0, 0, 0, longest - each.parts.shape[1])) for each in found]),
         found[0].method,
         tuple(token for each in found for token in each.tokens),
     )
+    warn_of_residual(whole, "texts")
+    return whole
 
 
 def find_tokens(text: str, written: Sequence[str]) -> tuple[Token, ...]:
     """Find tokens in their text, in order and whatever their case; one that is not there as it is written is empty."""
     lower, found, at = text.lower(), [], 0
     for token in written:
-        start = lower.find(token.lower(), at) if token else -1
-        if start >= 0:
-            at = start + len(token)
-        found.append(Token(token, start, at) if start >= 0 else Token(token, at, at))
+        start = lower.find(token.lower(), at)
+        stop = start + len(token)
+        found.append(Token(token, start, stop) if start >= 0 else Token(token, at, at))
+        at = max(at, stop) if start >= 0 else at
     return tuple(found)
 
 
-def _analytic(encoder: AttentionPooledTexts, texts: Sequence[str]) -> TokenFactors:
-    pooling, tokens = encoder.text_pooling, encoder.text_tokens(texts)
-    rows = pooling.rows(tokens.values, tokens.seen)
-    parts = attention_parts(pooling, tokens.references, tokens.values, NODES, tokens.seen)
-    longest = max(map(len, tokens.words))
-    is_word = torch.zeros(parts.shape[:2], dtype=torch.bool)
-    for row, words in zip(is_word, tokens.words, strict=True):
-        row[tokens.start : tokens.start + len(words)] = True
-    is_word = is_word.to(parts.device).unsqueeze(2)
-    base = pooling.rows(tokens.references, tokens.seen) + (parts * ~is_word).sum(1)
+def _integrated(texts: Sequence[str], tokens: TextTokens) -> TokenFactors:
+    lengths = torch.tensor([len(words) for words in tokens.words])
+    positions = torch.arange(tokens.values.shape[1]) - tokens.start
+    is_word = ((positions >= 0) & (positions < lengths.unsqueeze(1))).unsqueeze(2).to(tokens.values.device)
+    rows, start = tokens.read(tokens.values), tokens.read(tokens.references)
     held = hold(rows, None)
-    return TokenFactors(
-        held.base + held.map(rows),
-        held.base + held.map(base),
-        held.map((parts * is_word)[:, tokens.start : tokens.start + longest]),
-        "analytic",
-        tuple(find_tokens(text, words) for text, words in zip(texts, tokens.words, strict=True)),
-    )
+    for nodes in _NODES:
+        moved = _moved(tokens, nodes)
+        found = TokenFactors(
+            held.map(rows),
+            held.map(start + (moved * ~is_word).sum(1)),
+            held.map(moved * is_word)[:, tokens.start : tokens.start + int(lengths.max())],
+            "jacobian",
+            tuple(find_tokens(text, words) for text, words in zip(texts, tokens.words, strict=True)),
+        )
+        if (found.unexplained <= _ENOUGH).all():
+            break
+    return found
+
+
+def _moved(tokens: TextTokens, nodes: int) -> Tensor:
+    """Return what each position gave to the change of the rows from the references' to the texts', (n, positions, d)."""
+    delta = tokens.values - tokens.references
+    alone = torch.eye(delta.shape[1]).to(delta).unsqueeze(2)
+    at_once = max(1, _AT_ONCE // delta.numel())
+
+    def along(at: Tensor) -> Tensor:
+        return vmap(lambda only: jvp(tokens.read, (at,), (delta * only,))[1], chunk_size=at_once)(alone)  # type: ignore[no-any-return]
+
+    with sdpa_kernel(SDPBackend.MATH):  # the only form of attention that has forward derivatives
+        moved = [weight * along(tokens.references + point * delta) for point, weight in gauss_legendre(nodes)]
+    return torch.stack(moved).sum(0).transpose(0, 1)

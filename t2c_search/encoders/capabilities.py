@@ -94,19 +94,11 @@ class AttentionPooling:
     first_is_mean: bool = False
     """Whether the first token is the mean of the others, of which each is a place, but for a constant."""
 
-    def rows(self, tokens: torch.Tensor, seen: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the rows of n sets of tokens; those where ``seen`` (n, tokens) is false are not attended to."""
+    def rows(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the rows of n sets of tokens."""
         keys, values = self.keys_values(tokens)
-        weights = self.weights(self.query(tokens[:, 0]), keys, seen)
+        weights = (self.query(tokens[:, 0]).unsqueeze(1) * keys).sum(3).softmax(1)
         return self.finish((weights.unsqueeze(3) * values).sum(1).flatten(1), tokens[:, 0])
-
-    @staticmethod
-    def weights(query: torch.Tensor, keys: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
-        """Return how much of each token is attended to, (n, tokens, heads)."""
-        logits = (query.unsqueeze(1) * keys).sum(3)
-        if seen is not None:
-            logits = logits.masked_fill(~seen.unsqueeze(2), float("-inf"))
-        return logits.softmax(1)
 
 
 @runtime_checkable
@@ -123,28 +115,26 @@ class AttentionPooled(Differentiable, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TextTokens:
-    """n texts as what pools them takes them: the token that reads first, then all positions in order."""
+    """n texts as a block of a text tower takes them, all as long as the longest."""
 
     values: torch.Tensor
-    """(n, 1 + positions, d)"""
+    """(n, positions, d)"""
     references: torch.Tensor
     """The same of each text's reference: padding in place of its words, start and end as they are."""
-    seen: torch.Tensor
-    """(n, 1 + positions): what is attended to; the reading token once, as the first."""
     words: tuple[tuple[str, ...], ...]
-    """Each text's tokens, as they are written."""
+    """Each text's tokens between start and end, as they are written."""
     start: int
-    """Where the words begin in ``values``."""
+    """The position of the first of them."""
+    read: Callable[[torch.Tensor], torch.Tensor]
+    """values (n, positions, d) -> rows (n, text_dim), not yet unit rows: the rest of the tower; gradients flow through."""
 
 
 @runtime_checkable
-class AttentionPooledTexts(Protocol):
-    """An encoder of texts that reads its row off their tokens by attention, in its last block."""
+class TokenizedTexts(Protocol):
+    """An encoder of texts that shows their tokens."""
 
-    text_pooling: AttentionPooling
-
-    def text_tokens(self, texts: Sequence[str]) -> TextTokens:
-        """Return what ``text_pooling`` takes of n texts; its rows, made unit rows, are those of ``encode_texts``."""
+    def text_tokens(self, texts: Sequence[str], block: int = 0) -> TextTokens:
+        """Return what comes into a block, counted from the first, or from the last as -1."""
         ...
 
 
@@ -156,7 +146,7 @@ class AttentionBlocks(Differentiable, Protocol):
     """First to last; each maps tokens (n, tokens, d), its first argument, to tokens of the same shape."""
 
 
-_ALL = (Differentiable, FeatureMaps, SumOfPlaces, AttentionPooled, AttentionPooledTexts, AttentionBlocks)
+_ALL = (Differentiable, FeatureMaps, SumOfPlaces, AttentionPooled, TokenizedTexts, AttentionBlocks)
 
 
 def capabilities(encoder: object) -> frozenset[type]:

@@ -23,7 +23,14 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from t2c_search.encoders import registry
-from t2c_search.encoders.capabilities import AttentionBlocks, AttentionPooled, Differentiable, FeatureMaps, SumOfPlaces
+from t2c_search.encoders.capabilities import (
+    AttentionBlocks,
+    AttentionPooled,
+    Differentiable,
+    FeatureMaps,
+    SumOfPlaces,
+    TokenizedTexts,
+)
 from t2c_search.encoders.protocols import (
     DualEncoder,
     ImageEncoder,
@@ -292,6 +299,20 @@ class TextEncoderContract(_EncoderContract):
         many = text_encoder.encode_texts((texts[::-1] * 700)[:700]).numpy()
         assert_same_rows(many[: len(texts)], together[::-1][:700])
         assert_same_rows(many[-1:], many[(len(many) - 1) % len(texts)][np.newaxis])
+
+    @pytest.mark.parametrize("block", [0, -1])
+    def test_reading_the_tokens_that_it_shows_gives_the_rows(
+        self, text_encoder: TextEncoder, texts: list[str], block: int
+    ) -> None:
+        if not isinstance(text_encoder, TokenizedTexts):
+            pytest.skip("no TokenizedTexts: the encoder does not show the tokens of its texts")
+        tokens = text_encoder.text_tokens(texts, block)
+        rows = normalize(tokens.read(tokens.values))
+        assert_same_rows(rows.numpy(), text_encoder.encode_texts(texts).numpy(), _SAME_SUMS)
+        changed = (tokens.values != tokens.references).any(2)
+        for words, differs in zip(tokens.words, changed, strict=True):
+            assert differs[tokens.start : tokens.start + len(words)].all()
+            assert block or differs.sum() == len(words)
 
     def test_its_id_loads_it_again(self, text_encoder: TextEncoder, texts: list[str]) -> None:
         again = registry.load_text_encoder(text_encoder.id, device="cpu", dtype="float32")

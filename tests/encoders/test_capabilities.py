@@ -71,7 +71,7 @@ def save(name: str, folder: Path) -> str:
 @pytest.mark.parametrize(
     ("name", "expected", "grid"),
     [
-        ("mini", {*MAP, AttentionPooled}, (3, 3)),
+        ("mini", {*MAP, AttentionPooled, TokenizedTexts}, (3, 3)),
         ("mini:cnn", SUM, (6, 6)),
         ("mini:vit", {*BLOCKS, SumOfPlaces}, (6, 6)),
         ("mini:vit?layers=3", {Differentiable, SumOfPlaces}, None),
@@ -80,7 +80,7 @@ def save(name: str, folder: Path) -> str:
         ("timm:test_convnext", SUM, (2, 2)),
         ("timm:test_vit", CLASS, (4, 4)),
         ("timm:test_mambaout", {Differentiable}, None),
-        ("open_clip", CLASS, (4, 4)),
+        ("open_clip", {*CLASS, TokenizedTexts}, (4, 4)),
         ("st", {Differentiable}, None),
         ("torch", {Differentiable}, None),
         ("precomputed", set(), None),

@@ -85,11 +85,9 @@ def in_turn(*parts: Forward) -> Forward:
     return run
 
 
-def inputs(
-    blocks: Sequence[torch.nn.Module], tokens: torch.Tensor, count: int, **given: torch.Tensor | None
-) -> list[torch.Tensor]:
-    """Send tokens through blocks up to the last one, each with what is ``given``; return what the last ``count`` take."""
+def inputs(blocks: Sequence[torch.nn.Module], tokens: torch.Tensor, count: int) -> list[torch.Tensor]:
+    """Send tokens through blocks up to the last one; return what comes into each of the last ``count``."""
     found = [tokens]
     for block in blocks[:-1]:
-        found = [*found, block(found[-1], **given)][-count:]
+        found = [*found, block(found[-1])][-count:]
     return found

@@ -18,7 +18,7 @@ from open_clip.transformer import VisionTransformer
 from torch.nn.functional import normalize
 
 from t2c_search.encoders.adapters.anatomy import Anatomy, in_turn
-from t2c_search.encoders.adapters.open_clip_attention import pooled_of, pooled_texts_of, projected
+from t2c_search.encoders.adapters.open_clip_towers import TextTower, pooled_of, projected
 from t2c_search.encoders.adapters.pooling import Pooling, carries, leaves
 from t2c_search.encoders.adapters.preprocessing import Preprocessing
 from t2c_search.encoders.adapters.stages import Outputs, Stages, outputs_of_open_clip, outputs_of_timm
@@ -58,8 +58,8 @@ class OpenClipEncoder(ImageTower):
         super().__init__(encoder_id, module, replace(preprocessing, description=description), placement, anatomy)
         self.text_dim = self.image_dim
         self._tokenizer = tokenizer
-        if texts := pooled_texts_of(module, tokenizer):
-            self.text_pooling, self.text_tokens = texts.pooling, texts.tokens
+        if texts := TextTower.of(module, tokenizer):
+            self.text_tokens = texts.tokens
 
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:
         """Run the image tower on normalised pixels."""

@@ -1,7 +1,4 @@
-"""Attention pooling of open_clip's towers, of images and of texts.
-
-See ``AttentionPooling``: how a row is read off tokens, taken out of the modules that do it.
-"""
+"""open_clip's towers opened: how images are read off their tokens (``AttentionPooling``), and texts (``TextTokens``)."""
 
 from __future__ import annotations
 
@@ -44,88 +41,82 @@ def pooled_of(visual: torch.nn.Module, layers: int = 0) -> Pooled | None:
     return None
 
 
-def of_block(block: Any, after: Forward) -> AttentionPooling | None:
-    """Return how the first token reads the tokens that come into a block; ``after`` maps what it is then to rows.
-
-    None for a kind of block that is not known.
-    """
-    return _of_block(block, after) if isinstance(block, ResidualAttentionBlock) else None
-
-
 def projected(visual: VisionTransformer) -> Forward:
     """Return what an image tower does in the end."""
     return lambda pooled: pooled if visual.proj is None else pooled @ visual.proj
 
 
 @dataclass(frozen=True, slots=True)
-class PooledTexts:
-    """The text side of a CLIP model: how it reads a text off its tokens, and what comes into its last block."""
+class TextTower:
+    """The text side of a CLIP model, which can be entered at any block."""
 
-    pooling: AttentionPooling
     tower: Any
     pool_type: str
     end: int | None
     tokenizer: Any
 
-    def tokens(self, texts: Sequence[str]) -> TextTokens:
-        """Return n texts as the last block takes them: see ``AttentionPooledTexts``."""
+    @classmethod
+    def of(cls, model: Any, tokenizer: Any) -> TextTower | None:
+        """Return the text side of a model; None for one of a kind that is not known."""
+        tower = getattr(model, "text", model)
+        if not tower.transformer.batch_first:
+            return None
+        if tower is model:
+            return cls(tower, tower.text_pool_type, tower.text_eos_id, tokenizer)
+        if not isinstance(tower, TextTransformer) or tower.cls_emb is not None or tower.use_pad_mask:
+            return None
+        return cls(tower, tower.pool_type, tower.eos_id, tokenizer)
+
+    def tokens(self, texts: Sequence[str], block: int = 0) -> TextTokens:
+        """Return what comes into a block: see ``TokenizedTexts``."""
         tower, device = self.tower, self.tower.positional_embedding.device
         empty, ids = self.tokenizer([""])[0], self.tokenizer(list(texts))
-        start = int((ids[:, 0] == empty[0]).all())  # tokenizers with a token for the start have it in all texts
+        start = int((ids[:, 0] == empty[0]).all())  # a token for the start, where there is one, begins every text
         positions = torch.arange(ids.shape[1])
         ends = torch.where(ids == empty[start], positions, len(positions)).amin(1)
         words = (positions >= start) & (positions < ends.unsqueeze(1))
         readers = text_global_pool(positions.expand_as(ids).unsqueeze(2), ids, self.pool_type, self.end).squeeze(1)
         length = len(positions) if tower.attn_mask is None else int(readers.max()) + 1
-        both = torch.cat([ids, torch.where(words, empty[-1], ids)])[:, :length].to(device)
-        embedded = tower.token_embedding(both) + tower.positional_embedding[:length]
         mask = None if tower.attn_mask is None else tower.attn_mask[:length, :length]
-        (tokens,) = inputs(tower.transformer.resblocks, embedded, 1, attn_mask=mask)
-        values, references = torch.cat([tokens[range(len(both)), readers.repeat(2)].unsqueeze(1), tokens], 1).chunk(2)
-        seen = positions[:length] != readers.unsqueeze(1)
-        if mask is not None:
-            seen &= mask.cpu()[readers] == 0
-        seen = torch.cat([torch.ones_like(seen[:, :1]), seen], 1).to(device)
+        blocks, rows = tower.transformer.resblocks, torch.arange(len(ids))
+
+        def read(values: Tensor) -> Tensor:
+            for each in blocks[block:]:
+                values = each(values, attn_mask=mask)
+            return self._projected(tower.ln_final(values[rows, readers]))
+
+        both = torch.cat([ids, torch.where(words, empty[-1], ids)])[:, :length].to(device)
+        entering = tower.token_embedding(both) + tower.positional_embedding[:length]
+        for each in blocks[:block]:
+            entering = each(entering, attn_mask=mask)
         written = tuple(tuple(map(self._written, row[kept].tolist())) for row, kept in zip(ids, words, strict=True))
-        return TextTokens(values, references, seen, written, 1 + start)
+        return TextTokens(*entering.chunk(2), written, start, read)
+
+    def _projected(self, rows: Tensor) -> Tensor:
+        match self.tower.text_projection:
+            case None:
+                return rows
+            case torch.nn.Linear() as projection:
+                return projection(rows)  # type: ignore[no-any-return]
+            case matrix:
+                return rows @ matrix  # type: ignore[no-any-return]
 
     def _written(self, token: int) -> str:
         decoded: str = getattr(self.tokenizer, "tokenizer", self.tokenizer).decode([token])
         return decoded.strip().removeprefix("##")
 
 
-def pooled_texts_of(model: Any, tokenizer: Any) -> PooledTexts | None:
-    """Return how a CLIP model reads texts; None for a text side that is not known."""
-    custom = hasattr(model, "text")
-    tower = model.text if custom else model
-    if custom and (not isinstance(tower, TextTransformer) or tower.cls_emb is not None or tower.use_pad_mask):
-        return None
-    if not tower.transformer.batch_first:
-        return None
-    projection = tower.text_projection
-
-    def project(rows: Tensor) -> Tensor:
-        if projection is None or isinstance(projection, torch.nn.Linear):
-            return rows if projection is None else projection(rows)
-        return rows @ projection
-
-    pooling = of_block(tower.transformer.resblocks[-1], in_turn(tower.ln_final, project))
-    kind, end = (tower.pool_type, tower.eos_id) if custom else (tower.text_pool_type, tower.text_eos_id)
-    return pooling and PooledTexts(pooling, tower, kind, end, tokenizer)
-
-
 def _by_class_token(visual: VisionTransformer, layers: int) -> Pooled | None:
     blocks, count = visual.transformer.resblocks, max(layers, 1)
-    found = [of_block(block, visual.ln_post) for block in blocks[-count:]][:layers]
-    poolings = (of_block(blocks[-1], in_turn(visual.ln_post, projected(visual))), *found)
-    if None in poolings or not visual.transformer.batch_first:
+    if not visual.transformer.batch_first or not all(isinstance(block, ResidualAttentionBlock) for block in blocks):
         return None
 
     def tokens(pixels: Tensor) -> tuple[FeatureMap, ...]:
         found = inputs(blocks, visual._embeds(pixels), count)
         return tuple(FeatureMap(each, visual.grid_size) for each in (found[-1], *found[:layers]))
 
-    return Pooled(poolings, tokens)
+    stages = [_of_block(block, visual.ln_post) for block in blocks[-count:]][:layers]
+    return Pooled((_of_block(blocks[-1], in_turn(visual.ln_post, projected(visual))), *stages), tokens)
 
 
 def _by_learnt_query(visual: VisionTransformer) -> Pooled | None:
