@@ -27,7 +27,7 @@ REAL = Path(os.environ.get("T2C_REAL_DATA", ROOT.parent / "shared" / "real"))
 BATCH = 64
 QUICK_PAIRS = 600
 
-MASS = {"snow", "water", "grass", "sand", "people", "mud"}
+MASS = {"snow", "water", "grass", "sand", "people", "mud", "food", "fruit"}
 NOUNS = (
     "dog person man woman boy girl child baby people snow water grass beach ball bicycle street shirt rock mountain tree "
     "ocean sand hat car field pool wall park skateboard crowd jacket building soccer football horse road helmet bench "

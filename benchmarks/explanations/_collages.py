@@ -1,4 +1,4 @@
-"""Collages of photographs, 2 x 2, each quadrant of which shows another of four nouns."""
+"""Collages of photographs, 2 x 2, each quadrant of which shows another of four nouns; texts that name some of them."""
 
 from __future__ import annotations
 
@@ -7,47 +7,93 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from benchmarks._captions import REAL, forms, phrase, read_captions, words
 from t2c_search.decoding.decode import decode_file
+from t2c_search.explain.grounding import FINE, Inside, collage
 
-TILE = 224
-"""Pixels of a quadrant's side."""
+QUADRUPLES = (
+    ("dog", "street", "mountain", "pool"),
+    ("dog", "car", "boy", "beach"),
+    ("man", "snow", "ball", "boat"),
+    ("girl", "bicycle", "grass", "rock"),
+    ("woman", "dog", "skateboard", "lake"),
+    ("horse", "child", "street", "ocean"),
+    ("motorcycle", "people", "tree", "football"),
+    ("boy", "snow", "building", "river"),
+    ("dog", "crowd", "fence", "sand"),
+    ("man", "wall", "water", "field"),
+)
+"""Nouns of the photographs' captions that name things apart, frequent ones with rare ones."""
+FULL_SIZE = Path(__file__).with_name("full_size.txt")
 
 
 @dataclass(frozen=True)
 class Collage:
-    """Four photographs, row by row, the noun that each alone shows, and the order in which texts name them."""
+    """Four photographs, row by row, with the noun that each alone shows; texts name the first, two, three or four ``named``."""
 
     files: tuple[Path, ...]
     nouns: tuple[str, ...]
-    order: tuple[int, ...]
+    named: tuple[str, ...]
 
     def picture(self) -> Image.Image:
-        """The four, each cut to its middle square."""
-        whole = Image.new("RGB", (2 * TILE, 2 * TILE))
-        for at, file in enumerate(self.files):
-            tile = ImageOps.fit(decode_file(file), (TILE, TILE), Image.Resampling.BICUBIC)
-            whole.paste(tile, (at % 2 * TILE, at // 2 * TILE))
-        return whole
+        return collage([decode_file(file) for file in self.files])
+
+    def inside(self, noun: str) -> Inside:
+        """Where a noun's quadrant is, of FINE x FINE fields."""
+        row, column = divmod(self.nouns.index(noun), 2)
+        halves = np.arange(FINE) * 2 // FINE
+        return (halves == row)[:, None] & (halves == column)
 
 
-def collages(files: Mapping[str, Sequence[Path]], nouns: Sequence[str], count: int, seed: int) -> list[Collage]:
+def text_of(nouns: Sequence[str]) -> str:
+    """Name nouns in one text."""
+    return " and ".join(map(phrase, nouns))
+
+
+def collages(files: Mapping[str, Sequence[Path]], count: int, seed: int) -> list[Collage]:
     """Make so many collages of four nouns from the files that show each, at random."""
     rng = np.random.default_rng(seed)
     made = []
     for _ in range(count):
-        placed = [nouns[at] for at in rng.permutation(4)]
-        chosen = tuple(files[noun][rng.integers(len(files[noun]))] for noun in placed)
-        made.append(Collage(chosen, tuple(placed), tuple(rng.permutation(4).tolist())))
+        nouns, named = (tuple(rng.permutation(list(files)).tolist()) for _ in range(2))
+        made.append(Collage(tuple(files[noun][rng.integers(len(files[noun]))] for noun in nouns), nouns, named))
     return made
 
 
-def alone(said: Mapping[Path, set[str]], forms: Mapping[str, set[str]]) -> dict[str, list[Path]]:
+def of_captions(split: str, quadruples: Sequence[Sequence[str]], each: int) -> list[Collage]:
+    """So ``many`` collages of each quadruple, of photographs whose captions name exactly one of the four."""
+    said = {REAL / "photos" / "images" / name: words(captions) for name, captions in read_captions(split).items()}
+    return [
+        collage
+        for seed, nouns in enumerate(quadruples)
+        for collage in collages(alone(said, {noun: forms(noun) for noun in nouns}), each, seed)
+    ]
+
+
+def of_full_size(each: int) -> tuple[list[Collage], dict[str, int]]:
+    """Collages of the full-size pictures, grouped by the committed table; and how many pictures each word has."""
+    named = [line.split() for line in FULL_SIZE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    found = {
+        word: [file for synset in synsets for file in sorted((REAL / "photos_fullsize").glob(f"{synset}_*"))]
+        for word, *synsets in named
+    }
+    order = sorted((word for word in found if len(found[word]) > 1), key=lambda word: -len(found[word]))
+    quadruples = [order[start : start + 4] for start in range(0, len(order) - 3, 4)]
+    made = [
+        collage
+        for seed, nouns in enumerate(quadruples)
+        for collage in collages({noun: found[noun] for noun in nouns}, each, seed)
+    ]
+    return made, {word: len(found[word]) for word in order}
+
+
+def alone(said: Mapping[Path, set[str]], known: Mapping[str, set[str]]) -> dict[str, list[Path]]:
     """The files by the noun that they show, of those that show exactly one: ``said`` are a file's words."""
-    found: dict[str, list[Path]] = {noun: [] for noun in forms}
-    for file, words in said.items():
-        shown = [noun for noun, known in forms.items() if words & known]
+    found: dict[str, list[Path]] = {noun: [] for noun in known}
+    for file, spoken in said.items():
+        shown = [noun for noun, variants in known.items() if spoken & variants]
         if len(shown) == 1:
             found[shown[0]].append(file)
     return found

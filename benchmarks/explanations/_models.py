@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
-from t2c_search.attribution.methods import place_factors
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -16,10 +15,12 @@ from t2c_search.alignment.aligner import Aligner
 from t2c_search.alignment.fit import FitRecipe, fit_aligner
 from t2c_search.alignment.vocabulary import concept_vocabulary
 from t2c_search.attribution.factors import PlaceFactors
+from t2c_search.attribution.methods import place_factors
 from t2c_search.encoders.fingerprint import encoder_ref
 from t2c_search.encoders.protocols import DualEncoder
 
 BATCH = 32
+T = TypeVar("T")
 
 Picture = Callable[[], Image.Image]
 """Opens or draws a picture."""
@@ -38,31 +39,37 @@ class Model:
     def pixels(self, pictures: Sequence[Picture]) -> Tensor:
         return self.encoder.normalise(torch.stack([self.encoder.prepare(picture()) for picture in pictures]))
 
-    def rows(self, pixels: Tensor) -> Tensor:
-        """Unit rows (n, d), through which gradients flow."""
-        rows = self.encoder.embed(pixels)
+    def project(self, rows: Tensor) -> Tensor:
+        """The encoder's own rows to unit rows (n, d)."""
         return normalize(rows) if self.aligner is None else self.aligner(rows)
 
-    def factors(self, pictures: Sequence[Picture], method: str = "auto") -> PlaceFactors:
-        parts = [
-            place_factors(self.encoder, self.aligner, self.pixels(pictures[start : start + BATCH]), method)
-            for start in range(0, len(pictures), BATCH)
-        ]
-        vectors, base, places = (
-            torch.cat([getattr(part, name) for part in parts]) for name in ("vectors", "base", "parts")
+    def rows(self, pixels: Tensor) -> Tensor:
+        """Unit rows (n, d), through which gradients flow."""
+        return self.project(self.encoder.embed(pixels))
+
+    def factors(self, pixels: Tensor, method: str = "auto") -> PlaceFactors:
+        return place_factors(self.encoder, self.aligner, pixels, method)
+
+    def factors_of(self, pictures: Sequence[Picture]) -> PlaceFactors:
+        """The factors of any number of pictures."""
+        found = [self.factors(self.pixels(batch)) for batch in batches(pictures)]
+        vectors, base, parts = (
+            torch.cat([getattr(part, name) for part in found]) for name in ("vectors", "base", "parts")
         )
-        return PlaceFactors(vectors, base, places, parts[0].method, parts[0].grid)
+        return PlaceFactors(vectors, base, parts, found[0].method, found[0].grid)
 
     def texts(self, texts: Sequence[str]) -> Tensor:
         return self.clip.encode_texts(texts)
 
 
+def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+
+
 def embed(encoder: Any, pictures: Sequence[Picture]) -> Tensor:
     """The encoder's own rows, (n, d)."""
-    batches = (pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH))
-    return torch.cat(
-        [encoder.encode_images(torch.stack([encoder.prepare(picture()) for picture in batch])) for batch in batches]
-    )
+    prepared = (torch.stack([encoder.prepare(picture()) for picture in batch]) for batch in batches(pictures))
+    return torch.cat([encoder.encode_images(batch) for batch in prepared])
 
 
 def align(encoder: Any, clip: DualEncoder, ids: Sequence[str], x: Tensor, y: Tensor) -> Model:

@@ -160,7 +160,7 @@ def _figures(model: Model, beside: Sequence[Case], single: Sequence[Case]) -> di
 
 def _maps(model: Model, asked: Sequence[Case], texts: Sequence[Sequence[str]]) -> tuple[Tensor, tuple[int, int]]:
     """Maps (n, k, places) of k texts for each scene, and their grid."""
-    factors = model.factors([case.picture for case in asked])
+    factors = model.factors_of([case.picture for case in asked])
     rows = model.texts([text for several in texts for text in several]).unflatten(0, (len(texts), -1))
     return maps(factors, rows, model.mean), factors.grid
 
