@@ -9,7 +9,8 @@ from rich.table import Table
 
 from t2c_search.cli import options
 from t2c_search.cli.app import EXPLAINING, app
-from t2c_search.cli.render import err, loading, out, print_json, progress_bar, waiting
+from t2c_search.cli.render import err, out, print_json, progress_bar, waiting
+from t2c_search.errors import UsageError
 
 if TYPE_CHECKING:
     from t2c_search.explain.mutual.comparing import Comparison
@@ -19,11 +20,19 @@ if TYPE_CHECKING:
 def compare_models(
     models: Annotated[str, typer.Option("--models", metavar="A,B,C", help="Models by id, with commas between.")],
     classes: options.Classes,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(help="Folders, in each of whose folders lie a class's images; left out, a collection's images."),
+    ] = None,
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,
     wait: options.WaitSeconds = None,
     field: Annotated[
-        str | None, typer.Option("--field", help="The field that says an image's class; left out, the vectors do.")
+        str | None,
+        typer.Option(
+            "--field",
+            help="The field that says an image's class; left out, the collection's vectors do, or the folder it lies in.",
+        ),
     ] = None,
     most: options.Most = 30,
     descriptors: options.Descriptors = None,
@@ -44,15 +53,20 @@ def compare_models(
     Examples:
       t2c compare-models --models timm:resnet50.a1_in1k,timm:convnext_tiny.fb_in22k --classes "a dog, a cat" --field label
       t2c compare-models -c drawn --models mini,mini:cnn,mini:vit --classes "a star, a heart, a ring"
+      t2c compare-models animals --models timm:resnet50.a1_in1k,timm:resnet18.a1_in1k --classes "dog, cat"
     """
     from t2c_search.collection import open_collection
 
+    if sources and (collection or store):
+        raise UsageError("name folders, or a collection, not both: the images of which are models to be compared on?")
+    if sources:
+        collection, store, field = "compared", ":memory:", field or "folders"
     with open_collection(
         collection, store, clip=clip, text=text, device=device, dtype=dtype, wait=waiting(wait)
     ) as images:
-        with loading():
-            _ = images.models.text
         with progress_bar() as bar:
+            if sources:
+                images.index(sources, fit_pairs=fit_pairs, progress=bar)
             found = images.compare_models(
                 [model.strip() for model in models.split(",")],
                 classes,

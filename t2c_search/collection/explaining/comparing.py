@@ -178,19 +178,23 @@ class _Comparing:
             for point_id, payload in zip(points.ids, points.payloads, strict=True)
             if point_id not in looked_at
         )
-        clip = self.now.models.clip
-        fitted = fit_on_images(
-            list(islice(others, self.asked.fit_pairs)),
-            PairModels(encoder, clip, lambda: (encoder, clip)),
-            LocalEmbedder(Batching.chosen(None, None)),
-            monitor=self.monitor,
-        )
-        if fitted.aligner is None:
-            raise AlignmentError(
-                f"{encoder.id!r} must be aligned onto {clip.id!r}, and the collection has no other image that can be read than "
-                "those that are looked at: look at fewer of each class"
+        sample, clip = list(islice(others, self.asked.fit_pairs)), self.now.models.clip
+        try:
+            fitted = fit_on_images(
+                sample,
+                PairModels(encoder, clip, lambda: (encoder, clip)),
+                LocalEmbedder(Batching.chosen(None, None)),
+                monitor=self.monitor,
             )
-        return fitted.aligner
+            if fitted.aligner is not None:
+                return fitted.aligner
+            reason = "none of them can be read"
+        except AlignmentError as exc:
+            reason = str(exc)
+        raise AlignmentError(
+            f"{encoder.id!r} must be aligned onto {clip.id!r} on images that are not looked at, and the collection has "
+            f"{len(sample)} of them ({reason}): look at fewer of each class, or index more"
+        )
 
 
 def _readable(images: Iterable[LabelledImage]) -> tuple[list[LabelledImage], tuple[Failure, ...]]:
