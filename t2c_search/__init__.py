@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from t2c_search.collection import open_collection as open_collection
     from t2c_search.collection.carried import retained as retained
     from t2c_search.collection.copying import CopyReport as CopyReport
+    from t2c_search.collection.explaining.locating import Located as Located
     from t2c_search.collection.fitting import fit as fit
     from t2c_search.collection.in_words.decoders import fit_decoder as fit_decoder
     from t2c_search.collection.in_words.shifting import shift_between as shift_between
@@ -81,6 +82,15 @@ if TYPE_CHECKING:
     from t2c_search.errors import UnknownEncoderError as UnknownEncoderError
     from t2c_search.errors import UnknownVectorError as UnknownVectorError
     from t2c_search.errors import UsageError as UsageError
+    from t2c_search.explain.explanation import Counterfactual as Counterfactual
+    from t2c_search.explain.explanation import ExplainedLiteral as ExplainedLiteral
+    from t2c_search.explain.explanation import Explanation as Explanation
+    from t2c_search.explain.explanation import Explanations as Explanations
+    from t2c_search.explain.explanation import OtherAlternative as OtherAlternative
+    from t2c_search.explain.explanation import WordShare as WordShare
+    from t2c_search.explain.grounding import Contradiction as Contradiction
+    from t2c_search.explain.grounding import GroundedWord as GroundedWord
+    from t2c_search.explain.grounding import Grounding as Grounding
     from t2c_search.explain.mutual.comparing import ComparedModel as ComparedModel
     from t2c_search.explain.mutual.comparing import Comparison as Comparison
     from t2c_search.explain.mutual.knowledge import Estimate as Estimate
@@ -88,6 +98,7 @@ if TYPE_CHECKING:
     from t2c_search.explain.mutual.knowledge import Knowledge as Knowledge
     from t2c_search.explain.mutual.knowledge import SeenPart as SeenPart
     from t2c_search.explain.mutual.knowledge import Sharing as Sharing
+    from t2c_search.explain.view import View as View
     from t2c_search.export.files import export_hits as export_hits
     from t2c_search.indexing.report import IndexReport as IndexReport
     from t2c_search.query.execution.duplicates import Duplicate as Duplicate
@@ -118,6 +129,7 @@ _NAMES = {
     "collection": ("Collection", "open_collection"),
     "collection.carried": ("retained",),
     "collection.copying": ("CopyReport",),
+    "collection.explaining.locating": ("Located",),
     "collection.in_words.decoders": ("fit_decoder",),
     "collection.fitting": ("fit",),
     "collection.managing": ("copy_collection", "delete_collection", "list_collections", "rename_collection"),
@@ -158,6 +170,16 @@ _NAMES = {
         "UnknownVectorError",
         "UsageError",
     ),
+    "explain.explanation": (
+        "Counterfactual",
+        "ExplainedLiteral",
+        "Explanation",
+        "Explanations",
+        "OtherAlternative",
+        "WordShare",
+    ),
+    "explain.grounding": ("Contradiction", "GroundedWord", "Grounding"),
+    "explain.view": ("View",),
     "explain.mutual.comparing": ("ComparedModel", "Comparison"),
     "explain.mutual.knowledge": ("Estimate", "ImageKnowledge", "Knowledge", "SeenPart", "Sharing"),
     "export.files": ("export_hits",),

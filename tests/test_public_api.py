@@ -16,12 +16,13 @@ from t2c_search import errors
 ROOT = Path(__file__).parents[1]
 PUBLIC = """
 Aligner AnyShift Atlas AtlasCluster Audit Bottleneck BottleneckCurve Certificate ClassFit Classified Collection ComparedModel
-Comparison Contribution CopyReport Count DecoderCard Description Descriptions Duplicate Duplicates Estimate Facets Failure
-Finding FitReport Hit ImageKnowledge IndexReport Judged Knowledge Mined Plan PlannedBranch PlannedConstraint Prediction
+Comparison Contradiction Contribution CopyReport Count Counterfactual DecoderCard Description Descriptions Duplicate
+Duplicates Estimate ExplainedLiteral Explanation Explanations Facets Failure Finding FitReport GroundedWord Grounding Hit
+ImageKnowledge IndexReport Judged Knowledge Located Mined OtherAlternative Plan PlannedBranch PlannedConstraint Prediction
 Predictions RealignReport Reliability Remark Retained RiskCoverage SavedConcept SearchResult SeenPart Sharing Shift
-ShiftFinding ShiftSide ShiftedWord ShownImage StatisticsUsed Stratum Trait Vocabulary Wait Word constraints copy_collection
-delete_collection errors export_hits filters fit fit_decoder list_collections open_collection parse rename_collection
-retained shift_between unparse
+ShiftFinding ShiftSide ShiftedWord ShownImage StatisticsUsed Stratum Trait View Vocabulary Wait Word WordShare constraints
+copy_collection delete_collection errors export_hits filters fit fit_decoder list_collections open_collection parse
+rename_collection retained shift_between unparse
 """
 
 

@@ -65,8 +65,19 @@ class StoredFactors:
         best: npt.NDArray[np.float64] = (dots / lengths[:, :, None]).max(axis=1).astype(np.float64)
         return best
 
+    def maps(self, vectors: FloatArray, directions: FloatArray, centre: npt.NDArray[np.floating]) -> FloatArray:
+        """Return the maps of k directions (k, d) over n images, whose unit vectors (n, d) are stored beside: (n, k, m).
+
+        A map sums to the score about the ``centre`` (d,), as those of ``explain.maps`` do.
+        """
+        given = self.left[:, 1:] @ (self.right @ directions.T)
+        scores = (vectors - centre).astype(np.float32) @ directions.T
+        spread = (scores - given.sum(1)) / given.shape[1]
+        maps: FloatArray = (given + spread[:, None]).transpose(0, 2, 1)
+        return maps
+
     def factors(self, vectors: FloatArray, method: str) -> PlaceFactors:
-        """Return them as factors of n unit vectors (n, d), which are as they are stored beside them."""
+        """Return them as factors of n unit vectors (n, d), which are stored beside them."""
         import torch
 
         from t2c_search.attribution.factors import PlaceFactors
@@ -86,7 +97,8 @@ def encode(factors: PlaceFactors, aligner: Aligner | None, *, native: bool) -> l
     held, places = hold(rows, aligner), parts.shape[1]
     own = torch.cat([(rows - parts.sum(1)).unsqueeze(1) / places, parts], 1)
     seen = held.map(own)
-    seen[:, 0] += held.base / places
+    if not native:  # otherwise it is the aligner's, whichever that is when they are read
+        seen[:, 0] += held.base / places
     kept = own if native else seen
     for matrix in (own, seen):  # in every place's vector there is the rest: its error counts as often
         matrix[:, 0] *= places**0.5

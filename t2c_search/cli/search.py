@@ -84,7 +84,8 @@ def search(
     ] = None,
     open: options.Open = False,
     explain: Annotated[
-        Path | None, typer.Option("--explain", help="Write why each is a hit, and where, into this .html page or .json.")
+        Path | None,
+        typer.Option("--explain", help="Write why each is a hit, and where, into this .html page or .json."),
     ] = None,
     json: options.Json = False,
     clip: options.ClipId = None,
@@ -154,7 +155,9 @@ def search(
     told = f"{len(result)} hits{of} in {result.seconds:.2f} s, {_certainty(result.certificate)}{_as_of(result)}"
     title = brief(query or str(image or where), 200)
     show_sheet(lambda path: write_sheet(result.hits, title, path, notes=(expression, told)), sheet, open=open)
-    show_sheet(lambda path: write_explanations(why, path, title, (expression, told)), explain, open=False, what="explained")
+    show_sheet(
+        lambda path: write_explanations(why, path, title, (expression, told)), explain, open=False, what="explained"
+    )
     if json:
         print_json({"expression": expression, **result.to_json()})
         return

@@ -15,7 +15,7 @@ _AT_ONCE = 1000
 def present(store: VectorStore, ids: Sequence[str]) -> list[str]:
     """Return those of the ids that the collection has, each once. Raises UsageError for what is no id of an image."""
     for each in ids:
-        if not _is_id(each):
+        if not is_id(each):
             raise UsageError(f"{each!r} is no id of an image; t2c search --json tells ids, such as {uuid.UUID(int=0)}")
     distinct = list(dict.fromkeys(ids))
     parts = (store.fetch(distinct[i : i + _AT_ONCE], payload=False) for i in range(0, len(distinct), _AT_ONCE))
@@ -29,7 +29,8 @@ def remove_images(store: VectorStore, ids: Sequence[str]) -> None:
             writer.delete(ids[start : start + _AT_ONCE])
 
 
-def _is_id(given: str) -> bool:
+def is_id(given: str) -> bool:
+    """Tell whether a text is written as ids of images are."""
     try:
         return str(uuid.UUID(given)) == given
     except ValueError:

@@ -11,16 +11,16 @@ import numpy as np
 from t2c_search.errors import UsageError
 from t2c_search.explain.explanation import REST, ExplainedLiteral, Explanation, OtherAlternative, WordShare
 from t2c_search.explain.literals import Alternative, alternatives, contributions
-from t2c_search.explain.ranks import ranks, without
+from t2c_search.explain.ranks import ranks, vectors_of, without
 from t2c_search.query.execution.searcher import Searcher
 from t2c_search.query.language.concepts import Concept, Phrase
 from t2c_search.query.language.constraints import Constraint
 from t2c_search.query.language.printer import unparse_filter
-from t2c_search.query.planning.calibration import Array, Axis, cosines
+from t2c_search.query.planning.calibration import Array, Axis
 from t2c_search.query.planning.normal_form import Conjunct, branches
 from t2c_search.query.planning.planner import Branch
 from t2c_search.stores.matching import matches
-from t2c_search.types import CLIP, FloatArray, Payload, Points
+from t2c_search.types import CLIP, FloatArray, Points
 
 if TYPE_CHECKING:
     from t2c_search.attribution.factors import Factors, PlaceFactors
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 AnyFactors = TypeVar("AnyFactors", bound="Factors")
 
 _CHANGED = 0.98  # cosine of a stored vector with the one made anew, below which the image is another one
-_CHANGED_NOTE = "the image looks different from what was indexed: index it again, or its maps are those of another picture"
+_CHANGED_NOTE = (
+    "the image looks different from what was indexed: index it again, or its maps are those of another picture"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,8 +76,13 @@ class Explainer:
         if not any(each.branch.literals for each in self._alternatives):
             raise UsageError("there is nothing to explain: the expression asks for no meaning, only for conditions")
 
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Names of the vectors that images must come with."""
+        return vectors_of(self._alternatives)
+
     def explain(self, images: Points) -> Iterator[Explanation]:
-        """Explain n images, which come with their ``clip`` vectors and payloads, in their order.
+        """Explain n images, which come with their ``vectors`` and payloads, in their order.
 
         Raises ImageError for an image that cannot be read, UsageError for an encoder whose vectors cannot be taken apart.
         """
@@ -88,28 +95,31 @@ class Explainer:
         literals = list(dict.fromkeys(literal for each in self._conjunctions for literal in each.conjuncts))
         reduced = [without(self._conjunctions, literal, self._searcher) for literal in literals]
         found = ranks(self._searcher, [self._alternatives, *reduced], images)
-        ranked = [any(each.branch.literals for each in several) for several in reduced]  # others have no order to stand in
+        ranked = [
+            any(each.branch.literals for each in several) for several in reduced
+        ]  # others have no order to stand in
         return [
             _Standing(
                 int(own[0]) or None,
-                {literal: int(rank) for literal, rank, told in zip(literals, own[1:], ranked, strict=True) if rank and told},
+                {
+                    literal: int(rank)
+                    for literal, rank, told in zip(literals, own[1:], ranked, strict=True)
+                    if rank and told
+                },
             )
             for own in found.T
         ]
 
     def _explained(self, image: Points, standing: _Standing) -> Explanation:
-        import torch
-
         from t2c_search.attribution.methods import completes
 
         (vector,), (payload,) = image.vectors[CLIP], image.payloads
-        judged = [_Judged(each, *_score(each.branch, vector, payload)) for each in self._alternatives if each.branch.literals]
+        judged = [_Judged(each, *_score(each.branch, image)) for each in self._alternatives if each.branch.literals]
         best = max(judged, key=lambda each: (each.passed, each.score))
         path = str(payload.get("path", ""))
         placed = self._sources.places(image.ids[0], path)
-        made = in_double(placed.factors)
-        factors = replace(made, vectors=torch.from_numpy(vector)[None].double())  # maps sum to what is stored
-        changed = float((made.vectors * factors.vectors).sum()) < _CHANGED
+        factors = with_vector(placed.factors, vector)
+        changed = float((placed.factors.vectors.cpu() * factors.vectors).sum()) < _CHANGED
         return Explanation(
             image.ids[0],
             path,
@@ -117,8 +127,10 @@ class Explainer:
             standing.rank,
             best.score,
             best.told,
-            self._literals(best.alternative, factors, standing),
-            tuple(OtherAlternative(each.told, each.score if each.passed else None) for each in judged if each is not best),
+            self._literals(best.alternative, image, factors, standing),
+            tuple(
+                OtherAlternative(each.told, each.score if each.passed else None) for each in judged if each is not best
+            ),
             placed.size,
             placed.view,
             factors.method,
@@ -127,15 +139,16 @@ class Explainer:
         )
 
     def _literals(
-        self, alternative: Alternative, factors: PlaceFactors, standing: _Standing
+        self, alternative: Alternative, image: Points, factors: PlaceFactors, standing: _Standing
     ) -> tuple[ExplainedLiteral, ...]:
-        branch, directions = alternative.branch, self._searcher.directions
-        vector = factors.vectors[0].numpy()
-        given = contributions(alternative, vector, directions)
-        (cosine,) = cosines(vector[None], branch.axes)
+        branch = alternative.branch
+        given = contributions(alternative, image, self._searcher.directions)
+        (cosine,), (vector,) = branch.cosines(image), image.vectors[CLIP].astype(np.float64)
         shown = self._maps(branch, factors)
         found = []
-        for literal, conjunct, contribution in zip(branch.literals, alternative.conjunction.conjuncts, given, strict=True):
+        for literal, conjunct, contribution in zip(
+            branch.literals, alternative.conjunction.conjuncts, given, strict=True
+        ):
             axis, own = branch.axes[literal.axis], float(cosine[literal.axis])
             found.append(
                 ExplainedLiteral(
@@ -153,14 +166,22 @@ class Explainer:
         return tuple(found)
 
     def _maps(self, branch: Branch, factors: PlaceFactors) -> FloatArray:
-        """Return the maps of a branch's axes, in their standard deviations, (m, rows, columns)."""
+        """Return the maps of a branch's axes, in their standard deviations, (m, rows, columns).
+
+        Of the best region, a map has each region's z-score over the number of places: what an image of such places alone scores.
+        """
         import torch
 
-        from t2c_search.explain.maps import maps
+        from t2c_search.explain.maps import maps, regions
 
-        rows = torch.from_numpy(np.stack([axis.direction / axis.sd for axis in branch.axes]))
-        found = maps(factors, rows, torch.from_numpy(self._searcher.calibration.mean))[0]
-        return found.reshape(-1, *factors.grid).numpy().astype(np.float32)
+        rows = torch.from_numpy(np.stack([axis.direction for axis in branch.axes]))
+        found = maps(factors, rows, torch.from_numpy(self._searcher.calibration.mean))[0].numpy()
+        sds = np.array([axis.sd for axis in branch.axes])[:, None]
+        seen = regions(factors, rows)[0].numpy()
+        best = np.stack([axis.z(each) for axis, each in zip(branch.axes, seen, strict=True)]) / seen.shape[1]
+        regional = np.array([axis.regions is not None for axis in branch.axes])[:, None]
+        told: FloatArray = np.where(regional, best, found / sds).reshape(-1, *factors.grid).astype(np.float32)
+        return told
 
     def _words(self, concept: Concept, axis: Axis, vector: Array) -> tuple[WordShare, ...]:
         """Return what the words of a text and the rest give to its z-score; nothing for a concept of another kind."""
@@ -190,10 +211,17 @@ class _Judged:
         return " AND ".join([*(literal.text for literal in branch.literals), *where])
 
 
-def _score(branch: Branch, vector: FloatArray, payload: Payload) -> tuple[float, bool]:
+def _score(branch: Branch, image: Points) -> tuple[float, bool]:
     """Return a branch's score of an image, and whether the image meets its thresholds and conditions."""
-    cosine = cosines(vector[None], branch.axes)
-    return float(branch.scores(cosine)[0]), bool(branch.passes(cosine)[0]) and matches(branch.where, payload)
+    cosine = branch.cosines(image)
+    return float(branch.scores(cosine)[0]), bool(branch.passes(cosine)[0]) and matches(branch.where, image.payloads[0])
+
+
+def with_vector(factors: PlaceFactors, vector: FloatArray) -> PlaceFactors:
+    """Return an image's factors in double precision, about the vector (d,) that is stored: maps sum to what that scores."""
+    import torch
+
+    return replace(in_double(factors), vectors=torch.from_numpy(vector)[None].double())
 
 
 def in_double(factors: AnyFactors) -> AnyFactors:

@@ -10,7 +10,6 @@ from t2c_search.explain.view import View
 from t2c_search.results import Column, Tabular
 from t2c_search.types import FloatArray
 
-
 REST = "(rest)"
 """What stands in place of a word for what no word gives: articles, the text's frame, and what former layers have mixed."""
 

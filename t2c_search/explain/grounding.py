@@ -38,10 +38,10 @@ Inside = npt.NDArray[np.bool_]
 class GroundedWord:
     """How well a model's map of a word points at what it names: the mean score of so many ``images``, with its interval.
 
-    ``low`` and ``high`` are a 95 % interval of Student's t. ``chance`` is what the same maps score where the place is not known. ``claimed`` images
-    of the collection have the word in a caption, and ``contradicted`` of them score below the collection's average by it.
-    Where two models are compared, ``other`` is the second one's score on the same pictures, and ``gain`` what it has more,
-    with the interval of the paired differences.
+    ``low`` and ``high`` are a 95 % interval of Student's t. ``chance`` is what the same maps score where the place is not known.
+    ``claimed`` images of the collection have the word in a caption, and ``contradicted`` of them score below the collection's
+    average by it. Where two models are compared, ``other`` is the second one's score on the same pictures, and ``gain`` what it
+    has more, with the interval of the paired differences.
     """
 
     word: str
@@ -140,7 +140,7 @@ def collage(pictures: Sequence[Image.Image]) -> Image.Image:
     return whole
 
 
-def inside_boxes(boxes: Sequence[tuple[float, float, float, float]], view: View = View(0.0, 0.0, 1.0, 1.0)) -> Inside:
+def inside_boxes(boxes: Sequence[tuple[float, float, float, float]], view: View) -> Inside:
     """Return which of FINE x FINE fields of a view have their centres in one of some boxes.
 
     Boxes are (left, top, right, bottom) in shares of the upright image's width and height.

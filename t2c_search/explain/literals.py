@@ -16,13 +16,15 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
 
+import numpy as np
+
 from t2c_search.query.language.concepts import Phrase
-from t2c_search.query.planning.calibration import Array, Axis, cosines
+from t2c_search.query.planning.calibration import Array, cosines
 from t2c_search.query.planning.directions import Directions
 from t2c_search.query.planning.normal_form import Conjunction
 from t2c_search.query.planning.planner import Branch, embed, plan
 from t2c_search.query.planning.ranking import Term
-from t2c_search.types import FloatArray
+from t2c_search.types import CLIP, FloatArray, Points
 
 Value = TypeVar("Value", float, Array)
 
@@ -41,44 +43,50 @@ def alternatives(conjunctions: Sequence[Conjunction], directions: Directions) ->
     return tuple(Alternative(each, branches[0]) for each, branches in planned if branches)
 
 
-def contributions(alternative: Alternative, vector: FloatArray, directions: Directions) -> list[float]:
-    """Return what each literal gives to the score of an image by its unit vector (d,), in standard deviations of the score.
+def contributions(alternative: Alternative, image: Points, directions: Directions) -> list[float]:
+    """Return what each literal gives to the score of an image (one point), in standard deviations of the score.
 
     They sum to ``branch.scores``. A threshold gives what its concept gives; a literal twice the same is given half each time.
     """
-    conjuncts, branch = alternative.conjunction.conjuncts, alternative.branch
-    given = [0.0] * len(conjuncts)
+    branch = alternative.branch
+    (cosine,) = branch.cosines(image)
+    given = [0.0] * len(branch.literals)
     for term in branch.ranking.terms:
         own = [
             at
             for at, literal in enumerate(branch.literals)
             if literal.axis == term.axis and literal.wanted == (term.sign > 0)
         ]
-        value = _Value(term, branch, vector)
+        value = _Value(term, branch)
         if own:
-            shares = {at: value(branch.axes[term.axis]) / len(own) for at in own}
+            axis = branch.axes[term.axis]
+            share = value(float(axis.z(cosine)[term.axis]), branch.sample[:, term.axis]) / len(own)
+            shares = dict.fromkeys(own, share)
         else:  # texts in one sentence
-            shares = _of_sentence(alternative, value, directions)
+            shares = _of_sentence(alternative, value, image.vectors[CLIP], directions)
         for at, share in shares.items():
             given[at] += share
     return given
 
 
+@dataclass(frozen=True, slots=True)
 class _Value:
-    """What a term gives to an image's score, were it about another axis."""
+    """What a term gives to an image's score, by the z-score of an axis and those of the collection's sample."""
 
-    def __init__(self, term: Term, branch: Branch, vector: FloatArray) -> None:
-        self._term, self._ranking, self._vector = replace(term, axis=0), branch.ranking, vector
-        self._centred = not branch.ranking.linear and len(branch.sample) > 1
+    term: Term
+    branch: Branch
 
-    def __call__(self, axis: Axis) -> float:
-        z = axis.z(cosines(self._vector[None], [axis]))
-        usual = float(self._term.values(axis.sample[:, None]).mean()) if self._centred else 0.0
-        return (float(self._term.values(z)[0]) - usual) / self._ranking.scale
+    def __call__(self, z: float, sample: Array) -> float:
+        term, ranking = replace(self.term, axis=0), self.branch.ranking
+        centred = not ranking.linear and len(sample) > 1
+        usual = float(term.values(sample[:, None]).mean()) if centred else 0.0
+        return (float(term.values(np.array([[z]]))[0]) - usual) / ranking.scale
 
 
-def _of_sentence(alternative: Alternative, value: _Value, directions: Directions) -> dict[int, float]:
-    """Deal a sentence's value out among the literals whose texts it is made of."""
+def _of_sentence(
+    alternative: Alternative, value: _Value, vector: FloatArray, directions: Directions
+) -> dict[int, float]:
+    """Deal a sentence's value, for an image's vector (1, d), out among the literals whose texts it is made of."""
     wanted = [
         (at, conjunct.concept.text)
         for at, conjunct in enumerate(alternative.conjunction.conjuncts)
@@ -91,7 +99,11 @@ def _of_sentence(alternative: Alternative, value: _Value, directions: Directions
         some = tuple(text for at, text in enumerate(texts) if at in chosen)
         if not some:
             return 0.0
-        return value(directions.joint(some) if len(some) > 1 else directions.axis(Phrase(text=some[0])))
+        axis = directions.joint(some) if len(some) > 1 else directions.axis(Phrase(text=some[0]))
+        sample = directions.samples([axis, *value.branch.axes])[
+            :, 0
+        ]  # of the images that the branch is standardised by
+        return value(float(axis.z(cosines(vector, [axis]))[0, 0]), sample)
 
     shares = shares_of(of, len(texts))
     times = [sum(text == other for _, other in wanted) for text in texts]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, normalize
 
 from t2c_search.attribution.factors import PlaceFactors
 
@@ -18,6 +18,15 @@ def maps(factors: PlaceFactors, rows: torch.Tensor, centre: torch.Tensor) -> tor
     """
     spread = (factors.vectors - factors.parts.sum(1) - centre) / factors.parts.shape[1]
     return rows @ (factors.parts + spread.unsqueeze(1)).mT
+
+
+def regions(factors: PlaceFactors, rows: torch.Tensor) -> torch.Tensor:
+    """Return the cosines of k unit directions (k, d) with what n images would be, were all their places like one: (n, k, places).
+
+    The best over the places is what ``anywhere(...)`` searches for (``attribution.stored``).
+    """
+    rest = (factors.vectors - factors.parts.sum(1)) / factors.parts.shape[1]
+    return rows @ normalize(factors.parts + rest.unsqueeze(1), dim=2).mT
 
 
 def contested(maps: torch.Tensor) -> torch.Tensor:

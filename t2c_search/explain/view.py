@@ -57,9 +57,7 @@ def _seen(encoder: PixelEncoder, values: npt.NDArray[np.floating]) -> npt.NDArra
     return prepared
 
 
-def _ends(
-    places: npt.NDArray[np.float64], shown: npt.NDArray[np.bool_], axis: int
-) -> tuple[float, float]:
+def _ends(places: npt.NDArray[np.float64], shown: npt.NDArray[np.bool_], axis: int) -> tuple[float, float]:
     """Return the places in the image, from 0 to 1, at which the pixels begin and end along an axis."""
     pixels = np.broadcast_to(np.expand_dims(np.arange(0.5, shown.shape[axis]), 1 - axis), shown.shape)
     slope, first = np.polyfit(pixels[shown], places[shown], 1)

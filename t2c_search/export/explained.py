@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,8 +30,8 @@ LEGEND = (
     "Orange, outlined: what speaks for the hit. Blue, dashed: what speaks against it; of a NOT, where its text is seen. "
     "The outlines lie at half of the strongest place of each image; what is pale at the edge, the model did not see."
 )
-_SIDE = 360  # pixels of a map on a page
-_QUALITY = 82
+_SIDE = 320  # pixels of a map on a page
+_QUALITY = 75
 _PANEL, _ACROSS = 3.0, 4  # inches, and panels in a row
 _BELOW, _HEAD, _LINE = 0.55, 0.45, 0.14  # inches: what a literal gives, headings, and a line of notes
 _LETTERS, _COLUMNS = 36, 44  # of a panel's title, and of its words
@@ -54,7 +54,7 @@ def write_explanations(images: Sequence[Explanation], path: Path, title: str, no
     check_explanation_file(path)
     ending = path.suffix.lower()
     if ending in PAGES:
-        sections = tuple(_section(number, image) for number, image in enumerate(images, 1))
+        sections = tuple(section(image, f"{number}. {heading(image)}") for number, image in enumerate(images, 1))
         write_page(Page(title, [*notes, LEGEND], sections), path)
         return
     if ending in PICTURES:
@@ -76,7 +76,9 @@ def summary(image: Explanation) -> list[str]:
     """Say in a few lines what an image's explanation comes to."""
     lines = [str(image.counterfactual)] if image.counterfactual else []
     if image.others:
-        others = (f"{each.expression}: {'excluded' if each.score is None else f'{each.score:.2f}'}" for each in image.others)
+        others = (
+            f"{each.expression}: {'excluded' if each.score is None else f'{each.score:.2f}'}" for each in image.others
+        )
         lines.append(f"explained is {image.expression}; the other alternatives: {'; '.join(others)}")
     left = "" if image.residual is None else f", which leaves {image.residual:.2g} of the vector unexplained"
     lines.append(f"places by the method {image.method}{left}")
@@ -100,19 +102,19 @@ def standing(image: Explanation) -> str:
     return "" if image.rank is None else f"rank {image.rank}, "
 
 
-def _heading(image: Explanation) -> str:
+def heading(image: Explanation) -> str:
+    """Return an image's name, where it stands, and its score as a sum."""
     given = " ".join(f"{literal.contribution:+.2f}" for literal in image.literals) if len(image.literals) > 1 else ""
     return f"{Path(image.path).name}: {standing(image)}score {image.score:.2f}{given and f' = {given}'}"
 
 
-def _section(number: int, image: Explanation) -> Section:
-    """Show an image, and beside it a card for each literal."""
-    plain = Card(image.path, str(number), "")
-    heading = f"{number}. {_heading(image)}"
+def section(image: Explanation, title: str) -> Section:
+    """Return a page's section: an image, and beside it a card for each literal."""
+    plain = Card(image.path, "", "")
     try:
         small = thumbnail(image.path, _SIDE)
     except T2CError:  # the plain card says why
-        return Section(heading, (plain,), tuple(summary(image)))
+        return Section(title, (plain,), tuple(summary(image)))
     scale, most = _scale(image), _most(image)
     cards = tuple(
         Card(
@@ -124,7 +126,7 @@ def _section(number: int, image: Explanation) -> Section:
         )
         for literal in image.literals
     )
-    return Section(heading, (plain, *cards), tuple(summary(image)))
+    return Section(title, (plain, *cards), tuple(summary(image)))
 
 
 def _tinted(word: WordShare, most: float) -> Tinted:
@@ -142,7 +144,10 @@ def _picture(images: Sequence[Explanation], title: str, format: str) -> bytes:
     """Draw the images one below the other, each with its maps and what its literals give."""
     rows = [-(-(len(image.literals) + 1) // _ACROSS) for image in images]
     across = min(max(len(image.literals) + 1 for image in images), _ACROSS)
-    high = [(_PANEL + _BELOW) * number + _HEAD + _LINE * len(summary(image)) for number, image in zip(rows, images, strict=True)]
+    high = [
+        (_PANEL + _BELOW) * number + _HEAD + _LINE * len(summary(image))
+        for number, image in zip(rows, images, strict=True)
+    ]
     figure = new_figure(_PANEL * across, sum(high) + _HEAD)
     figure.suptitle(short(title, 34 * across), x=0.01, ha="left", fontsize=13, parse_math=False)
     parts = figure.subfigures(len(images), 1, height_ratios=high, squeeze=False)
@@ -154,7 +159,7 @@ def _picture(images: Sequence[Explanation], title: str, format: str) -> bytes:
 def _draw(part: SubFigure, image: Explanation, shape: tuple[int, int]) -> None:
     """Draw one image: itself, then each literal's map, and below each what it gives."""
     rows, across = shape
-    part.suptitle(short(_heading(image), 42 * across), x=0.01, ha="left", fontsize=10, parse_math=False)
+    part.suptitle(short(heading(image), 42 * across), x=0.01, ha="left", fontsize=10, parse_math=False)
     told = "\n".join(short(line, 54 * across) for line in summary(image))
     part.supxlabel(told, x=0.01, ha="left", fontsize=8, color=GREY, parse_math=False)
     grid = part.subplots(2 * rows, across, height_ratios=[_PANEL, _BELOW] * rows, squeeze=False)
@@ -177,7 +182,9 @@ def _draw_share(axes: Axes, share: float) -> None:
     from matplotlib.patches import Rectangle
 
     middle = _COLUMNS / 2
-    axes.add_patch(Rectangle((middle, 1.75), share * middle * 0.98, 0.4, color=FOR if share > 0 else AGAINST, linewidth=0))
+    axes.add_patch(
+        Rectangle((middle, 1.75), share * middle * 0.98, 0.4, color=FOR if share > 0 else AGAINST, linewidth=0)
+    )
     axes.plot([middle, middle], [1.65, 2.25], color=GREY, linewidth=1)
 
 
@@ -192,6 +199,6 @@ def _draw_words(axes: Axes, words: Sequence[WordShare], most: float) -> None:
         if left + wide > _COLUMNS:
             break
         axes.add_patch(Rectangle((left + 0.1, 0.3), wide - 0.2, 1.0, color=shown.paper, linewidth=0))
-        style = {"ha": "center", "va": "center", "fontsize": 8, "parse_math": False}
+        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "parse_math": False}
         axes.text(left + wide / 2, 0.78, text, color=shown.ink, **style)
         left += wide

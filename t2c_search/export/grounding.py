@@ -22,7 +22,9 @@ _MOST = 60  # words in the picture
 def check_grounding_file(path: Path) -> None:
     """Raise UsageError for a file that this cannot be written to, before the work."""
     if path.suffix.lower() not in (*PICTURES, ".json"):
-        raise UsageError(f"what a model knows cannot be written to {path}: expected a name that ends in .png, .svg, .pdf or .json")
+        raise UsageError(
+            f"what a model knows cannot be written to {path}: expected a name that ends in .png, .svg, .pdf or .json"
+        )
 
 
 def write_grounding(found: Grounding, path: Path) -> None:
@@ -49,14 +51,18 @@ def _picture(found: Grounding, format: str) -> bytes:
             _draw_gain(rest[0], place, word)
             first.plot([word.other], [place], "o", color=ORANGE, markerfacecolor="none")
     first.set(xlim=(0, 1), xlabel="pointing score, 95 % interval; grey: by chance")
-    first.set_yticks(range(len(words)), [f"{short(word.word, _LETTERS)}  {word.images}" for word in words], parse_math=False)
+    first.set_yticks(
+        range(len(words)), [f"{short(word.word, _LETTERS)}  {word.images}" for word in words], parse_math=False
+    )
     first.set_ylim(len(words) - 0.4, -0.6)
     first.grid(axis="x", alpha=0.25)
     if rest:
         rest[0].axvline(0, color=GREY, linewidth=1)
         rest[0].grid(axis="x", alpha=0.25)
         rest[0].set_xlabel(f"gained by {short(_brief(found.other or ''), 48)}")
-    figure.suptitle(short(f"What {_brief(found.model)} knows", 46 * panels), x=0.01, ha="left", fontsize=11, parse_math=False)
+    figure.suptitle(
+        short(f"What {_brief(found.model)} knows", 46 * panels), x=0.01, ha="left", fontsize=11, parse_math=False
+    )
     return rendered(figure, format)
 
 

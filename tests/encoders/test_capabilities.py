@@ -15,6 +15,7 @@ from t2c_search.encoders.capabilities import (
     Differentiable,
     FeatureMaps,
     SumOfPlaces,
+    TokenizedTexts,
     capabilities,
 )
 from t2c_search.testing.encoders import DualEncoderContract, ImageEncoderContract

@@ -18,7 +18,7 @@ from pyarrow import parquet
 from sentence_transformers import SentenceTransformer
 
 from t2c_search.encoders import registry
-from t2c_search.encoders.capabilities import Differentiable, capabilities
+from t2c_search.encoders.capabilities import AttentionPooled, Differentiable, SumOfPlaces, capabilities
 from t2c_search.encoders.protocols import ImageEncoder
 from t2c_search.errors import UsageError
 from t2c_search.testing.encoders import (
@@ -79,6 +79,7 @@ class StagesContract(ImageEncoderContract):
     """Several stages of a model of timm's: the reference pools what hooks see, in numpy."""
 
     architecture: str
+    capability: type = SumOfPlaces
 
     @pytest.fixture(scope="class")
     def encoder_id(self, folder: Path) -> str:
@@ -109,7 +110,7 @@ class StagesContract(ImageEncoderContract):
         raise NotImplementedError
 
     def test_its_rows_are_of_no_one_map(self, encoder: ImageEncoder) -> None:
-        assert capabilities(encoder) == {Differentiable}
+        assert capabilities(encoder) == {Differentiable, self.capability}
 
 
 class TestStagesOfAConvolutionalNet(StagesContract):
@@ -124,6 +125,7 @@ class TestStagesOfAConvolutionalNet(StagesContract):
 
 class TestStagesOfATransformer(StagesContract):
     architecture = "test_vit"
+    capability = AttentionPooled
 
     def stages(self, model: torch.nn.Module) -> list[torch.nn.Module]:
         return list(model.blocks[-2:])

@@ -104,9 +104,7 @@ def test_contributions_sum_to_the_score_and_maps_to_the_z(searcher: Searcher, qu
 
 def test_negation_turns_a_map_round(searcher: Searcher) -> None:
     (hit,) = searcher.search('"snow"', Wanted(1))
-    ((wanted,), (unwanted,)) = (
-        explained(searcher, query, [hit.id])[0].literals for query in ('"snow"', 'NOT "snow"')
-    )
+    ((wanted,), (unwanted,)) = (explained(searcher, query, [hit.id])[0].literals for query in ('"snow"', 'NOT "snow"'))
     assert np.array_equal(wanted.map, -unwanted.map)
     assert wanted.z == unwanted.z
     assert wanted.contribution > 0 > unwanted.contribution
@@ -167,7 +165,7 @@ def test_shares_are_shapley_values_of_up_to_three_and_sum_for_more() -> None:
             return table.setdefault(some, float(rng.normal()) if some else 0.0)
 
         shares = shares_of(value, number)
-        assert shares.sum() == pytest.approx(value(frozenset(range(number))), abs=1e-12)
+        assert sum(shares) == pytest.approx(value(frozenset(range(number))), abs=1e-12)
         if number <= 3:
             orders = list(permutations(range(number)))
             for player in range(number):

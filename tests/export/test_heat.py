@@ -62,7 +62,9 @@ def test_outlines_are_drawn_through_for_and_dashed_against() -> None:
         values = np.zeros((4, 6), np.float32)
         values[1:3, 2:4] = sign
         shown = np.asarray(heated(image, Heat(values, WHOLE, 1.0)).convert("L"), np.int16)
-        smooth = np.asarray(heated(image, Heat(values, WHOLE, 2.1)).convert("L"), np.int16)  # nothing reaches an outline
+        smooth = np.asarray(
+            heated(image, Heat(values, WHOLE, 2.1)).convert("L"), np.int16
+        )  # nothing reaches an outline
         step = np.abs(np.diff(shown, axis=1)) > np.abs(np.diff(smooth, axis=1)).max() + 12
         lines.append(int(step.sum()))
     assert lines[0] > 1.4 * lines[1] > 0

@@ -36,6 +36,7 @@ from t2c_search.sources import ImageInput, list_images
 from t2c_search.state.failures import read_failures
 from t2c_search.stores import open_store
 from t2c_search.stores.protocol import VectorStore
+from t2c_search.types import FACTORS
 from tests.stubs.rest import QdrantStub
 
 from .on_ray import Deadly, Stuck, load_deadly, load_deadly_pair, load_pair, load_tiny, on_ray, save_vectors
@@ -223,7 +224,7 @@ def test_collection_is_the_same_with_its_models_and_aligner(
     save_pictures(tmp_path / "photos", 40)
     clip = save_vectors(tmp_path / "clip", [f"{number:04d}.jpg" for number in range(40)])
     models = {"clip": clip, "backbone": "torch:tests.indexing.on_ray:make_backbone", "device": "cpu"}
-    options = {"fit_pairs": 20, "batch_size": 4, "keep_native": True}
+    options = {"fit_pairs": 20, "batch_size": 4, "keep_native": True, "explainable": True}
     monkeypatch.setenv("T2C_QDRANT_API_KEY", "secret")  # of this process, not of Ray's
     with QdrantStub(api_key="secret") as stub, open_collection("photos", stub.url, **models) as images:
         report = images.index([tmp_path / "photos"], engine="ray", **options)
@@ -231,6 +232,8 @@ def test_collection_is_the_same_with_its_models_and_aligner(
         with open_collection("photos", ":memory:", **models) as others:
             others.index([tmp_path / "photos"], **options)
             assert_same(images.store, others.store)
+            for points in images.store.scan(vectors=(FACTORS,)):
+                assert all(len(codes) for codes in points.multivectors[FACTORS])
         (tmp_path / "photos" / "0007.jpg").unlink()
         report = images.index([tmp_path / "photos"], engine="ray", sync=True)
         assert (report.indexed, report.unchanged, report.deleted) == (0, 39, 1)

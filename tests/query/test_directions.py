@@ -43,7 +43,9 @@ class Noted:
 
 
 def directions_of(calibration: Calibration, remembered: Texts) -> Directions:
-    return Directions(calibration, remembered, Lookups(lambda path: np.zeros(DIM), lambda point: None, lambda: None), {})
+    return Directions(
+        calibration, remembered, Lookups(lambda path: np.zeros(DIM), lambda point: None, lambda: None), {}
+    )
 
 
 def test_a_text_is_embedded_once_whatever_becomes_of_the_searcher(calibration):

@@ -13,7 +13,7 @@ from t2c_search.cli.app import EXPLAINING, app
 from t2c_search.cli.explaining.grounding import print_grounding
 from t2c_search.cli.look import show_sheet
 from t2c_search.cli.render import ShownPath, loading, out, print_json, waiting
-from t2c_search.cli.search import Words, one_text
+from t2c_search.cli.search import one_text
 from t2c_search.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ _DOWN, _ACROSS = ("upper", "middle", "lower"), ("left", "middle", "right")
 
 @app.command(cls=options.SeveralValues, rich_help_panel=EXPLAINING)
 def explain(
-    words: Words = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="QUERY", help="A text, or constraints, as t2c search takes them.")
+    ] = None,
     rank: Annotated[int, typer.Option("--rank", min=1, help="Explain the hit of this rank.")] = 1,
     ids: Annotated[list[str] | None, typer.Option("--id", help="Explain the image of this id, or several.")] = None,
     paths: Annotated[
@@ -49,11 +51,15 @@ def explain(
     ] = None,
     boxes: Annotated[
         str | None,
-        typer.Option("--boxes", metavar="FIELD", help="Where things are, for --grounding; left out, captions and collages tell."),
+        typer.Option(
+            "--boxes", metavar="FIELD", help="Where things are, for --grounding; left out, captions and collages tell."
+        ),
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="ALIGNER", help="Compare --grounding with this aligner's model, or with clip."),
+        typer.Option(
+            "--against", metavar="ALIGNER", help="Compare --grounding with this aligner's model, or with clip."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=5, help="Pictures of each word of --grounding.")] = 40,
     save: Annotated[
@@ -84,7 +90,9 @@ def explain(
     from t2c_search.export.grounding import check_grounding_file, write_grounding
 
     if grounding is not None and (words or where or ids or paths):
-        raise UsageError("--grounding tells what the model knows of words: leave out the query, and which image to explain")
+        raise UsageError(
+            "--grounding tells what the model knows of words: leave out the query, and which image to explain"
+        )
     if grounding is None and (boxes or against):
         raise UsageError("--boxes and --against belong to --grounding WORDS: give it, or leave them out")
     if save is not None:
@@ -134,7 +142,7 @@ def _print(image: Explanation) -> None:
     table.add_column("literal", overflow="fold")
     for name in ("gives", "z", *(["rank without it"] if image.counterfactual else [])):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("most", no_wrap=True)
+    table.add_column("seen", no_wrap=True)
     if any(literal.words for literal in image.literals):
         table.add_column("words", overflow="fold")
     for literal in image.literals:
@@ -149,13 +157,14 @@ def _print(image: Explanation) -> None:
 
 
 def _place(image: Explanation, literal: ExplainedLiteral) -> str:
-    """Say in which part of the image the strongest place lies, and whether it speaks against the hit."""
+    """Say in which part of the image most of a literal is seen, also where it should not be."""
+    seen = literal.map if literal.wanted else -literal.map
+    if seen.max() <= 0:
+        return "[dim]nowhere[/]"
     rows, columns = image.grid
-    strongest = int(abs(literal.map).argmax())
-    row, column = divmod(strongest, columns)
+    row, column = divmod(int(seen.argmax()), columns)
     view = image.view
     down = view.top + (row + 0.5) / rows * (view.bottom - view.top)
     across = view.left + (column + 0.5) / columns * (view.right - view.left)
     words = [names[min(max(int(3 * at), 0), 2)] for names, at in ((_DOWN, down), (_ACROSS, across))]
-    against = "" if literal.map.flat[strongest] > 0 else "[dim]against it:[/] "
-    return against + ("middle" if words[0] == words[1] else " ".join(words))
+    return "middle" if words[0] == words[1] else " ".join(words)

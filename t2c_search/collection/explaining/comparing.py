@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from t2c_search.collection.explaining.knowing import MOST, Given, described, looker
-from t2c_search.collection.explaining.sources import seeing
+from t2c_search.collection.explaining.sources import Seeing, seeing
 from t2c_search.collection.fitting import fit_on_images
 from t2c_search.collection.snapshot import Snapshot, Snapshots
 from t2c_search.concepts.vocabulary import DESCRIPTORS, Vocabulary
@@ -34,7 +34,6 @@ from t2c_search.types import CLIP, Failure
 
 if TYPE_CHECKING:
     from t2c_search.alignment.aligner import Aligner
-    from t2c_search.encoders.protocols import PixelEncoder
 
 _GLANCE = 32  # pixels to decode an image to, where all that is asked is whether it can be
 
@@ -127,14 +126,11 @@ class _Comparing:
         names = tuple(each.name for each in self.asked.classes)
         return Comparison(names, self.vocabulary.source, len(lists.names), lists.side, len(labelled), models, failures)
 
-    def _load(self, model: str) -> PixelEncoder:
-        from t2c_search.attribution.methods import choose
-
+    def _load(self, model: str) -> Seeing:
         card, models = self.now.card, self.now.models
         encoder = {card.backbone.id: lambda: models.backbone, card.clip.id: lambda: models.clip}.get(model)
         found = models.choice.load_backbone(model) if encoder is None else encoder()
-        choose(found)  # a mistake is told before images are opened
-        return seeing(found)
+        return seeing(found)  # a mistake is told before images are opened
 
     def _labelled(self) -> Iterator[LabelledImage]:
         """Yield up to so many images of each class, in ascending order of id: as good as drawn by lot."""
@@ -156,7 +152,7 @@ class _Comparing:
         if labels is not None:
             labels.check(1)
 
-    def _candidate(self, model: str, encoder: PixelEncoder, looked_at: set[str]) -> Candidate:
+    def _candidate(self, model: str, encoder: Seeing, looked_at: set[str]) -> Candidate:
         """Return a model with its text side: its own where it has one, else that of the collection, onto which it is aligned."""
         texts, aligner = self.now.texts, None
         if isinstance(encoder, TextEncoder) and encoder is not self.now.models.clip:
@@ -168,7 +164,7 @@ class _Comparing:
         rows = class_rows(texts, self.asked.classes, None)
         return Candidate(model, looker(encoder, aligner), descriptors, rows)
 
-    def _aligner(self, encoder: PixelEncoder, looked_at: set[str]) -> Aligner:
+    def _aligner(self, encoder: Seeing, looked_at: set[str]) -> Aligner:
         """Return the collection's aligner for its own backbone, and one fitted on other images for any other model."""
         if encoder is self.now.models.backbone:
             return read_aligner(self.now.store)

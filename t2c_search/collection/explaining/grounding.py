@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from t2c_search.collection.explaining.sources import image_side, open_image, seeing
+from t2c_search.collection.explaining.sources import Seeing, image_side, open_image, seeing
 from t2c_search.collection.models import trusted
 from t2c_search.collection.snapshot import Snapshot, Snapshots
 from t2c_search.concepts.vocabulary import Vocabulary, captions_of
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from t2c_search.alignment.aligner import Aligner
-    from t2c_search.encoders.protocols import PixelEncoder
 
 Floats = npt.NDArray[np.float64]
 
@@ -95,7 +94,7 @@ class _Model:
     """What is asked for maps: an encoder, its aligner if any, and the mean of its vectors."""
 
     name: str
-    encoder: PixelEncoder
+    encoder: Seeing
     aligner: Aligner | None
     method: str
     centre: Floats
@@ -172,7 +171,9 @@ class _Truth:
         """Return the labelled boxes of an image. Raises UsageError for what is none."""
         if self.boxes is None:
             return []
-        told = [each for value in values_at(payload, self.boxes) for each in (value if isinstance(value, list) else [value])]
+        told = [
+            each for value in values_at(payload, self.boxes) for each in (value if isinstance(value, list) else [value])
+        ]
         try:
             found = [(str(each["label"]), tuple(map(float, each["box"]))) for each in told]
         except (TypeError, KeyError, ValueError):
@@ -211,9 +212,7 @@ def _ground(now: Snapshot, models: Sequence[_Model], truth: _Truth) -> Grounding
     scores = [_scores(now, model, cases) for model in models]
     told = [_told(word, known[word], [each[word] for each in scores]) for word in cases]
     told.sort(key=lambda each: -(each.score if each.gain is None else each.gain))
-    worst = sorted(
-        (claim for each in known.values() for _, _, claim in each.worst), key=lambda claim: claim.z
-    )
+    worst = sorted((claim for each in known.values() for _, _, claim in each.worst), key=lambda claim: claim.z)
     names = [model.name for model in models]
     return Grounding(names[0], names[1] if len(names) > 1 else None, tuple(told), tuple(worst), tuple(notes))
 
@@ -237,8 +236,6 @@ def _own(now: Snapshot, method: str) -> _Model:
 
 def _other(now: Snapshot, against: str | Path, method: str) -> _Model:
     """Return the model to compare with. Raises UsageError and AlignmentError for what is none."""
-    from t2c_search.attribution.methods import choose
-
     if against == "clip":
         encoder, aligner = now.models.clip, None
         name = encoder.id
@@ -250,11 +247,11 @@ def _other(now: Snapshot, against: str | Path, method: str) -> _Model:
         aligner.check(encoder_ref(encoder), now.card.clip)
         aligner = aligner.to(encoder.device)
         name = f"{encoder.id} by {Path(against).name}"
-    choose(encoder, method)
-    return _Model(name, seeing(encoder), aligner, method, _mean(now, seeing(encoder), aligner))
+    backbone = seeing(encoder, method)
+    return _Model(name, backbone, aligner, method, _mean(now, backbone, aligner))
 
 
-def _mean(now: Snapshot, encoder: PixelEncoder, aligner: Aligner | None) -> Floats:
+def _mean(now: Snapshot, encoder: Seeing, aligner: Aligner | None) -> Floats:
     """Return the mean of what a model makes of the collection's first images that can be read."""
     import torch
     from torch.nn.functional import normalize
@@ -298,12 +295,14 @@ def _scores_of(model: _Model, cases: Sequence[_Case], row: Floats) -> Floats:
     return np.array(scores)
 
 
-def _picture(case: _Case, encoder: PixelEncoder) -> tuple[Image.Image, Inside]:
+def _picture(case: _Case, encoder: Seeing) -> tuple[Image.Image, Inside]:
     """Open the images of a case, and say which fields of the model's view of it the word's thing is in."""
     opened = [open_image(path, encoder).pixels for path in case.paths]
     if case.boxes:
         (picture,), (width, height) = opened, case.size
-        boxes = [(left / width, top / height, right / width, bottom / height) for left, top, right, bottom in case.boxes]
+        boxes = [
+            (left / width, top / height, right / width, bottom / height) for left, top, right, bottom in case.boxes
+        ]
     else:
         picture = collage(opened)
         left, top = case.quadrant % 2 / 2, case.quadrant // 2 / 2

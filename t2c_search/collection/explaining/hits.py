@@ -22,7 +22,7 @@ from t2c_search.results import Hit
 from t2c_search.sources.addresses import is_remote
 from t2c_search.sources.arguments import as_list, check_kind
 from t2c_search.sources.inputs import ImageInput
-from t2c_search.types import CLIP, Points
+from t2c_search.types import Points
 
 
 class ExplainingHits:
@@ -47,7 +47,7 @@ class ExplainingHits:
         Or explain any images of the collection, hits or not: some ``hits`` of a search, ``ids``, or ``paths``. Each literal has
         a map over the image (negated ones with their signs turned, so that what speaks for the hit is above 0), the words of
         its text, and its contribution in standard deviations of the score, which sum to it; the literal is told without which
-        the rank would change most. For that all vectors that meet the conditions are read once, some 100,000 a second, however
+        the rank would change most. For that all vectors that meet the conditions are read once, tens of thousands a second, however
         many images are explained: ``counterfactual=False`` does without ranks.
 
         The images are opened, and their vectors taken apart by ``method``, a name that ``t2c models`` tells; ``auto`` is the one
@@ -66,7 +66,7 @@ class ExplainingHits:
             tree = now.asked_and_loaded(query, where)
             sources = Sources(places_of(now, method), words_of(now))
             explainer = Explainer(now.searcher(), tree, sources, counterfactual=counterfactual)
-            return Explanations(unparse(tree), tuple(explainer.explain(chosen.images(now, tree))))
+            return Explanations(unparse(tree), tuple(explainer.explain(chosen.images(now, tree, explainer.vectors))))
 
         return self._snapshots.ask(answer)
 
@@ -78,9 +78,9 @@ class _Chosen:
     rank: int
     named: Mapping[str, str] | None
 
-    def images(self, now: Snapshot, tree: Constraint) -> Points:
+    def images(self, now: Snapshot, tree: Constraint, vectors: tuple[str, ...]) -> Points:
         """Return the images, each once, with vectors and payloads. Raises UsageError where one is not there."""
-        return fetch_named(now, {self._ranked(now, tree): ""} if self.named is None else self.named)
+        return fetch_named(now, {self._ranked(now, tree): ""} if self.named is None else self.named, vectors)
 
     def _ranked(self, now: Snapshot, tree: Constraint) -> str:
         searcher = now.searcher()
@@ -91,12 +91,12 @@ class _Chosen:
         return found[self.rank - 1].id
 
 
-def fetch_named(now: Snapshot, named: Mapping[str, str]) -> Points:
-    """Return images by their ids, in that order, with vectors and payloads; each comes with how it was named.
+def fetch_named(now: Snapshot, named: Mapping[str, str], vectors: tuple[str, ...] = ()) -> Points:
+    """Return images by their ids, in that order, with payloads and the vectors named; each comes with how it was named.
 
     Raises UsageError where one is not there.
     """
-    points = now.store.fetch(present(now.store, list(named)), vectors=(CLIP,))
+    points = now.store.fetch(present(now.store, list(named)), vectors=vectors)
     at = {point_id: row for row, point_id in enumerate(points.ids)}
     for each, name in named.items():
         if each not in at:
@@ -107,9 +107,9 @@ def fetch_named(now: Snapshot, named: Mapping[str, str]) -> Points:
 def named_by(ids: str | Iterable[str], paths: str | Path | Iterable[str | Path]) -> dict[str, str]:
     """Return the ids of images that are named by id or path, each with how it was named."""
     named = {each: f"of the id {each!r}" for each in as_list("ids", ids)}
-    return named | {_id_of(path): f"at {path}" for path in as_list("paths", paths)}
+    return named | {id_of(path): f"at {path}" for path in as_list("paths", paths)}
 
 
-def _id_of(path: str) -> str:
+def id_of(path: str) -> str:
     """Return the id of the image at a path, as indexing makes it."""
     return ImageInput(path if is_remote(path) else Path(path).absolute().as_posix(), 0, 0).id

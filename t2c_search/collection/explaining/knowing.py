@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2c_search.collection.explaining.hits import fetch_named, named_by
-from t2c_search.collection.explaining.sources import image_side, open_image
+from t2c_search.collection.explaining.sources import Seeing, image_side, open_image
 from t2c_search.collection.search_index import is_scanned
 from t2c_search.collection.snapshot import Snapshot, Snapshots
 from t2c_search.concepts.vocabulary import DESCRIPTORS, Vocabulary
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from t2c_search.alignment.aligner import Aligner
-    from t2c_search.encoders.protocols import PixelEncoder
     from t2c_search.explain.mutual.looking import Looked
 
 Given = str | Path | Sequence[str] | Vocabulary | None
@@ -136,7 +135,7 @@ def described(vocabulary: Vocabulary, texts: Texts, of: Sequence[str], side: int
     return Descriptors.of(names, texts.rows(names), side)
 
 
-def looker(encoder: PixelEncoder, aligner: Aligner | None) -> Callable[[str], Looked]:
+def looker(encoder: Seeing, aligner: Aligner | None) -> Callable[[str], Looked]:
     """Return what looks at an image by its path; it raises ImageError where that cannot be read."""
     from t2c_search.explain.mutual.looking import look
 

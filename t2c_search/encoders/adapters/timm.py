@@ -54,7 +54,7 @@ def load_as(name: str, spec: str, *, options: Options, device: Device, dtype: Dt
         module = timm.create_model(spec, pretrained=True, num_classes=0)
         config = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
         preprocessing = Preprocessing.split(create_transform(**config, is_training=False), config)
-        if options.layers:  # no one map makes its rows, and what comes after one block does not either: no anatomy
+        if options.layers:  # no one map makes its rows: no anatomy of theirs
             outputs = outputs_of_timm(encoder_id, module, anatomy_of(module))
             stages = Stages(module, options.layers, replace(outputs, pooled=partial(pooled_of, module)))
             return ImageTower(encoder_id, stages, preprocessing, placement)

@@ -56,7 +56,7 @@ def _vector_config(vector: VectorSpec) -> models.DenseVectorConfig:
     if vector.multi:
         config.multivector_config = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
     if vector.dtype != "float32":
-        config.datatype = models.Datatype(vector.dtype)
+        config.datatype = models.VectorStorageDatatype(vector.dtype)
     return config
 
 

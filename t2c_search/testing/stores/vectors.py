@@ -87,6 +87,20 @@ class VectorContract(StorePlaces):
         with pytest.raises(UsageError, match=r"6.55e\+04"):
             absent.update_vectors(Points(points.ids, vectors={NATIVE: points.vectors[NATIVE] + np.float32(1e5)}))
 
+    def test_bytes_come_out_as_they_went_in(self, absent: VectorStore) -> None:
+        absent.create(CollectionSpec({**SPEC.vectors, PATCHES: replace(PATCH, dtype="uint8", added=True)}, {}))
+        rows = np.random.default_rng(3).integers(0, 256, (20, 3, PATCH.dim)).astype(np.float32)
+        points = replace(make_points(20), multivectors={PATCHES: [*rows[:-1], rows[0, :0]]})
+        absent.upsert(points)
+        found = absent.fetch(points.ids, vectors=(PATCHES,)).multivectors[PATCHES]
+        np.testing.assert_array_equal(found[:-1], rows[:-1])
+        assert found[-1].shape == (0, PATCH.dim)
+        for wrong in (0.5, -1.0, 256.0, np.nan):
+            with pytest.raises(UsageError, match="whole numbers from 0 to 255"):
+                absent.update_vectors(
+                    Points(points.ids[:1], multivectors={PATCHES: [np.full((1, PATCH.dim), wrong, np.float32)]})
+                )
+
     def test_one_vector_changes_and_all_else_stays(self, multi: VectorStore) -> None:
         old, new = make_points(), make_points(seed=4)
         numbers = [2, 5, 9]
