@@ -31,11 +31,15 @@ def real_data() -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def run(name: str, doc: str | None, parts: Sequence[str]) -> int:
-    """Measure the parts that the command line asks for; the exit status, as ``finish`` returns it."""
+def run(name: str, doc: str | None, parts: Sequence[str], full_only: Sequence[str] = ()) -> int:
+    """Measure the parts that the command line asks for, or all; but a quick run those of ``full_only`` only if it names them.
+
+    Returns the exit status, as ``finish`` does.
+    """
     chosen = options(name, doc, parts)
+    asked = chosen.only or [part for part in parts if not (chosen.quick and part in full_only)]
     found: dict[str, Measured] = {
-        part: import_module(f"benchmarks.{name}.{part}").measure(chosen.quick) for part in chosen.only or parts
+        part: import_module(f"benchmarks.{name}.{part}").measure(chosen.quick) for part in asked
     }
     return finish(
         name if not chosen.only else f"{name}-{'-'.join(chosen.only)}",

@@ -67,7 +67,7 @@ def measure(quick: bool) -> Measured:
         "single captions exchanged": _mean(trials, lambda seed: _strayed(photos, rows, captions, texts, seed)),
     }
     leaks = _mean(trials, lambda seed: _leaks(files, rows, mini, seed, 10 if quick else COPIES))
-    labels = _labels(real, trials if quick else 3, 20 if quick else 200, 60 if quick else None)
+    labels = _labels(real, *((1, 10, 60) if quick else (3, 200, None)))
     labelled = ("plain cosine", "CLIP neighbours", "cleanlab", "cleanlab, margin")
     captioned = labelled[:2]
     tables = [
@@ -226,11 +226,14 @@ def _labels(real: Path, trials: int, each: int, most: int | None) -> dict[str, d
     targets = torch.stack([vit.look_up(str(file)) for file in pairs])
     names = _unit(np.array([_texts(vit, words).mean(axis=0) for words in LVIS.values()]))
     found: dict[str, dict[str, float]] = {}
-    for backbone in ("mobilenetv2_100",) if most else ("mobilenetv1_100", "mobilenetv2_100"):
+    for backbone in ("mobilenetv1_100",) if most else ("mobilenetv1_100", "mobilenetv2_100"):
         encoder = registry.load_image_encoder(f"timm:local-dir:{real}/timm/{backbone}")
         features = _embed(encoder, [decode_file(file) for file in files])
         aligned = _align(_embed(encoder, [decode_file(file) for file in pairs]), targets, features, vit)
-        for kind, vectors in {"native": {CLIP: aligned, NATIVE: features.numpy()}, "aligned": {CLIP: aligned}}.items():
+        kinds = {"aligned": {CLIP: aligned}}
+        if most is None:
+            kinds["native"] = {CLIP: aligned, NATIVE: features.numpy()}
+        for kind, vectors in kinds.items():
             found[f"{backbone}, {kind}"] = _mean(trials, lambda seed, v=vectors: _mislabelled(v, truth, names, seed))
     return found
 

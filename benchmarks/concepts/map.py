@@ -22,7 +22,7 @@ from t2c_search.demo.truth import Truth
 from t2c_search.demo.words import BACKGROUNDS, COLOURS, SHAPES
 from t2c_search.demo.world import draw
 
-SEED, SCENES, QUICK = 77, 1500, 200
+SEED, SCENES, QUICK = 77, 1500, 120
 WORDS = (*SHAPES, *COLOURS, *(phrases[0] for phrases in BACKGROUNDS.values()))
 PURE, NAMED = 0.9, 0.9
 _PIXELS = 16  # side of the pictures that are clustered by their pixels

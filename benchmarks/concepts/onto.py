@@ -46,7 +46,7 @@ def measure(quick: bool) -> Measured:
     figures = {}
     for one in names:
         for other in names:
-            if one == other:
+            if one == other or (quick and (one, other) != (names[0], names[1])):
                 continue
             aligner, _ = fit_aligner(
                 [([path.name for path in photos], of_photos[one], of_photos[other])],

@@ -54,8 +54,8 @@ def measure(quick: bool) -> Measured:
         Bar("sentences, mini:cnn, objects there that are named", cnn["there are named"], NAMED),
     ]
     figures: dict[str, Any] = {"drawn": drawn}
-    if (folder := real_data()) is not None:
-        photos, spoken = _photographs(folder, quick)
+    if (folder := real_data()) is not None and not quick:
+        photos, spoken = _photographs(folder)
         figures |= {"photographs": photos, "said": spoken}
         title = f"sentences about {len(spoken)} test photographs of Flickr8k, times 100"
         published = {"DeCap as published, of Flickr30k": DECAP}
@@ -129,7 +129,7 @@ def _paired(patterns: Sequence[Pattern], things: Sequence[Thing]) -> int:
     return int(fits[linear_sum_assignment(-fits)].sum())
 
 
-def _photographs(folder: Path, quick: bool) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+def _photographs(folder: Path) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Scores of the sentences and of the controls, and each photograph's sentence."""
     clip = registry.load(f"open_clip:local-dir:{folder}/open_clip/flickr-mini", device="cpu")
     assert isinstance(clip, DualEncoder)
@@ -138,13 +138,12 @@ def _photographs(folder: Path, quick: bool) -> tuple[dict[str, dict[str, float]]
     def embed(texts: list[str]) -> torch.Tensor:
         return torch.cat([clip.encode_texts(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)])
 
-    captions = _captions(folder, "test", 40 if quick else None)
-    learnt = _captions(folder, "train", 120 if quick else None)
+    captions = _captions(folder, "test")
+    learnt = _captions(folder, "train")
     lessons = Captions.of(chain(*learnt.values()), embed)
     texts, known = lessons.texts, lessons.vectors.numpy()
     rows = _image_rows(clip, [folder / "photos" / "images" / name for name in captions])
-    recipe = DecoderRecipe(width=32, layers=1, steps=30) if quick else DecoderRecipe()
-    trained = train_decoder(lessons, recipe, seed=0)
+    trained = train_decoder(lessons, DecoderRecipe(), seed=0)
     said = Describer(trained.decoder, trained.tokenizer).describe(rows, rows.mean(0), embed_texts)
     references = list(captions.values())
 
@@ -164,14 +163,14 @@ def _photographs(folder: Path, quick: bool) -> tuple[dict[str, dict[str, float]]
     }, dict(zip(captions, (each.text for each in said), strict=True))
 
 
-def _captions(folder: Path, split: str, photos: int | None) -> dict[str, list[str]]:
-    """The captions of the first photographs of a split, by name."""
+def _captions(folder: Path, split: str) -> dict[str, list[str]]:
+    """The captions of a split's photographs, by name."""
     found: dict[str, list[str]] = {}
     with (folder / "photos" / "captions.csv").open(encoding="utf-8") as rows:
         for row in csv.DictReader(rows):
             if row["split"] == split:
                 found.setdefault(row["image"], []).append(row["caption"])
-    return {name: found[name] for name in sorted(found)[:photos]}
+    return {name: found[name] for name in sorted(found)}
 
 
 def _image_rows(clip: Any, files: Sequence[Path]) -> FloatArray:

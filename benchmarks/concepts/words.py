@@ -33,7 +33,7 @@ SPLICE = "SpLiCE, its own data and vocabulary: 9 concepts at cosine .54"
 
 def measure(quick: bool) -> Measured:
     drawn, bars = _drawn_world(200 if quick else 4000, 100 if quick else 1000)
-    million, more = _million(20_000 if quick else 1_000_000)
+    million, more = _million(2_000 if quick else 1_000_000)
     figures = {"drawn": drawn, "million": million}
     tables = [
         table(
@@ -219,7 +219,7 @@ def _vit(folder: Path) -> tuple[np.ndarray, list[str], np.ndarray]:
 def _million(count: int) -> tuple[dict[str, dict[str, object]], list[Bar]]:
     """The rate and memory of words for many vectors, which come by batches, beside one product of the same in numpy."""
     rng = np.random.default_rng(0)
-    dim, concepts, size = 256, 1000, 10_000
+    dim, concepts, size = 256, 1000, min(count, 10_000)
     texts = unit(rng.normal(size=(concepts, dim)))
     batch = unit(rng.random((size, concepts)) ** 60 @ texts + 0.02 * rng.normal(size=(size, dim)))
     found: dict[str, dict[str, object]] = {}
@@ -244,4 +244,4 @@ def _million(count: int) -> tuple[dict[str, dict[str, object]], list[Bar]]:
             "per second": count / seconds,
             "MiB at most": first / 2**20 + more,
         }
-    return found, [Bar("MiB that words of all vectors take beyond those of the first 10,000", more, 8, most=True)]
+    return found, [Bar("MiB that words of all vectors take beyond those of the first batch", more, 8, most=True)]

@@ -50,9 +50,9 @@ class Model:
     def factors(self, pixels: Tensor, method: str = "auto") -> PlaceFactors:
         return place_factors(self.encoder, self.aligner, pixels, method)
 
-    def factors_of(self, pictures: Sequence[Picture]) -> PlaceFactors:
+    def factors_of(self, pictures: Sequence[Picture], method: str = "auto") -> PlaceFactors:
         """The factors of any number of pictures."""
-        found = [self.factors(self.pixels(batch)) for batch in batches(pictures)]
+        found = [self.factors(self.pixels(batch), method) for batch in batches(pictures)]
         vectors, base, parts = (
             torch.cat([getattr(part, name) for part in found]) for name in ("vectors", "base", "parts")
         )
@@ -79,3 +79,10 @@ def align(encoder: Any, clip: DualEncoder, ids: Sequence[str], x: Tensor, y: Ten
         [(ids, x, normalize(y))], backbone=encoder_ref(encoder), clip=encoder_ref(clip), recipe=recipe
     )
     return Model(encoder, aligner, clip, aligner(x).mean(0))
+
+
+def shuffle(encoder: Any) -> None:
+    """Shuffle the numbers of each of a model's weights, in place: what it has learnt goes, how large they are stays."""
+    generator = torch.Generator().manual_seed(0)
+    for weight in encoder.module.parameters():
+        weight.copy_(weight.flatten()[torch.randperm(weight.numel(), generator=generator)].view_as(weight))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, partial
+from pathlib import Path
 
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -26,18 +27,24 @@ def train(quick: bool) -> tuple[str, ...]:
     return tuple(list(read_captions("train"))[: QUICK_PAIRS if quick else None])
 
 
+def photo_path(name: str) -> Path:
+    return REAL / "photos" / "images" / name
+
+
 def photo(name: str) -> Picture:
-    return partial(decode_file, REAL / "photos" / "images" / name)
+    return partial(decode_file, photo_path(name))
 
 
-@cache
-def encoder(name: str) -> ImageEncoder:
-    return registry.load_image_encoder(f"timm:local-dir:{REAL}/timm/{BACKBONES[name]}")
+def load_encoder(name: str) -> ImageEncoder:
+    """Load a backbone by its name in tables, or the CLIP model itself."""
+    return registry.load_image_encoder(f"timm:local-dir:{REAL}/timm/{BACKBONES[name]}" if name in BACKBONES else CLIP)
 
 
-@cache
+encoder = cache(load_encoder)
+
+
 def flickr_mini() -> DualEncoder:
-    clip = registry.load(CLIP)
+    clip = encoder("flickr-mini")
     assert isinstance(clip, DualEncoder)
     return clip
 
@@ -45,16 +52,15 @@ def flickr_mini() -> DualEncoder:
 @cache
 def rows_of(name: str, quick: bool) -> Tensor:
     """The rows of the train photographs by a backbone, or by the CLIP model itself."""
-    own = flickr_mini() if name == "flickr-mini" else encoder(name)
-    return embed(own, [photo(each) for each in train(quick)])
+    return embed(encoder(name), [photo(each) for each in train(quick)])
 
 
-def real_model(name: str, quick: bool, pairs: int | None = None) -> Model:
-    """A backbone aligned on so many pairs, all if not told; or the CLIP model itself."""
+def real_model(name: str, quick: bool, pairs: slice = slice(None)) -> Model:
+    """A backbone aligned on the train photographs, or some of them; or the CLIP model itself."""
     if name == "flickr-mini":
         return Model(flickr_mini(), None, flickr_mini(), normalize(rows_of(name, quick)).mean(0))
-    known, clip_rows = (rows_of(each, quick)[:pairs] for each in (name, "flickr-mini"))
-    return align(encoder(name), flickr_mini(), train(quick)[:pairs], known, clip_rows)
+    known, clip_rows = (rows_of(each, quick)[pairs] for each in (name, "flickr-mini"))
+    return align(encoder(name), flickr_mini(), train(quick)[pairs], known, clip_rows)
 
 
 def another_clip(clip_id: str, pictures: Sequence[str]) -> Model:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.func import jvp, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from t2c_search.encoders.capabilities import AttentionPooling
 
@@ -20,6 +23,18 @@ def gauss_legendre(nodes: int) -> tuple[tuple[float, float], ...]:
     """Return the points in (0, 1) at which to take an integrand, each with its weight."""
     points, weights = np.polynomial.legendre.leggauss(nodes)
     return tuple(zip(((points + 1) / 2).tolist(), (weights / 2).tolist(), strict=True))
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Have torch compute attention step by step meanwhile: its fused forms have no forward or batched derivatives."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def attention_parts(pooling: AttentionPooling, start: Tensor, end: Tensor, nodes: int = NODES) -> Tensor:
@@ -44,7 +59,7 @@ def _tangents(pooling: AttentionPooling, tokens: Tensor, delta: Tensor) -> Tenso
     away = weights * (values - attended.unsqueeze(1))  # where a larger logit would pull
     moved = weights * values_moved + (query.unsqueeze(1) * keys_moved).sum(3, keepdim=True) * away
     firsts = torch.zeros_like(delta)
-    if pooling.first_is_mean:
+    if pooling.first == "mean":
         steps = delta[:, 1:] / (delta.shape[1] - 1)
         moved[:, 1:] += _by_first(pooling, tokens[:, 0], steps, (query, keys, weights, away))
         moved[:, 0] = 0

@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from t2c_search.alignment.aligner import Aligner
 from t2c_search.attribution.factors import PlaceFactors
-from t2c_search.attribution.integrals import NODES, gauss_legendre
+from t2c_search.attribution.integrals import NODES, gauss_legendre, plain_attention
 from t2c_search.attribution.projection import HeldProjection, Unprojected, hold
-from t2c_search.encoders.capabilities import AttentionBlocks, Differentiable, FeatureMap, FeatureMaps, SumOfPlaces
+from t2c_search.encoders.capabilities import (
+    AttentionBlocks,
+    AttentionPooled,
+    Differentiable,
+    FeatureMap,
+    FeatureMaps,
+    SumOfPlaces,
+)
 from t2c_search.encoders.pool import exclusive
 from t2c_search.errors import UsageError
 
@@ -82,7 +88,7 @@ def along(cut: Cut, held: HeldProjection, directions: Tensor, nodes: int = NODES
 def cut_at(encoder: Differentiable, pixels: Tensor, layer: nn.Module | None = None) -> Cut:
     """Cut an encoder at a layer, or where ``factors`` does without one."""
     pixels = torch.cat([pixels, torch.zeros_like(pixels[:1])])
-    if layer is None and isinstance(encoder, AttentionBlocks) and not isinstance(encoder, SumOfPlaces):
+    if layer is None and isinstance(encoder, AttentionBlocks) and _has_class_token(encoder):
         layer = encoder.blocks[-1]
     if layer is not None:
         return _before(encoder, layer, pixels)
@@ -93,10 +99,15 @@ def cut_at(encoder: Differentiable, pixels: Tensor, layer: nn.Module | None = No
     return Cut(features.values, features.grid, lambda values: encoder.head(FeatureMap(values, features.grid)))
 
 
+def _has_class_token(encoder: AttentionBlocks) -> bool:
+    if isinstance(encoder, AttentionPooled):
+        return encoder.poolings[0].first == "class"
+    return not isinstance(encoder, SumOfPlaces)
+
+
 def _product(read: Callable[[Tensor], Tensor], at: Tensor, cotangents: Tensor, delta: Tensor) -> Tensor:
     """Return each of m cotangents (m, n, image_dim) times the Jacobian times each position's delta, (m, n, positions)."""
-    # Only the plain form of attention has derivatives that can be batched.
-    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+    with torch.enable_grad(), plain_attention():
         at = at.detach().requires_grad_()
         (gradients,) = torch.autograd.grad(read(at), at, cotangents, is_grads_batched=True)
     return (gradients * delta).sum(3)

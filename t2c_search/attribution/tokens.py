@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 from torch.func import jvp, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import pad
 
 from t2c_search.attribution.factors import Token, TokenFactors, warn_of_residual
-from t2c_search.attribution.integrals import gauss_legendre
+from t2c_search.attribution.integrals import gauss_legendre, plain_attention
 from t2c_search.attribution.projection import hold
 from t2c_search.encoders.pool import exclusive
 from t2c_search.errors import UsageError
@@ -99,6 +98,6 @@ def _moved(tokens: TextTokens, nodes: int) -> Tensor:
     def along(at: Tensor) -> Tensor:
         return vmap(lambda only: jvp(tokens.read, (at,), (delta * only,))[1], chunk_size=at_once)(alone)  # type: ignore[no-any-return]
 
-    with sdpa_kernel(SDPBackend.MATH):  # the only form of attention that has forward derivatives
+    with plain_attention():
         moved = [weight * along(tokens.references + point * delta) for point, weight in gauss_legendre(nodes)]
     return torch.stack(moved).sum(0).transpose(0, 1)

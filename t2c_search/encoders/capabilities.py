@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -91,8 +91,9 @@ class AttentionPooling:
     """tokens (n, tokens, d), each by itself -> (n, tokens, heads, e), twice."""
     finish: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     """attended (n, heads * e) and first (n, d) -> rows (n, width)."""
-    first_is_mean: bool = False
-    """Whether the first token is the mean of the others, of which each is a place, but for a constant."""
+    first: Literal["class", "mean", "any"] = "any"
+    """What the first token is: the class token, which asks; the mean of the others, which are all places, but for a
+    constant, and asks; or one like the others, so that the query never changes."""
 
     def rows(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the rows of n sets of tokens."""

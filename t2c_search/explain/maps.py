@@ -30,16 +30,18 @@ def regions(factors: PlaceFactors, rows: torch.Tensor) -> torch.Tensor:
 
 
 def contested(maps: torch.Tensor) -> torch.Tensor:
-    """Return maps (n, k, places) less what each place gives to the best of the other k - 1 texts, where that is positive.
+    """Return maps (n, k, places) as claims: where each of k texts has its object, as far as no other text has it there.
 
-    They tell apart the objects that several texts name: a place counts for a text only by what it gives to it beyond any
-    other, and against it where another has the better claim. They do not sum to a score; those of one text are as they were.
+    A text claims a place that is above the mean of its own map, and where that mean is negative, as the picture speaks against
+    the text, above 0. From what a place gives to a text the best claim of the others is then taken. So the objects that several
+    texts name are told apart, and a text that names nothing in the picture claims little. Claims do not sum to a score.
     """
-    if maps.shape[1] == 1:
-        return maps
-    best, second = maps.topk(2, dim=1).values.clamp(min=0).unbind(1)
-    leads = torch.zeros_like(maps, dtype=torch.bool).scatter(1, maps.argmax(1, keepdim=True), True)
-    return maps - torch.where(leads, second.unsqueeze(1), best.unsqueeze(1))
+    claims = maps - maps.mean(2, keepdim=True).clamp(min=0)
+    if claims.shape[1] == 1:
+        return claims
+    best, second = claims.topk(2, dim=1).values.clamp(min=0).unbind(1)
+    leads = torch.zeros_like(claims, dtype=torch.bool).scatter(1, claims.argmax(1, keepdim=True), True)
+    return claims - torch.where(leads, second.unsqueeze(1), best.unsqueeze(1))
 
 
 def enlarge(maps: torch.Tensor, grid: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:

@@ -29,14 +29,13 @@ def test_places_differ_by_their_factors_alone() -> None:
 
 
 def test_contested_maps_give_up_what_another_claims() -> None:
-    found = torch.tensor([[[3.0, -1.0, 2.0], [1.0, -2.0, 2.0], [2.0, 4.0, -1.0]]])
-    assert contested(found).tolist() == [[[1, -5, 0], [-2, -6, 0], [-1, 4, -3]]]
+    found = torch.tensor([[[3.0, -1.0, -2.0], [1.0, -2.0, 1.0], [2.0, 4.0, -9.0]]])
+    assert contested(found).tolist() == [[[1, -5, -3], [-2, -6, 1], [-1, 4, -10]]]
 
 
-def test_a_text_alone_is_not_contested() -> None:
-    made, rows = factors(), torch.randn(1, 8, generator=torch.Generator().manual_seed(4)).double()
-    found = maps(made, rows, made.vectors.mean(0))
-    assert torch.equal(contested(found), found)
+def test_a_text_alone_claims_what_is_above_its_mean_or_above_nothing() -> None:
+    found = torch.tensor([[[3.0, 1.0, -1.0]], [[3.0, -1.0, -5.0]]])
+    assert contested(found).tolist() == [[[2, 0, -2]], [[3, -1, -5]]]
 
 
 def test_a_text_that_is_not_there_changes_no_other() -> None:

@@ -36,7 +36,9 @@ def pooled_of(visual: torch.nn.Module, layers: int = 0) -> Pooled | None:
             return Pooled((_of_mean(visual.attnpool),), lambda pixels: (_tokens_with_mean(visual, pixels),))
         case VisionTransformer(attn_pool=None, pool_type="tok"):
             return _by_class_token(visual, layers)
-        case VisionTransformer(attn_pool=AttentionalPooler()) if not layers:
+        case VisionTransformer(attn_pool=AttentionalPooler(), attn_pool_contrastive=None, pool_type="tok") if (
+            not layers
+        ):
             return _by_learnt_query(visual)
     return None
 
@@ -119,16 +121,11 @@ def _by_class_token(visual: VisionTransformer, layers: int) -> Pooled | None:
     return Pooled((_of_block(blocks[-1], in_turn(visual.ln_post, projected(visual))), *stages), tokens)
 
 
-def _by_learnt_query(visual: VisionTransformer) -> Pooled | None:
-    """CoCa's: the first of several learnt queries makes the row, or one of a pooler for it alone."""
-    before, after = torch.nn.Identity(), in_turn(visual.ln_post, projected(visual))
-    pool = visual.attn_pool
-    if visual.attn_pool_contrastive is not None:
-        before, after, pool = visual.ln_post, projected(visual), visual.attn_pool_contrastive
-    if visual.attn_pool_type == "cascade" or visual.pool_type not in ("tok", "none"):
-        return None
-    features = in_turn(visual._embeds, visual.transformer, before)
-    return Pooled((_of_pooler(pool, after),), lambda pixels: (FeatureMap(features(pixels), visual.grid_size),))
+def _by_learnt_query(visual: VisionTransformer) -> Pooled:
+    """CoCa's: the first of several learnt queries makes the row."""
+    features = in_turn(visual._embeds, visual.transformer)
+    pooling = _of_pooler(visual.attn_pool, in_turn(visual.ln_post, projected(visual)))
+    return Pooled((pooling,), lambda pixels: (FeatureMap(features(pixels), visual.grid_size),))
 
 
 def _of_mean(pool: AttentionPool2d) -> AttentionPooling:
@@ -139,7 +136,7 @@ def _of_mean(pool: AttentionPool2d) -> AttentionPooling:
         query=lambda first: heads(pool.q_proj(first)) * scale,
         keys_values=lambda tokens: (heads(pool.k_proj(tokens)), heads(pool.v_proj(tokens))),
         finish=lambda attended, first: pool.c_proj(attended),
-        first_is_mean=True,
+        first="mean",
     )
 
 
@@ -191,7 +188,7 @@ def _of_block(block: Any, after: Forward) -> AttentionPooling:
         row = first + block.ls_1(attention.out_proj(attended))
         return after(row + block.ls_2(block.mlp(block.ln_2(row))))
 
-    return AttentionPooling(lambda first: heads(project(0, 1, first)) * scale, keys_values, finish)
+    return AttentionPooling(lambda first: heads(project(0, 1, first)) * scale, keys_values, finish, "class")
 
 
 def _split(heads: int) -> Forward:

@@ -97,7 +97,7 @@ def _of_block(block: Any, after: Forward) -> AttentionPooling:
         return after(row + block.ls2(block.mlp(block.norm2(row))))
 
     return AttentionPooling(
-        lambda first: attention.q_norm(heads(project(0, 1, first))) * attention.scale, keys_values, finish
+        lambda first: attention.q_norm(heads(project(0, 1, first))) * attention.scale, keys_values, finish, "class"
     )
 
 
