@@ -37,8 +37,8 @@ class Descriptors:
             side = min(SIDE, len(names) // _LIST)
         if not 1 <= side <= len(names) // 2:
             raise UsageError(
-                f"{len(names)} descriptors are too few for {max(side, 1)} on either side, which half of them may be at most: "
-                "give a longer list, or take fewer"
+                f"{len(names)} descriptors are too few for a side of {max(side, 1)}: either side takes a fifth of a short list, "
+                "and half of it at most; give a longer list, or a smaller side"
             )
         return cls(tuple(names), rows, side)
 

@@ -109,7 +109,7 @@ def test_an_image_that_is_gone_is_told_and_stops_nothing(drawn: Collection, tmp_
     ("given", "told"),
     [
         ({"descriptors": "a,b,c"}, "3 descriptors are too few"),
-        ({"side": 100}, "too few for 100 on either side"),
+        ({"side": 100}, "too few for a side of 100"),
         ({"where": 'shape = "dodecahedron"'}, "no image matches"),
         ({"paths": "/nowhere.png"}, "no image at /nowhere.png"),
         ({"ids": "abc"}, "'abc' is no id of an image"),
