@@ -61,22 +61,24 @@ def compare_models(
         raise UsageError("name folders, or a collection, not both: the images of which are models to be compared on?")
     if sources:
         collection, store, field = "compared", ":memory:", field or "folders"
-    with open_collection(
-        collection, store, clip=clip, text=text, device=device, dtype=dtype, wait=waiting(wait)
-    ) as images:
-        with progress_bar() as bar:
-            if sources:
-                images.index(sources, fit_pairs=fit_pairs, progress=bar)
-            found = images.compare_models(
-                [model.strip() for model in models.split(",")],
-                classes,
-                field=field,
-                most=most,
-                descriptors=descriptors,
-                side=side,
-                fit_pairs=fit_pairs,
-                progress=bar,
-            )
+    with (
+        open_collection(
+            collection, store, clip=clip, text=text, device=device, dtype=dtype, wait=waiting(wait)
+        ) as images,
+        progress_bar() as bar,
+    ):
+        if sources:
+            images.index(sources, fit_pairs=fit_pairs, progress=bar)
+        found = images.compare_models(
+            [model.strip() for model in models.split(",")],
+            classes,
+            field=field,
+            most=most,
+            descriptors=descriptors,
+            side=side,
+            fit_pairs=fit_pairs,
+            progress=bar,
+        )
     if json:
         print_json(found.to_json())
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,6 +35,10 @@ def knowledge(
     most: options.Most = 30,
     descriptors: options.Descriptors = None,
     side: options.Side = None,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", help="Draw the images with their parts, each with its descriptors (.png, .svg)."),
+    ] = None,
     json: options.Json = False,
     clip: options.ClipId = None,
     backbone: options.BackboneId = None,
@@ -48,12 +53,15 @@ def knowledge(
 
     \b
     Examples:
-      t2c knowledge "a dog" --path rex.jpg
+      t2c knowledge "a dog" --path rex.jpg --save rex.png
       t2c knowledge "a dog" --where 'label = "dog"' -n 50
       t2c knowledge "a steam train" --descriptors captions
     """
     from t2c_search.collection import open_collection
+    from t2c_search.export.parts import check_picture, write_parts
 
+    if save is not None:
+        check_picture(save)
     with (
         open_collection(
             collection, store, clip=clip, backbone=backbone, text=text_id, device=device, wait=waiting(wait)
@@ -70,6 +78,9 @@ def knowledge(
             descriptors=descriptors,
             side=side,
         )
+    if save is not None:
+        write_parts(found, save)
+        err.print(f"[dim]picture: {err.shown(save)}[/]", soft_wrap=True)
     if json:
         print_json(found.to_json())
         return

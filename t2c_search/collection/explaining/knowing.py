@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from t2c_search.concepts.vocabulary import DESCRIPTORS, Vocabulary
 from t2c_search.errors import ImageError, UsageError
 from t2c_search.explain.mutual.knowledge import Knowledge
 from t2c_search.explain.mutual.sides import Descriptors, knowledge_of
+from t2c_search.explain.view import view_of
 from t2c_search.filters import Filter
 from t2c_search.query.execution.searcher import Expression, Wanted
 from t2c_search.query.language.bounds import check_texts
@@ -78,7 +80,7 @@ class Knowing:
             vocabulary = now.vocabulary(descriptors, DESCRIPTORS)
             chosen = described(vocabulary, now.texts, [text], side)
             said = chosen.said(now.texts.vector(text))
-            seen, failures = looked_at(asked.images(now), looker(*image_side(now)))
+            seen, failures = looked_at(asked.images(now), looker(*image_side(now), with_view=True))
             mean = now.searcher().calibration.mean
             return Knowledge(
                 text,
@@ -135,13 +137,19 @@ def described(vocabulary: Vocabulary, texts: Texts, of: Sequence[str], side: int
     return Descriptors.of(names, texts.rows(names), side)
 
 
-def looker(encoder: Seeing, aligner: Aligner | None) -> Callable[[str], Looked]:
-    """Return what looks at an image by its path; it raises ImageError where that cannot be read."""
+def looker(encoder: Seeing, aligner: Aligner | None, *, with_view: bool = False) -> Callable[[str], Looked]:
+    """Return what looks at an image by its path; it raises ImageError where that cannot be read.
+
+    ``with_view`` it also tells which part of the upright image the model saw, for pictures.
+    """
     from t2c_search.explain.mutual.looking import look
 
+    view = cache(partial(view_of, encoder))
+
     def look_at(path: str) -> Looked:
-        pixels = encoder.normalise(encoder.prepare(open_image(path, encoder).pixels).unsqueeze(0))
-        return look(encoder, aligner, pixels)
+        image = open_image(path, encoder).pixels
+        looked = look(encoder, aligner, encoder.normalise(encoder.prepare(image).unsqueeze(0)))
+        return replace(looked, view=view(image.size)) if with_view else looked
 
     return look_at
 

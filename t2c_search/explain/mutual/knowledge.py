@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from t2c_search.explain.mutual.information import entropy_sum, jaccard, mutual_information, removal_curve
+from t2c_search.explain.view import View
 from t2c_search.results import Column, Tabular
 from t2c_search.types import Failure
 
@@ -90,14 +91,15 @@ class SeenPart:
 class ImageKnowledge:
     """What an image and the text have in common.
 
-    ``map`` (rows, columns) has each place's part, by its number, and -1 where the ground is; ``shared`` are the descriptors of
-    both sides, what the image shows most first.
+    ``map`` (rows, columns) has each place's part, by its number, and -1 where the ground is, over the ``view`` of the upright
+    image; ``shared`` are the descriptors of both sides, what the image shows most first.
     """
 
     id: str
     path: str
     parts: tuple[SeenPart, ...]
     map: npt.NDArray[np.intp]
+    view: View
     shared: tuple[str, ...]
     sharing: Sharing
 
@@ -110,6 +112,7 @@ class ImageKnowledge:
             "shared_descriptors": list(self.shared),
             "parts": [asdict(part) for part in self.parts],
             "map": self.map.tolist(),
+            "view": asdict(self.view),
         }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from t2c_search.explain.mutual.parts import Grid, Indices, Mask, foreground
+from t2c_search.explain.view import WHOLE, View
 from t2c_search.types import FloatArray
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ class Looked:
     """An image's foreground: m of the n places of a ``grid``.
 
     ``vector`` (d,) is its unit row of CLIP space; ``features`` (m, d_features) are what parts are found by, and ``rows`` (m, d)
-    the vectors of CLIP space that the image would have if all of it were like each place.
+    the vectors of CLIP space that the image would have if all of it were like each place. The grid lies over the ``view`` of
+    the upright image, where that was asked for.
     """
 
     vector: FloatArray
@@ -30,6 +32,7 @@ class Looked:
     shown: Mask
     features: FloatArray
     rows: FloatArray
+    view: View = WHOLE
 
     def part_rows(self, numbers: Indices) -> FloatArray:
         """Return the vectors (k, d) the image would have if all of it were like each of its k parts: ``numbers`` (m,)."""

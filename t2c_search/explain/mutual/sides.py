@@ -83,6 +83,7 @@ def _of_image(
             for number, count, chosen in zip(there, places, matched, strict=True)
         ),
         map.reshape(looked.grid),
+        looked.view,
         tuple(names[at] for at in seen[common]),
         Sharing.of(common, len(said), len(names)),
     )

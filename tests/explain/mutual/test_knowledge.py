@@ -15,6 +15,7 @@ from t2c_search.collection import Collection, open_collection
 from t2c_search.demo.world import draw
 from t2c_search.errors import UsageError
 from t2c_search.explain.mutual.knowledge import Estimate, Sharing
+from t2c_search.export.parts import write_parts
 from tests.cli.conftest import run
 
 SEED, SCENES = 4712, 140  # no recipe's seed
@@ -105,6 +106,19 @@ def test_an_image_that_is_gone_is_told_and_stops_nothing(drawn: Collection, tmp_
         aside.rename(gone)
 
 
+def test_a_picture_shows_the_parts_where_they_lie(drawn: Collection, tmp_path: Path) -> None:
+    found = drawn.knowledge("a star", where='shape = "star"', most=1)
+    write_parts(found, tmp_path / "parts.png")
+    picture = np.asarray(Image.open(tmp_path / "parts.png").convert("RGB")).astype(int)
+    colourful = np.abs(picture - picture.mean(2, keepdims=True)).max(2) > 20  # all else is grey
+    share = (found.images[0].map >= 0).mean()
+    width = picture.shape[1]
+    assert 0.3 * share < colourful[:, : width // 3].mean() < share
+    assert not colourful[:, width // 2 :].any()
+    with pytest.raises(UsageError, match="png, .svg"):
+        write_parts(found, tmp_path / "parts.txt")
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -123,7 +137,7 @@ def test_mistakes_are_told(drawn: Collection, given: dict[str, object], told: st
 
 
 def test_models_are_ranked_by_what_they_share_with_accuracy_beside(drawn: Collection) -> None:
-    found = drawn.compare_models(["mini:vit", "mini"], SHAPES, field="shape", most=5)
+    found = drawn.compare_models(["mini:vit", "mini"], SHAPES, field="shape", most=4)
     first, second = found.models
     assert (first.model, second.model) == ("mini", "mini:vit")
     assert first.behind is None and second.behind is not None
@@ -157,14 +171,26 @@ def test_comparisons_that_cannot_be_made_are_told(
         drawn.compare_models(models, **{"classes": SHAPES, **given})  # type: ignore[arg-type]
 
 
-def test_the_commands_tell_the_same(store: str, drawn: Collection) -> None:
+def test_the_commands_tell_the_same(store: str, drawn: Collection, tmp_path: Path) -> None:
     path = drawn.knowledge("a star", where='shape = "star"', most=1).images[0].path
     drawn.close()
     where = ("-c", "drawn", "--store", store)
-    told = run("knowledge", "a star", "--path", path, *where)
+    told = run("knowledge", "a star", "--path", path, *where, "--save", tmp_path / "why.svg")
     assert told.code == 0 and "star" in told.out and "shared:" in told.out
+    assert (tmp_path / "why.svg").read_text().startswith("<?xml")
     several = run("knowledge", "a star", "--where", 'shape = "star"', "-n", "3", *where, "--json").json
     assert several["text"] == "a star" and len(several["images"]) <= 3
     table = run("compare-models", "--models", "mini:cnn", "--classes", "a star,a ring", "-n", "2", *where)
     assert table.code == 0 and "mini:cnn" in table.out and "information in nats" in table.out
     assert run("knowledge", "a star", "--descriptors", "a,b", *where).code == 2
+    assert run("compare-models", tmp_path, "--models", "mini", "--classes", "a,b", *where).code == 2
+
+
+def test_models_are_compared_on_folders_whose_names_are_the_classes(tmp_path: Path) -> None:
+    for scene in draw(SEED + 1, 150):
+        if len(scene.truth.things) == 1 and (shape := scene.truth.things[0].shape) in ("star", "heart"):
+            (tmp_path / shape).mkdir(exist_ok=True)
+            Image.fromarray(scene.image).save(tmp_path / shape / f"{scene.index}.png")
+    asked = ("--models", "mini", "--classes", ",".join(SHAPES[:2]), "--clip", "mini", "-n", "2", "--json")
+    found = run("compare-models", tmp_path, *asked).json
+    assert found["images"] == 4 and found["models"][0]["accuracy"]["mean"] == 1.0
