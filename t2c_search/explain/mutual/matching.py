@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
 from scipy.special import softmax
 
 from t2c_search.transport import clearing_prices
@@ -16,23 +17,31 @@ def match(scores: Array, number: int) -> list[Indices]:
     """Return the descriptors of k parts by their scores (k, D): ``number`` of them in all, as even as can be, each once.
 
     The parts and "none" take descriptors of equal mass: a part as much as it is to have, and none the rest. That is optimal
-    transport with its proper marginals, by Sinkhorn's iterations on logarithms, from which the descriptors are dealt out in
-    order of their mass. Each part's come in order of its scores, the best first.
+    transport with its proper marginals, by Sinkhorn's iterations on logarithms, which leaves little of any descriptor to several
+    takers. Those of which the parts together take most are theirs, and dealt out as suits all parts best. Each part's come in
+    order of its scores, the best first.
     """
     parts, _ = scores.shape
     capacity = np.full(parts, number // parts)
     capacity[: number % parts] += 1
+    chosen = _taken(scores, capacity)
+    places = np.repeat(np.arange(parts), capacity)
+    own, dealt = linear_sum_assignment(-scores[np.ix_(places, chosen)])
+    matched = [chosen[dealt[places[own] == part]] for part in range(parts)]
+    return [each[np.argsort(-scores[part, each], kind="stable")] for part, each in enumerate(matched)]
+
+
+def _taken(scores: Array, capacity: npt.NDArray[np.int_]) -> Indices:
+    """Return the descriptors that k parts take by their scores (k, D), as many as they have room for together."""
+    number = capacity.sum()
     candidates = _candidates(scores, number)
+    if len(candidates) == number:
+        return candidates
     masses = np.append(capacity, len(candidates) - number) / len(candidates)
-    wanted = scores[:, candidates].T.astype(np.float64)
-    if masses[-1] > 0:
-        wanted = np.column_stack([wanted, np.zeros(len(wanted))])
-    masses = masses[: wanted.shape[1]]
+    wanted = np.column_stack([scores[:, candidates].T.astype(np.float64), np.zeros(len(candidates))])
     prices, softness = clearing_prices(wanted, masses)
-    plan = softmax((wanted + prices) / softness, axis=1)[:, :parts]
-    return [
-        candidates[own][np.argsort(-scores[part, candidates[own]])] for part, own in enumerate(_deal(plan, capacity))
-    ]
+    left = softmax((wanted + prices) / softness, axis=1)[:, -1]
+    return candidates[np.argsort(left, kind="stable")[:number]]
 
 
 def _candidates(scores: Array, number: int) -> Indices:
@@ -40,18 +49,3 @@ def _candidates(scores: Array, number: int) -> Indices:
     most = min(number, scores.shape[1])
     best = np.argpartition(-scores, most - 1, axis=1)[:, :most]
     return np.unique(best)
-
-
-def _deal(plan: Array, capacity: npt.NDArray[np.int_]) -> list[Indices]:
-    """Give descriptors (c, k) to k parts in order of their mass, each once, to each part as many as it takes."""
-    left, free = capacity.copy(), np.ones(len(plan), bool)
-    dealt: list[list[int]] = [[] for _ in capacity]
-    for place in np.argsort(-plan, axis=None, kind="stable"):
-        descriptor, part = divmod(int(place), plan.shape[1])
-        if free[descriptor] and left[part]:
-            dealt[part].append(descriptor)
-            free[descriptor] = False
-            left[part] -= 1
-            if not left.any():
-                break
-    return [np.array(each, np.intp) for each in dealt]
