@@ -98,6 +98,10 @@ if TYPE_CHECKING:
     from t2c_search.explain.mutual.knowledge import Knowledge as Knowledge
     from t2c_search.explain.mutual.knowledge import SeenPart as SeenPart
     from t2c_search.explain.mutual.knowledge import Sharing as Sharing
+    from t2c_search.explain.pairs import ImageMatch as ImageMatch
+    from t2c_search.explain.pairs import RegionWord as RegionWord
+    from t2c_search.explain.pairs import RegionWords as RegionWords
+    from t2c_search.explain.pairs import TextMatch as TextMatch
     from t2c_search.explain.view import View as View
     from t2c_search.export.files import export_hits as export_hits
     from t2c_search.indexing.report import IndexReport as IndexReport
@@ -179,9 +183,10 @@ _NAMES = {
         "WordShare",
     ),
     "explain.grounding": ("Contradiction", "GroundedWord", "Grounding"),
-    "explain.view": ("View",),
     "explain.mutual.comparing": ("ComparedModel", "Comparison"),
     "explain.mutual.knowledge": ("Estimate", "ImageKnowledge", "Knowledge", "SeenPart", "Sharing"),
+    "explain.pairs": ("ImageMatch", "RegionWord", "RegionWords", "TextMatch"),
+    "explain.view": ("View",),
     "export.files": ("export_hits",),
     "indexing.report": ("IndexReport",),
     "query.execution.duplicates": ("Duplicate", "Duplicates"),

@@ -63,7 +63,7 @@ def collages(files: Mapping[str, Sequence[Path]], count: int, seed: int) -> list
 
 
 def of_captions(split: str, quadruples: Sequence[Sequence[str]], each: int) -> list[Collage]:
-    """So ``many`` collages of each quadruple, of photographs whose captions name exactly one of the four."""
+    """So many collages of ``each`` quadruple, of photographs whose captions name exactly one of the four."""
     return [
         collage for seed, nouns in enumerate(quadruples) for collage in collages(said_alone(split, nouns), each, seed)
     ]

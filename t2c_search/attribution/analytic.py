@@ -42,7 +42,8 @@ def _apart(pooling: AttentionPooling, tokens: Tensor, nodes: int) -> tuple[Tenso
     rows, reference = pooling.rows(tokens).tensor_split([len(tokens) - 1])
     images, start = tokens.tensor_split([len(tokens) - 1])
     step = max(1, _AT_ONCE // (4 * start.numel()))
-    parts = torch.cat([attention_parts(pooling, start, some, nodes) for some in images.split(step)])
+    batches = images.split(step)  # type: ignore[no-untyped-call]
+    parts = torch.cat([attention_parts(pooling, start, some, nodes) for some in batches])
     return rows, reference.expand_as(rows), parts
 
 

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from t2c_search.attribution.banzhaf import Masks
 from t2c_search.attribution.methods import choose, place_factors
 from t2c_search.attribution.projection import UNPROJECTED
+from t2c_search.errors import T2CWarning
 
 if TYPE_CHECKING:
     import torch
 
     from t2c_search.attribution.factors import PlaceFactors
     from t2c_search.encoders.protocols import ImageEncoder
+
+
+def method_for_all(encoder: ImageEncoder) -> str:
+    """Return the method for all images of a collection. Warns where it takes masked images, many for each.
+
+    Raises UsageError for an encoder whose vectors cannot be taken apart.
+    """
+    method = choose(encoder)
+    if method == "banzhaf":
+        warnings.warn(
+            f"{encoder.id!r} shows nothing of its inside, so that each image goes through it under {Masks().number} masks: "
+            "indexing with factors takes as many times as long",
+            T2CWarning,
+            stacklevel=2,
+        )
+    return method
 
 
 class Explained:
@@ -33,7 +52,7 @@ class Explained:
         Where the method takes one, that is. Both are in float32, whatever precision the encoder runs in otherwise.
         """
         pixels = self.encoder.normalise(batch)  # type: ignore[attr-defined]
-        return place_factors(self.encoder, UNPROJECTED, pixels, self.method)  # type: ignore[arg-type]
+        return place_factors(self.encoder, UNPROJECTED, pixels, self.method)
 
     @cached_property
     def places(self) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import jvp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -44,43 +45,92 @@ def attention_parts(pooling: AttentionPooling, start: Tensor, end: Tensor, nodes
     and value reach the query, and, of the first, the query itself, so that each token's tangent is in closed form up to
     ``finish``. Where the first token is the mean of the others its share is given to them, and its own is zero.
     """
-    delta = end - start
-    return sum(  # type: ignore[return-value]
-        weight * _tangents(pooling, start + point * delta, delta) for point, weight in gauss_legendre(nodes)
-    )
+    line = _Line.between(pooling, start, end)
+    return sum(weight * line.tangents(point) for point, weight in gauss_legendre(nodes))  # type: ignore[return-value]
 
 
-def _tangents(pooling: AttentionPooling, tokens: Tensor, delta: Tensor) -> Tensor:
-    """Return the derivative of the rows along each token's own delta, (n, tokens, width)."""
-    (keys, values), (keys_moved, values_moved) = jvp(pooling.keys_values, (tokens,), (delta,))
-    query = pooling.query(tokens[:, 0])
-    weights = (query.unsqueeze(1) * keys).sum(3, keepdim=True).softmax(1)
-    attended = (weights * values).sum(1)
-    away = weights * (values - attended.unsqueeze(1))  # where a larger logit would pull
-    moved = weights * values_moved + (query.unsqueeze(1) * keys_moved).sum(3, keepdim=True) * away
-    firsts = torch.zeros_like(delta)
-    if pooling.first == "mean":
-        steps = delta[:, 1:] / (delta.shape[1] - 1)
-        moved[:, 1:] += _by_first(pooling, tokens[:, 0], steps, (query, keys, weights, away))
-        moved[:, 0] = 0
-    else:
-        firsts[:, 0] = delta[:, 0]
-        moved[:, :1] = _by_first(pooling, tokens[:, 0], delta[:, :1], (query, keys, weights, away))
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The way from reference to input, and what a pooling's matrices make of it, once for all nodes.
 
-    def row(attended_step: Tensor, first_step: Tensor) -> Tensor:
-        return jvp(pooling.finish, (attended.flatten(1), tokens[:, 0]), (attended_step, first_step))[1]  # type: ignore[no-any-return]
+    A normed token on the way is a sum of two that do not change, over a deviation whose square is quadratic: at the point
+    t, (a + t b) / sqrt(p + 2 q t + r t^2). So is its projection.
+    """
 
-    return vmap(row, in_dims=1, out_dims=1)(moved.flatten(2), firsts)  # type: ignore[no-any-return]
+    pooling: AttentionPooling
+    first: tuple[Tensor, Tensor]
+    """(n, d) each: the first token of the reference, and its way."""
+    steps: Tensor
+    """(n, tokens, d): the tokens' own ways."""
+    projected: tuple[Tensor, Tensor, Tensor]
+    """Projections of a and b (n, tokens, p), and what is added in the end (p,)."""
+    deviation: tuple[Tensor, Tensor, Tensor]
+    """p, q and r, (n, tokens, 1) each."""
 
+    @classmethod
+    def between(cls, pooling: AttentionPooling, start: Tensor, end: Tensor) -> _Line:
+        """Return the line between tokens (n, tokens, d)."""
+        steps, norm = end - start, pooling.norm
+        if isinstance(norm, nn.LayerNorm):
+            middle, way = (each - each.mean(2, keepdim=True) for each in (start, steps))
+            p, q, r = (
+                (one * other).mean(2, keepdim=True) for one, other in ((middle, middle), (middle, way), (way, way))
+            )
+            deviation, bias = (p + norm.eps, q, r), norm(torch.zeros_like(start[0, 0]))
+            weight = 1 if norm.weight is None else norm.weight
+        else:
+            one = torch.ones_like(start[..., :1])
+            middle, way, weight, bias, deviation = (
+                start,
+                steps,
+                1,
+                torch.zeros_like(start[0, 0]),
+                (one, 0 * one, 0 * one),
+            )
+        added = pooling.project(bias)
+        nothing = pooling.project(torch.zeros_like(bias))
+        projected = (pooling.project(middle * weight) - nothing, pooling.project(way * weight) - nothing, added)
+        return cls(pooling, (start[:, 0], steps[:, 0]), steps, projected, deviation)
 
-def _by_first(
-    pooling: AttentionPooling, first: Tensor, steps: Tensor, attention: tuple[Tensor, Tensor, Tensor, Tensor]
-) -> Tensor:
-    """Return how far each of m steps (n, m, d) of the first token moves what is attended: by its key, value and query."""
-    query, keys, weights, away = attention
-    at = first.unsqueeze(1).expand_as(steps).clone()
-    _, (key_moved, value_moved) = jvp(pooling.keys_values, (at,), (steps,))
-    _, queries_moved = jvp(pooling.query, (at.flatten(0, 1),), (steps.flatten(0, 1),))
-    logits_moved = torch.einsum("nmhe,nthe->nmth", queries_moved.unflatten(0, steps.shape[:2]), keys)
-    by_key = (query.unsqueeze(1) * key_moved).sum(3, keepdim=True) * away[:, :1]
-    return weights[:, :1] * value_moved + by_key + torch.einsum("nmth,nthe->nmhe", logits_moved, away)
+    def tangents(self, point: float) -> Tensor:
+        """Return the derivative of the rows along each token's own way, (n, tokens, width)."""
+        pooling, (first, first_step) = self.pooling, self.first
+        first = first + point * first_step
+        (keys, values), (keys_moved, values_moved) = self._attended_to(point)
+        query = pooling.query(first)
+        weights = (query.unsqueeze(1) * keys).sum(3, keepdim=True).softmax(1)
+        attended = (weights * values).sum(1)
+        away = weights * (values - attended.unsqueeze(1))  # where a larger logit would pull
+        by_keys = (query.unsqueeze(1) * keys_moved).sum(3, keepdim=True)
+        moved = weights * values_moved + by_keys * away
+        firsts = torch.zeros_like(self.steps)
+        if pooling.first == "class":
+            firsts[:, 0] = first_step
+            moved[:, :1] += self._asked(first, self.steps[:, :1], keys, away)
+        elif pooling.first == "mean":
+            share = 1 / (moved.shape[1] - 1)
+            asked = self._asked(first, self.steps[:, 1:] * share, keys, away)
+            moved[:, 1:] += asked + share * (weights[:, :1] * values_moved[:, 1:] + by_keys[:, 1:] * away[:, :1])
+            moved[:, 0] = 0
+
+        def row(attended_step: Tensor, first_step: Tensor) -> Tensor:
+            _, moved = jvp(pooling.finish, (attended.flatten(1), first), (attended_step, first_step))[:2]
+            return moved  # type: ignore[no-any-return]
+
+        return vmap(row, in_dims=1, out_dims=1)(moved.flatten(2), firsts)
+
+    def _attended_to(self, point: float) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Return keys and values (n, tokens, heads, e), and their derivatives along each token's own way."""
+        start, way, added = self.projected
+        p, q, r = self.deviation
+        over = (p + 2 * point * q + point**2 * r).rsqrt()
+        normed = (start + point * way) * over
+        moved = way * over - normed * ((q + point * r) * over**2)
+        return jvp(self.pooling.keys_values, (normed + added,), (moved,))[:2]
+
+    def _asked(self, first: Tensor, steps: Tensor, keys: Tensor, away: Tensor) -> Tensor:
+        """Return how far what is attended moves as the query follows each of m steps (n, m, d) of the first token."""
+        at = first.unsqueeze(1).repeat(1, steps.shape[1], 1).flatten(0, 1)
+        _, moved = jvp(self.pooling.query, (at,), (steps.flatten(0, 1),))[:2]
+        logits = torch.einsum("nmhe,nthe->nmth", moved.unflatten(0, steps.shape[:2]), keys)
+        return torch.einsum("nmth,nthe->nmhe", logits, away)

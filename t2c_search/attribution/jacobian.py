@@ -77,7 +77,7 @@ def along(cut: Cut, held: HeldProjection, directions: Tensor, nodes: int = NODES
     cotangents = held.pull(directions.expand(len(end), -1, -1)).transpose(0, 1)
     step = max(1, _AT_ONCE // delta.numel())
     given = []
-    for some in cotangents.split(step):
+    for some in cotangents.split(step):  # type: ignore[no-untyped-call]
         summed = torch.zeros(len(some), *delta.shape[:2]).to(delta)
         for point, weight in gauss_legendre(nodes):
             summed += weight * _product(cut.read, start + point * delta, some, delta)
@@ -128,7 +128,7 @@ def _before(encoder: Differentiable, layer: nn.Module, pixels: Tensor) -> Cut:
         raise UsageError("the grid of a transformer's tokens is known of encoders with a feature map only")
 
     def read(positions: Tensor) -> Tensor:
-        given = positions if values.ndim == 3 else positions.transpose(1, 2).unflatten(2, grid)
+        given = positions if values.ndim == 3 else positions.transpose(1, 2).unflatten(2, grid)  # type: ignore[no-untyped-call]
         blank = pixels[-1:].expand(len(given), -1, -1, -1)
         with exclusive(encoder), _replacing(layer, given):
             return encoder.embed(blank)

@@ -165,7 +165,8 @@ def _components(matrices: torch.Tensor, rank: int) -> torch.Tensor:
         found, _ = torch.linalg.qr(matrices @ (matrices.mT @ found))
     within = found.mT @ matrices
     _, turned = torch.linalg.eigh(within @ within.mT)  # ascending
-    return found @ turned.flip(2)[:, :, :rank]
+    components: torch.Tensor = found @ turned.flip(2)[:, :, :rank]
+    return components
 
 
 def _packed(head: bytes, scales: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> list[FloatArray]:
@@ -198,7 +199,8 @@ def _unpacked(head: bytes, codes: Sequence[FloatArray]) -> StoredFactors:
 
 
 def _numbers(content: npt.NDArray[np.uint8], kind: Any) -> FloatArray:
-    return np.ascontiguousarray(content).view(kind).astype(np.float32)
+    numbers: FloatArray = np.ascontiguousarray(content).view(kind).astype(np.float32)
+    return numbers
 
 
 def _into_clip(stored: StoredFactors, rows: FloatArray, aligner: Aligner | None) -> StoredFactors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,9 +11,11 @@ from torch import Tensor
 from torch.func import jvp, vmap
 from torch.nn.functional import pad
 
+from t2c_search.attribution.banzhaf import Masks, additive
 from t2c_search.attribution.factors import Token, TokenFactors, warn_of_residual
 from t2c_search.attribution.integrals import gauss_legendre, plain_attention
 from t2c_search.attribution.projection import hold
+from t2c_search.encoders.capabilities import TokenizedTexts
 from t2c_search.encoders.pool import exclusive
 from t2c_search.errors import UsageError
 
@@ -34,18 +37,23 @@ _AT_ONCE = 2**22  # numbers in the tangents of all tokens
 def token_factors(encoder: TextEncoder, texts: Sequence[str], block: int = 0) -> TokenFactors:
     """Return the factors of n texts' tokens, on the encoder's device: integrated Jacobians, by forward mode.
 
+    Of an encoder that does not show its tokens they are Banzhaf values of words, from texts without some of them.
+
     A text's reference is padding between start and end, of its length, and what it gives is in the base. They are taken at
     the input of a block. Into the first one (0) start and end come as they do into the reference's, so that the words account
     for the whole difference; into the last one (-1), the published choice, most has been gathered by the end token, whose part
-    is in the base. Raises UsageError without texts.
+    is in the base. Raises UsageError without texts, and for an encoder that knows whole texts only.
     """
     if not texts:
         raise UsageError("no texts were given whose words could be told apart: expected one or more")
+    if encoder.vocabulary is not None:
+        raise UsageError(f"{encoder.id!r} knows whole texts only, precomputed, so that no word of one can be left out")
     with torch.no_grad(), exclusive(encoder):
-        found = [
-            _integrated(texts[at : at + _TEXTS], encoder.text_tokens(texts[at : at + _TEXTS], block))
-            for at in range(0, len(texts), _TEXTS)
-        ]
+        if isinstance(encoder, TokenizedTexts):
+            batches = [texts[at : at + _TEXTS] for at in range(0, len(texts), _TEXTS)]
+            found = [_integrated(batch, encoder.text_tokens(batch, block)) for batch in batches]
+        else:
+            found = [_masked(encoder, text) for text in texts]
     longest = max(each.parts.shape[1] for each in found)
     whole = TokenFactors(
         torch.cat([each.vectors for each in found]),
@@ -54,7 +62,8 @@ def token_factors(encoder: TextEncoder, texts: Sequence[str], block: int = 0) ->
         found[0].method,
         tuple(token for each in found for token in each.tokens),
     )
-    warn_of_residual(whole, "texts")
+    if whole.method == "jacobian":
+        warn_of_residual(whole, "texts")
     return whole
 
 
@@ -67,6 +76,18 @@ def find_tokens(text: str, written: Sequence[str]) -> tuple[Token, ...]:
         found.append(Token(token, start, stop) if start >= 0 else Token(token, at, at))
         at = max(at, stop) if start >= 0 else at
     return tuple(found)
+
+
+def _masked(encoder: TextEncoder, text: str) -> TokenFactors:
+    """Return the factors of a text's words: weighted Banzhaf values, from the text without the words that a mask leaves out."""
+    words = text.split()
+    rows = encoder.encode_texts([text])
+    if not words:
+        return TokenFactors(rows, rows, rows.new_zeros(1, 0, rows.shape[1]), "banzhaf", ((),))
+    masks = Masks((1, len(words)))
+    shortened = [" ".join(compress(words, kept)) for kept in masks.drawn()[0]]
+    base, parts, _, _ = additive(masks, encoder.encode_texts(shortened).unsqueeze(0))
+    return TokenFactors(rows, base, parts, "banzhaf", (find_tokens(text, words),))
 
 
 def _integrated(texts: Sequence[str], tokens: TextTokens) -> TokenFactors:

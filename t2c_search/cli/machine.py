@@ -70,7 +70,11 @@ def models(json: options.Json = False) -> None:
         out.print(f"\n[bold]{out.shown(kind.usage)}[/]  {out.shown(kind.summary)}", soft_wrap=True)
         for choice in kind.choices:
             size = f"{choice.dim}-d, {choice.parameters_m:g} M parameters"
-            out.print(f"  {out.shown(choice.id):<46} {size:<28} [dim]{out.shown(choice.note)}[/]", soft_wrap=True)
+            places = choice.places or ""
+            out.print(
+                f"  {out.shown(choice.id):<46} {size:<28} {places:<9} [dim]{out.shown(choice.note)}[/]", soft_wrap=True
+            )
+    out.print("\nexact, analytic or banzhaf: how t2c explain finds the places that made a vector", soft_wrap=True)
 
 
 @settings.callback()

@@ -122,16 +122,19 @@ def load_pair(choice: ModelSelection, settings: Settings) -> PairModels:
 
 def explained(models: PairModels) -> PairModels:
     """Return a pair whose backbone tells the factors of its rows. Raises UsageError where they cannot be taken apart."""
-    from t2c_search.attribution.explained import Explained
+    from t2c_search.attribution.explained import Explained, method_for_all
 
-    return PairModels(Explained(models.backbone), models.clip, partial(_load_explained, models.load))
+    method = method_for_all(models.backbone)
+    return PairModels(Explained(models.backbone, method), models.clip, partial(_load_explained, models.load, method))
 
 
-def _load_explained(load: Callable[[], tuple[ImageEncoder, ImageEncoder]]) -> tuple[ImageEncoder, ImageEncoder]:
+def _load_explained(
+    load: Callable[[], tuple[ImageEncoder, ImageEncoder]], method: str
+) -> tuple[ImageEncoder, ImageEncoder]:
     from t2c_search.attribution.explained import Explained
 
     backbone, clip = load()
-    return Explained(backbone), clip
+    return Explained(backbone, method), clip
 
 
 def _load_pair(choice: ModelSelection, settings: Settings) -> tuple[ImageEncoder, ImageEncoder]:

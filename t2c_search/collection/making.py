@@ -167,9 +167,9 @@ def make_explainable(store: VectorStore, models: Models) -> None:
 
     Raises UsageError for a backbone whose vectors cannot be taken apart.
     """
-    from t2c_search.attribution.methods import choose
+    from t2c_search.attribution.explained import method_for_all
 
-    method = choose(models.backbone)
+    method = method_for_all(models.backbone)
     store.add_vector(FACTORS, KEPT_AS)
     change = {"explainable": method, "format_version": FORMAT_VERSION}
     CARD.update(store, lambda card: card and card.model_copy(update=change))

@@ -82,24 +82,29 @@ class AttentionPooling:
     """How tokens (n, tokens, d) become rows (n, width): one of them, or a query that never changes, attends to all.
 
     In each head, ``attended`` is the sum of the values weighted by softmax(query . key), and the row is
-    ``finish(attended, first)``, where ``first`` (n, d) is the first token. All three are differentiable, each row by itself.
+    ``finish(attended, first)``, where ``first`` (n, d) is the first token. All are differentiable, each token by itself.
     """
 
     query: Callable[[torch.Tensor], torch.Tensor]
     """first (n, d) -> queries (n, heads, e), scaled."""
+    norm: torch.nn.Module
+    """What tokens go through first: a LayerNorm, or an Identity."""
+    project: Callable[[torch.Tensor], torch.Tensor]
+    """normed tokens (..., d) -> (..., p), affine."""
     keys_values: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-    """tokens (n, tokens, d), each by itself -> (n, tokens, heads, e), twice."""
+    """projected tokens (..., p) -> keys and values, (..., heads, e) each."""
     finish: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     """attended (n, heads * e) and first (n, d) -> rows (n, width)."""
     first: Literal["class", "mean", "any"] = "any"
     """What the first token is: the class token, which asks; the mean of the others, which are all places, but for a
-    constant, and asks; or one like the others, so that the query never changes."""
+    constant, and asks (then norm is an Identity, and keys_values affine); or one like the others, so that the query never
+    changes."""
 
     def rows(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the rows of n sets of tokens."""
-        keys, values = self.keys_values(tokens)
-        weights = (self.query(tokens[:, 0]).unsqueeze(1) * keys).sum(3).softmax(1)
-        return self.finish((weights.unsqueeze(3) * values).sum(1).flatten(1), tokens[:, 0])
+        keys, values = self.keys_values(self.project(self.norm(tokens)))
+        weights = (self.query(tokens[:, 0]).unsqueeze(1) * keys).sum(3, keepdim=True).softmax(1)
+        return self.finish((weights * values).sum(1).flatten(1), tokens[:, 0])
 
 
 @runtime_checkable

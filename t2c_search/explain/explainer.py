@@ -143,7 +143,7 @@ class Explainer:
     ) -> tuple[ExplainedLiteral, ...]:
         branch = alternative.branch
         given = contributions(alternative, image, self._searcher.directions)
-        (cosine,), (vector,) = branch.cosines(image), image.vectors[CLIP].astype(np.float64)
+        (cosine,) = branch.cosines(image)
         shown = self._maps(branch, factors)
         found = []
         for literal, conjunct, contribution in zip(
@@ -159,7 +159,7 @@ class Explainer:
                     float(axis.z(np.array(own))),
                     contribution,
                     shown[literal.axis] if literal.wanted else -shown[literal.axis],
-                    self._words(conjunct.concept, axis, vector),
+                    self._words(conjunct.concept, axis, factors),
                     standing.without.get(conjunct),
                 )
             )
@@ -172,27 +172,38 @@ class Explainer:
         """
         import torch
 
-        from t2c_search.explain.maps import maps, regions
+        from t2c_search.explain.maps import regions
 
-        rows = torch.from_numpy(np.stack([axis.direction for axis in branch.axes]))
-        found = maps(factors, rows, torch.from_numpy(self._searcher.calibration.mean))[0].numpy()
-        sds = np.array([axis.sd for axis in branch.axes])[:, None]
-        seen = regions(factors, rows)[0].numpy()
-        best = np.stack([axis.z(each) for axis, each in zip(branch.axes, seen, strict=True)]) / seen.shape[1]
-        regional = np.array([axis.regions is not None for axis in branch.axes])[:, None]
-        told: FloatArray = np.where(regional, best, found / sds).reshape(-1, *factors.grid).astype(np.float32)
+        rows = np.stack([axis.direction for axis in branch.axes])
+        told = self._mapped(rows / np.array([[axis.sd] for axis in branch.axes]), factors)
+        for at, axis in enumerate(branch.axes):
+            if axis.regions is not None:
+                seen = axis.z(regions(factors, torch.from_numpy(rows[at : at + 1]))[0, 0].numpy())
+                told[at] = (seen / len(seen)).reshape(factors.grid)
         return told
 
-    def _words(self, concept: Concept, axis: Axis, vector: Array) -> tuple[WordShare, ...]:
+    def _words(self, concept: Concept, axis: Axis, factors: PlaceFactors) -> tuple[WordShare, ...]:
         """Return what the words of a text and the rest give to its z-score; nothing for a concept of another kind."""
         parted = self._sources.words(concept.text) if isinstance(concept, Phrase) else None
         if parted is None:
             return ()
         words, rows = parted
-        about = vector - self._searcher.calibration.mean
-        shares = rows @ about / axis.sd
-        told = [WordShare(word, float(share)) for word, share in zip(words, shares, strict=True)]
-        return (*told, WordShare(REST, float(axis.direction @ about / axis.sd - shares.sum())))
+        rest = axis.direction - rows.sum(axis=0)
+        found = self._mapped(np.vstack([rows, rest]) / axis.sd, factors)
+        return tuple(
+            WordShare(word, float(each.sum(dtype=np.float64)), each)
+            for word, each in zip([*words, REST], found, strict=True)
+        )
+
+    def _mapped(self, rows: Array, factors: PlaceFactors) -> FloatArray:
+        """Return the maps of directions (k, d) about the collection's mean, (k, rows, columns)."""
+        import torch
+
+        from t2c_search.explain.maps import maps
+
+        found = maps(factors, torch.from_numpy(rows), torch.from_numpy(self._searcher.calibration.mean))[0]
+        mapped: FloatArray = found.reshape(-1, *factors.grid).numpy().astype(np.float32)
+        return mapped
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,12 +14,17 @@ REST = "(rest)"
 """What stands in place of a word for what no word gives: articles, the text's frame, and what former layers have mixed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class WordShare:
-    """What one word of a text gives to its z-score, in standard deviations."""
+    """What one word of a text gives to its z-score, in standard deviations; its ``map`` (rows, columns) sums to that."""
 
     word: str
     share: float
+    map: FloatArray
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it in plain values; the map is a list of rows."""
+        return {"word": self.word, "share": self.share, "map": self.map.tolist()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +53,7 @@ class ExplainedLiteral:
         """Return it in plain values; the map is a list of rows."""
         return {name: getattr(self, name) for name in self.__slots__} | {
             "map": self.map.tolist(),
-            "words": [asdict(word) for word in self.words],
+            "words": [word.to_json() for word in self.words],
         }
 
 

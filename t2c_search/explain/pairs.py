@@ -72,7 +72,8 @@ class ImageMatch:
 
     def partners(self, row: int, column: int) -> FloatArray:
         """Return the map over the other image of what its places share with one place of the first."""
-        return self.matrix[row * self.grids[0][1] + column].reshape(self.grids[1])
+        found: FloatArray = self.matrix[row * self.grids[0][1] + column].reshape(self.grids[1])
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Return it in plain values; the matrix is a list of rows."""
@@ -84,7 +85,8 @@ class ImageMatch:
 class TextMatch:
     """Which words make two texts alike: ``matrix`` (words of the one, words of the other) of what each pair gives.
 
-    ``score`` is the cosine of the two texts' directions. The pairs sum to it but for what texts share that say nothing.
+    ``score`` is the cosine of the two texts' directions. The pairs sum to the product of the two, each less the direction of a
+    text that says nothing, which all texts have in common.
     """
 
     texts: tuple[str, str]
@@ -101,7 +103,8 @@ def centred_parts(factors: PlaceFactors, centre: Array) -> Array:
     """Return the places' parts (places, d) of one image about a centre: they sum to its vector less the centre."""
     parts: Array = factors.parts[0].cpu().double().numpy()
     rest = factors.vectors[0].cpu().double().numpy() - centre - parts.sum(axis=0)
-    return parts + rest / len(parts)
+    centred: Array = parts + rest / len(parts)
+    return centred
 
 
 def shares_of_places(inside: Array, grid: tuple[int, int]) -> Array:

@@ -39,10 +39,9 @@ def view_of(encoder: PixelEncoder, size: tuple[int, int]) -> View:
     whatever the preprocessing is made of, as long as it scales, crops and pads. Turned images are not told from upright ones.
     """
     width, height = size
-    across = np.broadcast_to(np.arange(0.5, width) * (255 / width), (height, width))
-    down = np.broadcast_to((np.arange(0.5, height) * (255 / height))[:, None], (height, width))
-    grey = (np.zeros((height, width)), np.full((height, width), 255), across, down)
-    black, white, x, y = (_seen(encoder, values) for values in grey)
+    ramps = [np.round(np.arange(0.5, side) * (255 / side)).astype(np.uint8) for side in size]
+    levels = (np.uint8(0), np.uint8(255), ramps[0], ramps[1][:, None])
+    black, white, x, y = (_seen(encoder, np.broadcast_to(level, (height, width))) for level in levels)
     span = white - black
     shown = span > _SAME * span.max()
     left, right = _ends((x - black) / np.where(shown, span, 1), shown, axis=1)
@@ -50,9 +49,9 @@ def view_of(encoder: PixelEncoder, size: tuple[int, int]) -> View:
     return View(left, top, right, bottom)
 
 
-def _seen(encoder: PixelEncoder, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+def _seen(encoder: PixelEncoder, levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """Return what an encoder makes of a grey picture, (rows, columns)."""
-    picture = Image.fromarray(np.round(values).astype(np.uint8)).convert("RGB")
+    picture = Image.fromarray(levels).convert("RGB")
     prepared: npt.NDArray[np.float64] = encoder.prepare(picture).numpy().astype(np.float64).mean(axis=0)
     return prepared
 

@@ -2,8 +2,8 @@
 
 A word's part is what it adds when it is put into the text, on average over the orders in which the words could come (Shapley
 1953; over the cyclic orders where there are more than three words, see ``literals``): texts lose words without becoming strange
-to a model. The parts and the direction of a text that says nothing sum to the text's. Only texts are embedded, so that every text
-tower will do, in a tenth of the time that integrated Jacobians take (``attribution.tokens``), with which they agree.
+to a model. The parts and the direction of a text that says nothing sum to the text's. Integrated Jacobians
+(``attribution.tokens``) agree with them, by a mean cosine of 0.7, and take seven times as long at ViT-B/32's size.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ LEGEND = (
     "Orange, outlined: what speaks for the hit. Blue, dashed: what speaks against it; of a NOT, where its text is seen. "
     "The outlines lie at half of the strongest place of each image; what is pale at the edge, the model did not see."
 )
+_KEY = "orange, outlined: speaks for the hit; blue, dashed: against it"  # where there is little room
 _SIDE = 320  # pixels of a map on a page
 _QUALITY = 75
 _PANEL, _ACROSS = 3.0, 4  # inches, and panels in a row
@@ -55,7 +56,8 @@ def write_explanations(images: Sequence[Explanation], path: Path, title: str, no
     ending = path.suffix.lower()
     if ending in PAGES:
         sections = tuple(section(image, f"{number}. {heading(image)}") for number, image in enumerate(images, 1))
-        write_page(Page(title, [*notes, LEGEND], sections), path)
+        lines = [note for note in (*notes, *method(images), LEGEND) if note != title]
+        write_page(Page(title, lines, sections), path)
         return
     if ending in PICTURES:
         content = _picture(images, title, ending[1:])
@@ -80,9 +82,17 @@ def summary(image: Explanation) -> list[str]:
             f"{each.expression}: {'excluded' if each.score is None else f'{each.score:.2f}'}" for each in image.others
         )
         lines.append(f"explained is {image.expression}; the other alternatives: {'; '.join(others)}")
-    left = "" if image.residual is None else f", which leaves {image.residual:.2g} of the vector unexplained"
-    lines.append(f"places by the method {image.method}{left}")
     return [*lines, *image.notes]
+
+
+def method(images: Sequence[Explanation]) -> list[str]:
+    """Say how the places of some images were told, and how exactly; nothing where there is no image."""
+    lines = []
+    for name in dict.fromkeys(image.method for image in images):
+        left = [image.residual for image in images if image.method == name and image.residual is not None]
+        most = f", which leaves up to {max(left):.2g} of a vector unexplained" if left else ""
+        lines.append(f"places by the method {name}{most}")
+    return lines
 
 
 def _scale(image: Explanation) -> float:
@@ -145,7 +155,7 @@ def _picture(images: Sequence[Explanation], title: str, format: str) -> bytes:
     rows = [-(-(len(image.literals) + 1) // _ACROSS) for image in images]
     across = min(max(len(image.literals) + 1 for image in images), _ACROSS)
     high = [
-        (_PANEL + _BELOW) * number + _HEAD + _LINE * len(summary(image))
+        (_PANEL + _BELOW) * number + _HEAD + _LINE * (len(summary(image)) + 2)
         for number, image in zip(rows, images, strict=True)
     ]
     figure = new_figure(_PANEL * across, sum(high) + _HEAD)
@@ -160,7 +170,7 @@ def _draw(part: SubFigure, image: Explanation, shape: tuple[int, int]) -> None:
     """Draw one image: itself, then each literal's map, and below each what it gives."""
     rows, across = shape
     part.suptitle(short(heading(image), 42 * across), x=0.01, ha="left", fontsize=10, parse_math=False)
-    told = "\n".join(short(line, 54 * across) for line in summary(image))
+    told = "\n".join(short(line, 54 * across) for line in [*summary(image), *method([image]), _KEY])
     part.supxlabel(told, x=0.01, ha="left", fontsize=8, color=GREY, parse_math=False)
     grid = part.subplots(2 * rows, across, height_ratios=[_PANEL, _BELOW] * rows, squeeze=False)
     for axes in grid.flat:

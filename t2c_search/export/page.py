@@ -115,7 +115,7 @@ def _body(sections: Sequence[Section]) -> tuple[str, int]:
 
 def _card(card: Card) -> str:
     path = _text(redact(card.path))
-    if is_file(card.path):
+    if card.path and is_file(card.path):
         path = f'<a href="{escape(Path(card.path).absolute().as_uri())}">{path}</a>'
     captions = [text if len(text) <= _MOST_LETTERS else text[:_MOST_LETTERS] + "…" for text in card.captions]
     lines = [f"<p>{_text(' '.join(text.split()))}</p>" for text in captions[:_MOST_CAPTIONS]]

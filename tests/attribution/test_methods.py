@@ -5,11 +5,14 @@ from __future__ import annotations
 import warnings
 
 import pytest
+import timm
 import torch
 
 from t2c_search.attribution.factors import Factors, warn_of_residual
 from t2c_search.attribution.methods import METHODS, choose, place_factors
 from t2c_search.encoders import registry
+from t2c_search.encoders.adapters.timm import anatomy_of
+from t2c_search.encoders.catalogue import BUILT_IN, ModelChoice
 from t2c_search.errors import T2CWarning, UsageError
 
 
@@ -22,6 +25,19 @@ def test_auto_takes_the_cheapest_that_applies(encoder_id: str, method: str) -> N
     assert choose(encoder) == method
     assert place_factors(encoder, None, torch.ones(1, 3, 96, 96)).method == method
     assert choose(encoder, "banzhaf") == "banzhaf"
+
+
+SMALL = [choice for kind in BUILT_IN for choice in kind.choices if choice.parameters_m < 30 and choice.places]
+
+
+@pytest.mark.parametrize("choice", SMALL, ids=lambda choice: choice.id)
+def test_the_catalogue_says_which_way_a_model_is_taken_apart(choice: ModelChoice) -> None:
+    kind, _, name = choice.id.partition(":")
+    if kind != "timm":
+        assert choose(registry.load(choice.id, device="cpu")) == choice.places
+        return
+    anatomy = anatomy_of(timm.create_model(name.partition(".")[0], num_classes=0))
+    assert (anatomy.are_sums, anatomy.pooled is not None) == (choice.places == "exact", choice.places == "analytic")
 
 
 def test_each_method_can_be_forced_where_it_applies() -> None:

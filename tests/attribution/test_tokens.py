@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from itertools import compress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from t2c_search.attribution import tokens
+from t2c_search.attribution.banzhaf import KEPT
 from t2c_search.attribution.factors import Token
 from t2c_search.attribution.integrals import gauss_legendre
 from t2c_search.attribution.tokens import find_tokens, token_factors
@@ -117,6 +122,32 @@ def touching(found: tuple[Token, ...], start: int, stop: int) -> list[int]:
 def test_what_a_tokenizer_has_changed_is_placed_nowhere() -> None:
     assert find_tokens("A café", ("a", "cafe")) == (Token("a", 0, 1), Token("cafe", 1, 1))
     assert find_tokens("one one", ("one", "one")) == (Token("one", 0, 3), Token("one", 4, 7))
+
+
+def test_of_a_black_box_words_are_left_out(tmp_path: Path) -> None:
+    encoder = registry.load(tiny.save_st_text(tmp_path / "model", seed=0), device="cpu")
+    text = "the red  dog"
+    found = token_factors(encoder, [text, "snow", ""])
+    assert found.method == "banzhaf"
+    assert found.tokens == ((Token("the", 0, 3), Token("red", 4, 7), Token("dog", 9, 12)), (Token("snow", 0, 4),), ())
+    torch.testing.assert_close(found.vectors, encoder.encode_texts([text, "snow", ""]))
+    # What "red" adds on average, beside each other word with the probability that masks keep it.
+    added = 0
+    for others in itertools.product([False, True], repeat=2):
+        there, without = (
+            " ".join(compress(["the", "red", "dog"], (others[0], red, others[1]))) for red in (True, False)
+        )
+        weight = math.prod(KEPT if other else 1 - KEPT for other in others)
+        added = added + weight * (encoder.encode_texts([there]) - encoder.encode_texts([without]))[0]
+    torch.testing.assert_close(found.parts[0, 1], added, atol=1e-6, rtol=0)
+    assert not found.parts[1, 1:].any()
+    torch.testing.assert_close(found.base[1] + found.parts[1, 0], found.vectors[1], atol=1e-6, rtol=0)  # a word alone
+
+
+def test_precomputed_texts_are_refused(tmp_path: Path) -> None:
+    folder = tiny.save_precomputed(tmp_path / "model", {"a.jpg": np.ones(3)}, {"a dog": np.ones(3)})
+    with pytest.raises(UsageError, match="knows whole texts only"):
+        token_factors(registry.load(folder, device="cpu"), ["a dog"])
 
 
 def test_no_texts_are_refused(mini: OpenClipEncoder) -> None:

@@ -76,6 +76,17 @@ def test_explanations_are_saved_by_their_ending(t2c: T2C, store: Path, tmp_path:
         assert b"<svg" in content
 
 
+def test_a_region_is_told_in_words(t2c: T2C, store: Path, world: World) -> None:
+    asked = ("explain", "--path", world.images / "06.png", "--region", "30,10,60,40", "--vocabulary", "dog,cat,tree")
+    shown = t2c(*asked, "--store", store)
+    assert shown.code == 0
+    assert {"dog", "cat", "tree"} <= set(shown.out.split())
+    told = t2c(*asked, "--store", store, "--json").json
+    shares = [word["share"] for word in told["words"]]
+    assert shares == sorted(shares, reverse=True)
+    assert 0 < told["area"] < 1
+
+
 def test_a_search_is_explained_on_one_page(t2c: T2C, store: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     done = t2c("search", '"a dog" AND NOT "a cat"', "-n", 3, "--store", store, "--explain", page)
@@ -126,6 +137,9 @@ def test_what_a_model_knows_is_told(t2c: T2C, store: Path, tmp_path: Path, world
         (["a dog", "--method", "magic"], "no method 'magic'"),
         (["a dog", "--grounding", "dog"], "leave out the query"),
         (["a dog", "--against", "clip"], "belong to --grounding"),
+        (["a dog", "--vocabulary", "everyday"], "belongs to --region"),
+        (["a dog", "--region", "0,0,9,9"], "name that by --path or --id"),
+        (["--path", "00.png", "--region", "0,0,9"], "is no box"),
         (["--grounding", "dog", "--save", "known.html"], "expected a name that ends in .png"),
         (["--grounding", "dog", "--boxes", "nofield"], "nofield"),
         ([], "nothing to search for"),

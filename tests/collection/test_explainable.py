@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-import t2c_search as t2c
+from t2c_search import Located, copy_collection
 from t2c_search.attribution.methods import place_factors
 from t2c_search.collection import Collection, open_collection
 from t2c_search.decoding.decode import decode_file
@@ -21,6 +21,8 @@ from t2c_search.errors import UsageError
 from t2c_search.explain.maps import maps
 from t2c_search.state.aligner import read_aligner
 from t2c_search.types import FACTORS
+from tests.cli.conftest import Outcome
+from tests.cli.conftest import t2c as t2c  # a fixture
 from tests.collection.support import Aligners, fit_aligners
 from tests.indexing.support import picture, save_pictures
 
@@ -80,15 +82,15 @@ def direct(collection: Collection, files: list[Path]) -> np.ndarray:
     return maps(found, rows, torch.from_numpy(searcher.calibration.mean).float()).numpy()
 
 
-def flat(found: t2c.Located) -> np.ndarray:
+def flat(found: Located) -> np.ndarray:
     return np.stack([each.reshape(len(TEXTS), -1) for each in found.maps])
 
 
-def near(got: t2c.Located, want: np.ndarray) -> bool:
+def near(got: Located, want: np.ndarray) -> bool:
     return bool(np.abs(flat(got) - want).max() < 0.02 * np.abs(want).max())
 
 
-def alike(got: t2c.Located, want: np.ndarray) -> float:
+def alike(got: Located, want: np.ndarray) -> float:
     """Return the mean cosine of maps: the backbone's space takes more room, and so loses more."""
     found = flat(got)
     return float(np.mean((found * want).sum(2) / np.linalg.norm(found, axis=2) / np.linalg.norm(want, axis=2)))
@@ -162,7 +164,7 @@ def test_renamed_copied_and_changed_images_keep_theirs(collection: Collection, p
     copied, changed = (next(collection.mine(where=f'name = "{name}"')) for name in ("copied.png", third.name))
     assert near(collection.locate(TEXTS, [copied, changed]), direct(collection, [second, third]))
     collection.release()
-    t2c.copy_collection("photos", str(tmp_path / "store"), "again", store=str(tmp_path / "store"))
+    copy_collection("photos", str(tmp_path / "store"), "again", store=str(tmp_path / "store"))
     with opened(tmp_path, "again") as again:
         assert all(have_factors(again))
         assert again.card == collection.card
@@ -178,6 +180,22 @@ def test_realigned_ones_are_those_of_the_new_aligner(collection: Collection, pho
     turned = direct(collection, files)
     assert np.abs(turned - own).max() > 0.2 * np.abs(own).max()
     assert alike(collection.locate(TEXTS, ids), turned) > 0.98
+
+
+def test_on_the_command_line(photos: Path, tmp_path: Path, t2c: Callable[..., Outcome]) -> None:
+    named = ("-c", "photos", "--store", str(tmp_path / "store"))
+    models = ("--clip", "mini", "--backbone", "mini:cnn")
+    assert t2c("index", str(photos), *named, *models).code == 0
+    refused = t2c("search", *named, 'anywhere("a star")')
+    assert refused.code == 2
+    assert "t2c index --explainable" in " ".join(refused.err.split())
+    again = t2c("index", str(photos), *named, "--explainable")
+    assert again.code == 0
+    assert "embedded again" in " ".join((again.out + again.err).split())
+    assert t2c("info", *named, "--json").json["explainable"] == "exact"
+    found = t2c("search", *named, 'anywhere("a star") AND NOT "a ring" >= 1sd', "--json").json
+    assert found["certificate"]["kind"] == "exact"
+    assert found["hits"][0]["contributions"][0]["constraint"] == 'anywhere("a star")'
 
 
 def test_an_image_that_is_not_there_and_an_empty_text_are_told(collection: Collection, photos: Path) -> None:

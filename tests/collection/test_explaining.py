@@ -104,6 +104,7 @@ def test_the_hit_of_a_rank_is_that_of_a_search(drawn: Collection) -> None:
     assert sum(literal.contribution for literal in several[0].literals) == pytest.approx(hits[0].score, abs=1e-9)
     assert not drawn.explain(query, hits=())
     assert drawn.explain(query, ids=hits[1].id)[0].rank == 2
+    assert drawn.explain(query, hits=hits[1])[0].id == hits[1].id
 
 
 def test_words_and_the_rest_sum_to_the_z(drawn: Collection) -> None:
@@ -112,6 +113,21 @@ def test_words_and_the_rest_sum_to_the_z(drawn: Collection) -> None:
     assert [word.word for word in literal.words] == ["red", "star", "on", "grass", REST]
     assert sum(word.share for word in literal.words) == pytest.approx(literal.z, abs=1e-4)
     assert not drawn.explain(f'like("{found.id}")')[0].literals[0].words
+
+
+def test_the_best_region_is_explained_by_its_places(kept: Collection) -> None:
+    query = 'anywhere("a star") AND "a ring" AND NOT anywhere("on grass")'
+    hits = kept.search(query, limit=SCENES)
+    for hit, found in zip(hits, kept.explain(query, hits=hits), strict=True):
+        assert (found.rank, found.score) == (hit.rank, pytest.approx(hit.score, abs=1e-9))
+        assert sum(literal.contribution for literal in found.literals) == pytest.approx(hit.score, abs=1e-9)
+        region = found.literals[0]
+        assert region.map.size * region.map.max() == pytest.approx(region.z, abs=0.05)
+        assert not region.words
+    without = {hit.id: hit.rank for hit in kept.search('"a ring" AND NOT anywhere("on grass")', limit=SCENES)}
+    assert [each.literals[0].rank_without for each in kept.explain(query, hits=hits)] == [
+        without[hit.id] for hit in hits
+    ]
 
 
 def test_plain_values_hold_the_maps(drawn: Collection) -> None:

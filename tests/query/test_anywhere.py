@@ -158,6 +158,25 @@ def test_order_is_that_of_plain_numpy_and_certain_after_a_scan(drawn: Drawn, sea
     assert sorted((hit.score for hit in both), reverse=True) == [hit.score for hit in both]
 
 
+def test_factors_are_read_only_of_images_that_may_pass(drawn: Drawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    searcher = drawn.searchers["memory"]
+    whole, read = f"{GRASS} >= 1sd", set[str]()
+    grassy = {hit.id for hit in searcher.mine(whole)}
+    found = {hit.id for hit in searcher.mine(f"{STAR} >= 0sd AND {whole}")}
+    fetch = searcher.store.fetch
+
+    def noted(ids: list[str], *, vectors: tuple[str, ...] = (), payload: bool = True) -> Points:
+        if FACTORS in vectors:
+            read.update(ids)
+        return fetch(ids, vectors=vectors, payload=payload)
+
+    monkeypatch.setattr(searcher.store, "fetch", noted)
+    assert {hit.id for hit in searcher.mine(f"{STAR} >= 0sd AND {whole}")} == found
+    assert read == grassy
+    best = searcher.search(f"{STAR} AND {whole}", Wanted(3, exact=True))
+    assert (best.certificate.kind, best.plan.candidates) == ("exact", len(grassy))
+
+
 def test_without_a_scan_nothing_is_certain(drawn: Drawn, searcher: Searcher) -> None:
     found = searcher.search(STAR, Wanted(5, exact=False, max_candidates=40))
     assert (len(found), found.certificate.kind, found.plan.candidates) == (5, "none", 40)

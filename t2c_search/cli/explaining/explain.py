@@ -11,6 +11,7 @@ from rich.table import Table
 from t2c_search.cli import options
 from t2c_search.cli.app import EXPLAINING, app
 from t2c_search.cli.explaining.grounding import print_grounding
+from t2c_search.cli.explaining.region import print_region
 from t2c_search.cli.look import show_sheet
 from t2c_search.cli.render import ShownPath, loading, out, print_json, waiting
 from t2c_search.cli.search import one_text
@@ -49,6 +50,17 @@ def explain(
             "whether its map points at what it names.",
         ),
     ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            "--region",
+            metavar="L,T,R,B",
+            help="Say in words what this box of the image at --path or of --id shows: left, top, right, bottom in pixels.",
+        ),
+    ] = None,
+    vocabulary: Annotated[
+        str | None, typer.Option("--vocabulary", help="Words for --region, as for t2c describe.")
+    ] = None,
     boxes: Annotated[
         str | None,
         typer.Option(
@@ -83,18 +95,24 @@ def explain(
       t2c explain -c photos '"a dog" AND "on grass" AND NOT "a person"' --save why.png
       t2c explain a red scarf --rank 3 --open
       t2c explain '"a dog" >= 2sd' --path missed.jpg
+      t2c explain --path cat.jpg --region 0,0,200,120 --vocabulary captions
       t2c explain --grounding "dog, bicycle, snow" --against other.safetensors
     """
     from t2c_search.collection import open_collection
     from t2c_search.export.explained import check_explanation_file, write_explanations
     from t2c_search.export.grounding import check_grounding_file, write_grounding
 
-    if grounding is not None and (words or where or ids or paths):
+    named = [*(ids or []), *(paths or [])]
+    if grounding is not None and (words or where or named):
         raise UsageError(
             "--grounding tells what the model knows of words: leave out the query, and which image to explain"
         )
+    if region is not None and (words or where or grounding or save or len(named) != 1):
+        raise UsageError("--region tells what a box of one image shows: name that by --path or --id, and nothing else")
     if grounding is None and (boxes or against):
         raise UsageError("--boxes and --against belong to --grounding WORDS: give it, or leave them out")
+    if region is None and vocabulary:
+        raise UsageError("--vocabulary belongs to --region: give it, or leave it out")
     if save is not None:
         (check_explanation_file if grounding is None else check_grounding_file)(save)
     with (
@@ -116,6 +134,10 @@ def explain(
             show_sheet(lambda path: write_grounding(known, path), save, open=False, what="what it knows")
             print_grounding(known, json=json)
             return
+        if region is not None:
+            shown = images.explain_region(named[0], _box(region), vocabulary=vocabulary, method=method)
+            print_region(shown, json=json)
+            return
         found = images.explain(
             " ".join(words) if words else None,
             where=where,
@@ -133,8 +155,19 @@ def explain(
         _print(image)
 
 
+def _box(region: str) -> list[float]:
+    """Read four numbers. Raises UsageError for anything else."""
+    try:
+        left, top, right, bottom = (float(part) for part in region.split(","))
+    except ValueError as exc:
+        raise UsageError(
+            f"{region!r} is no box: expected left, top, right and bottom in pixels, as in 0,0,200,120"
+        ) from exc
+    return [left, top, right, bottom]
+
+
 def _print(image: Explanation) -> None:
-    from t2c_search.export.explained import standing, summary
+    from t2c_search.export.explained import method, standing, summary
 
     out.print(ShownPath(image.path, image.path))
     out.print(f"[dim]{standing(image)}[/][bold]score {image.score:.2f}[/]")
@@ -152,7 +185,7 @@ def _print(image: Explanation) -> None:
         words = " ".join(f"{out.shown(word.word)} [dim]{word.share:+.2f}[/]" for word in literal.words)
         table.add_row(*row, _place(image, literal), words)
     out.print(table)
-    for line in summary(image):
+    for line in summary(image) + method([image]):
         out.print(f"[dim]{out.shown(line)}[/]", soft_wrap=True)
 
 

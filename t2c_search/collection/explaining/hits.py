@@ -36,7 +36,7 @@ class ExplainingHits:
         *,
         where: str | Filter | None = None,
         rank: int = 1,
-        hits: Sequence[Hit] | None = None,
+        hits: Hit | Sequence[Hit] | None = None,
         ids: str | Iterable[str] = (),
         paths: str | Path | Iterable[str | Path] = (),
         method: str = "auto",
@@ -47,11 +47,11 @@ class ExplainingHits:
         Or explain any images of the collection, hits or not: some ``hits`` of a search, ``ids``, or ``paths``. Each literal has
         a map over the image (negated ones with their signs turned, so that what speaks for the hit is above 0), the words of
         its text, and its contribution in standard deviations of the score, which sum to it; the literal is told without which
-        the rank would change most. For that all vectors that meet the conditions are read once, tens of thousands a second, however
-        many images are explained: ``counterfactual=False`` does without ranks.
+        the rank would change most. For that all vectors that meet the conditions are read once, tens of thousands a
+        second, however many images are explained: ``counterfactual=False`` does without ranks.
 
-        The images are opened, and their vectors taken apart by ``method``, a name that ``t2c models`` tells; ``auto`` is the one
-        that suits the backbone (Moeller et al., TMLR 2025; ``Explanation`` has what is told).
+        Their vectors are taken apart by ``method``, a name that ``t2c models`` tells; ``auto`` is the one that suits the backbone
+        (Moeller et al., TMLR 2025). For that the images are opened, unless the collection was indexed with ``explainable``.
 
         Raises ExpressionError for an expression that cannot be read; UsageError where nothing has that rank or id, for a
         backbone that sees no images, and for a method that is not for it; ImageError for an image that cannot be read.
@@ -59,8 +59,9 @@ class ExplainingHits:
         check_kind("rank", rank, Integral, "a whole number")
         check_limit("rank", rank)
         named = named_by(ids, paths)
-        named |= {hit.id: f"at {hit.path} any more" for hit in hits or ()}
-        chosen = _Chosen(rank, named or (None if hits is None else {}))
+        shown = [hits] if isinstance(hits, Hit) else hits
+        named |= {hit.id: f"at {hit.path} any more" for hit in shown or ()}
+        chosen = _Chosen(rank, None if shown is None and not named else named)
 
         def answer(now: Snapshot) -> Explanations:
             tree = now.asked_and_loaded(query, where)

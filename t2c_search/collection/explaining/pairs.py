@@ -54,7 +54,9 @@ class ExplainingPairs:
         collection does not have, and for a region that holds nothing of what the model sees.
         """
         check_counts(words=words)
-        return self._snapshots.ask(lambda now: _in_words(now, _placed(now, image, method), region, now.vocabulary(vocabulary), words))
+        return self._snapshots.ask(
+            lambda now: _in_words(now, _placed(now, image, method), region, now.vocabulary(vocabulary), words)
+        )
 
     def match_images(self, one: str | Path, other: str | Path, *, method: str = "auto") -> ImageMatch:
         """Say which places of two of the collection's images, by paths or ids, make them alike or unlike."""
@@ -86,7 +88,9 @@ class ExplainingPairs:
             _ = now.models.text
             texts = now.searcher().texts
             if not texts.free_text:
-                raise UsageError("the collection's text model knows its own texts only, whose words cannot be told apart")
+                raise UsageError(
+                    "the collection's text model knows its own texts only, whose words cannot be told apart"
+                )
             (words, parts), (others, other_parts) = (word_parts(texts, text) for text in (one, other))
             rows = texts.rows((one, other)).astype(np.float64)
             matrix = (parts @ other_parts.T).astype(np.float32)
@@ -106,14 +110,18 @@ def _placed(now: Snapshot, image: str | Path, method: str) -> tuple[str, Placed]
     return path, Placed(with_vector(placed.factors, points.vectors[CLIP][0]), placed.view, placed.size)
 
 
-def _in_words(now: Snapshot, found: tuple[str, Placed], region: Region, vocabulary: Vocabulary, words: int) -> RegionWords:
+def _in_words(
+    now: Snapshot, found: tuple[str, Placed], region: Region, vocabulary: Vocabulary, words: int
+) -> RegionWords:
     path, placed = found
     calibration, texts = now.searcher().calibration, now.searcher().texts
     rows = texts.rows(vocabulary.names).astype(np.float64)
     sds = np.sqrt(np.maximum(np.einsum("vd,de,ve->v", rows, calibration.covariance, rows, optimize=True), 1e-12))
     shares = shares_of_places(_inside(region, placed).astype(np.float64), placed.factors.grid)
     if not shares.any():
-        raise UsageError(f"the region holds nothing of what the model sees of {path}, {placed.size[0]} x {placed.size[1]} pixels")
+        raise UsageError(
+            f"the region holds nothing of what the model sees of {path}, {placed.size[0]} x {placed.size[1]} pixels"
+        )
     parts = centred_parts(placed.factors, calibration.mean)
     given, whole = rows @ (shares @ parts) / sds, rows @ parts.sum(axis=0) / sds
     best = np.argsort(-given, kind="stable")[:words]
@@ -126,7 +134,9 @@ def _inside(region: Region, placed: Placed) -> npt.NDArray[np.bool_]:
     width, height = placed.size
     if isinstance(region, np.ndarray) and region.ndim == 2:
         if region.shape != (height, width):
-            raise UsageError(f"the mask is {region.shape[1]} x {region.shape[0]} pixels, the upright image {width} x {height}")
+            raise UsageError(
+                f"the mask is {region.shape[1]} x {region.shape[0]} pixels, the upright image {width} x {height}"
+            )
         return _sampled(region.astype(bool), placed.view)
     try:
         left, top, right, bottom = (float(each) for each in region)

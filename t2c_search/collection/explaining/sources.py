@@ -70,7 +70,7 @@ def _opened(encoder: Seeing, aligner: Aligner | None, method: str) -> PlacesOf:
 def words_of(now: Snapshot) -> WordsOf:
     """Return what takes a text's direction apart into its words; nothing for a text tower that takes its own texts only."""
     texts = now.searcher().texts
-    return partial(word_parts, texts) if texts.free_text else lambda text: None
+    return cache(partial(word_parts, texts)) if texts.free_text else lambda text: None
 
 
 def image_side(now: Snapshot, method: str = "auto") -> tuple[Seeing, Aligner | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from open_clip.transformer import (
     text_global_pool,
 )
 from torch import Tensor
+from torch.nn import Identity
 from torch.nn.functional import linear
 
 from t2c_search.encoders.adapters import timm_attention
@@ -92,7 +93,8 @@ class TextTower:
         for each in blocks[:block]:
             entering = each(entering, attn_mask=mask)
         written = tuple(tuple(map(self._written, row[kept].tolist())) for row, kept in zip(ids, words, strict=True))
-        return TextTokens(*entering.chunk(2), written, start, read)
+        values, references = entering.chunk(2)
+        return TextTokens(values, references, written, start, read)
 
     def _projected(self, rows: Tensor) -> Tensor:
         match self.tower.text_projection:
@@ -134,7 +136,9 @@ def _of_mean(pool: AttentionPool2d) -> AttentionPooling:
     scale = (pool.q_proj.out_features // pool.num_heads) ** -0.5
     return AttentionPooling(
         query=lambda first: heads(pool.q_proj(first)) * scale,
-        keys_values=lambda tokens: (heads(pool.k_proj(tokens)), heads(pool.v_proj(tokens))),
+        norm=Identity(),
+        project=lambda tokens: torch.cat([pool.k_proj(tokens), pool.v_proj(tokens)], -1),
+        keys_values=_keys_values(heads),
         finish=lambda attended, first: pool.c_proj(attended),
         first="mean",
     )
@@ -150,45 +154,53 @@ def _tokens_with_mean(visual: ModifiedResNet, pixels: Tensor) -> FeatureMap:
 
 def _of_pooler(pool: AttentionalPooler, after: Forward) -> AttentionPooling:
     """Return what the first of a pooler's learnt queries reads."""
-    attention = pool.attn
-    heads = _split(attention.num_heads)
-    width = attention.embed_dim
-    in_one = attention.in_proj_weight is not None
+    attention, heads = pool.attn, _split(pool.attn.num_heads)
 
     def project(at: int, values: Tensor) -> Tensor:
         separate = (attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight)
-        weight = attention.in_proj_weight[at * width : (at + 1) * width] if in_one else separate[at]
-        return heads(linear(values, weight, attention.in_proj_bias[at * width : (at + 1) * width]))
-
-    def keys_values(tokens: Tensor) -> tuple[Tensor, Tensor]:
-        normed = pool.ln_k(tokens)
-        return project(1, normed), project(2, normed)
+        together = attention.in_proj_weight
+        weight = separate[at] if together is None else together.chunk(3)[at]
+        return linear(values, weight, attention.in_proj_bias.chunk(3)[at])
 
     def query(first: Tensor) -> Tensor:
-        asked = project(0, pool.ln_q(pool.query[:1])) * (width // attention.num_heads) ** -0.5
-        return asked.expand(len(first), -1, -1)
+        asked = heads(project(0, pool.ln_q(pool.query[:1])))
+        return (asked * asked.shape[-1] ** -0.5).expand(len(first), -1, -1)
 
-    return AttentionPooling(query, keys_values, lambda attended, first: after(attention.out_proj(attended)))
+    return AttentionPooling(
+        query,
+        pool.ln_k,
+        lambda tokens: torch.cat([project(1, tokens), project(2, tokens)], -1),
+        _keys_values(heads),
+        lambda attended, first: after(attention.out_proj(attended)),
+    )
 
 
-def _of_block(block: Any, after: Forward) -> AttentionPooling:
+def _of_block(block: ResidualAttentionBlock, after: Forward) -> AttentionPooling:
     attention = block.attn
     heads, width = _split(attention.num_heads), attention.embed_dim
     scale = (width // attention.num_heads) ** -0.5
 
-    def project(start: int, stop: int, tokens: Tensor) -> Tensor:
+    def projected(start: int, stop: int) -> Forward:
+        """Return what makes queries (0), keys (1) and values (2) of normed tokens."""
         rows = slice(start * width, stop * width)
-        return linear(block.ln_1(tokens), attention.in_proj_weight[rows], attention.in_proj_bias[rows])
+        return lambda normed: linear(normed, attention.in_proj_weight[rows], attention.in_proj_bias[rows])
 
-    def keys_values(tokens: Tensor) -> tuple[Tensor, Tensor]:
-        keys, values = project(1, 3, tokens).chunk(2, -1)
-        return heads(keys), heads(values)
+    def query(first: Tensor) -> Tensor:
+        return heads(projected(0, 1)(block.ln_1(first))) * scale
 
     def finish(attended: Tensor, first: Tensor) -> Tensor:
         row = first + block.ls_1(attention.out_proj(attended))
         return after(row + block.ls_2(block.mlp(block.ln_2(row))))
 
-    return AttentionPooling(lambda first: heads(project(0, 1, first)) * scale, keys_values, finish, "class")
+    return AttentionPooling(query, block.ln_1, projected(1, 3), _keys_values(heads), finish, "class")
+
+
+def _keys_values(heads: Forward) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    def split(projected: Tensor) -> tuple[Tensor, Tensor]:
+        keys, values = projected.chunk(2, -1)
+        return heads(keys), heads(values)
+
+    return split
 
 
 def _split(heads: int) -> Forward:

@@ -136,7 +136,7 @@ def _gathered(parts: torch.Tensor, grid: tuple[int, int], coarser: tuple[int, in
     if grid == coarser:
         return parts
     down, across = (_common(coarse, fine).to(parts) for coarse, fine in zip(coarser, grid, strict=True))
-    return torch.einsum("ir,jc,nrcd->nijd", down, across, parts.unflatten(1, grid)).flatten(1, 2)
+    return torch.einsum("ir,jc,nrcd->nijd", down, across, parts.unflatten(1, grid)).flatten(1, 2)  # type: ignore[no-untyped-call]
 
 
 def _common(coarse: int, fine: int) -> torch.Tensor:

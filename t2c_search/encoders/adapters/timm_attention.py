@@ -5,12 +5,14 @@ See ``AttentionPooling``: how a row is read off tokens, taken out of the modules
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from timm.layers.attention import Attention
 from timm.layers.attention_pool import AttentionPoolLatent
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor
+from torch.nn import Identity, LayerNorm
 from torch.nn.functional import linear
 
 from t2c_search.encoders.adapters.anatomy import Forward, Pooled, in_turn, inputs
@@ -34,7 +36,7 @@ def pooled_of(module: Any, layers: int = 0, *behind: Forward) -> Pooled | None:
 
 def _by_class_token(module: Any, layers: int, after: Forward) -> Pooled | None:
     blocks, count = module.blocks, max(layers, 1)
-    if not all(isinstance(block, Block) and type(block.attn) is Attention for block in blocks[-count:]):
+    if not all(map(_is_known, blocks[-count:])):
         return None
 
     def tokens(pixels: Tensor) -> tuple[FeatureMap, ...]:
@@ -44,6 +46,10 @@ def _by_class_token(module: Any, layers: int, after: Forward) -> Pooled | None:
 
     stages = [_of_block(block, module.norm) for block in blocks[-count:]][:layers]
     return Pooled((_of_block(blocks[-1], after), *stages), tokens)
+
+
+def _is_known(block: Any) -> bool:
+    return isinstance(block, Block) and type(block.attn) is Attention and isinstance(block.norm1, LayerNorm)
 
 
 def _by_latent(module: Any, after: Forward) -> Pooled | None:
@@ -63,31 +69,27 @@ def _of_latent(pool: Any, after: Forward) -> AttentionPooling:
     heads = _split(pool.num_heads)
 
     def query(first: Tensor) -> Tensor:
-        return (pool.q_norm(heads(pool.q(pool.latent[:, 0]))) * pool.scale).expand(len(first), -1, -1)
-
-    def keys_values(tokens: Tensor) -> tuple[Tensor, Tensor]:
-        keys, values = pool.kv(tokens).chunk(2, -1)
-        return pool.k_norm(heads(keys)), heads(values)
+        asked: Tensor = pool.q_norm(heads(pool.q(pool.latent[:, 0]))) * pool.scale
+        return asked.expand(len(first), -1, -1)
 
     def finish(attended: Tensor, first: Tensor) -> Tensor:
         row = pool.proj(attended)
         return after(row if pool.mlp is None else row + pool.mlp(pool.norm(row)))
 
-    return AttentionPooling(query, keys_values, finish)
+    return AttentionPooling(query, Identity(), pool.kv, _keys_values(heads, pool.k_norm), finish)
 
 
 def _of_block(block: Any, after: Forward) -> AttentionPooling:
     attention = block.attn
     heads, width = _split(attention.num_heads), attention.attn_dim
 
-    def project(start: int, stop: int, tokens: Tensor) -> Tensor:
-        rows = slice(start * width, stop * width)
-        bias = attention.qkv.bias
-        return linear(block.norm1(tokens), attention.qkv.weight[rows], None if bias is None else bias[rows])
+    def projected(start: int, stop: int) -> Forward:
+        """Return what makes queries (0), keys (1) and values (2) of normed tokens."""
+        rows, bias = slice(start * width, stop * width), attention.qkv.bias
+        return lambda normed: linear(normed, attention.qkv.weight[rows], None if bias is None else bias[rows])
 
-    def keys_values(tokens: Tensor) -> tuple[Tensor, Tensor]:
-        keys, values = project(1, 3, tokens).chunk(2, -1)
-        return attention.k_norm(heads(keys)), heads(values)
+    def query(first: Tensor) -> Tensor:
+        return attention.q_norm(heads(projected(0, 1)(block.norm1(first)))) * attention.scale  # type: ignore[no-any-return]
 
     def finish(attended: Tensor, first: Tensor) -> Tensor:
         attended = attention.norm(attended)
@@ -96,9 +98,16 @@ def _of_block(block: Any, after: Forward) -> AttentionPooling:
         row = first + block.ls1(attention.proj(attended))
         return after(row + block.ls2(block.mlp(block.norm2(row))))
 
-    return AttentionPooling(
-        lambda first: attention.q_norm(heads(project(0, 1, first))) * attention.scale, keys_values, finish, "class"
-    )
+    split = _keys_values(heads, attention.k_norm)
+    return AttentionPooling(query, block.norm1, projected(1, 3), split, finish, "class")
+
+
+def _keys_values(heads: Forward, norm: Forward) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    def split(projected: Tensor) -> tuple[Tensor, Tensor]:
+        keys, values = projected.chunk(2, -1)
+        return norm(heads(keys)), heads(values)
+
+    return split
 
 
 def _split(heads: int) -> Forward:

@@ -49,7 +49,8 @@ def _filtered_sample(store: VectorStore, branches: Sequence[Branch]) -> tuple[np
     matching = {condition: _matching(store, condition, ids) for condition in set(filters) - {union}}
     everything = np.ones(len(ids), bool)
     matched = np.stack([matching.get(condition, everything) for condition in filters])
-    return (np.concatenate(passed, axis=1) & matched).any(axis=0), store.count(union)
+    found: npt.NDArray[np.bool_] = np.logical_or.reduce(np.concatenate(passed, axis=1) & matched, axis=0)
+    return found, store.count(union)
 
 
 def _matching(store: VectorStore, condition: Filter | None, ids: list[str]) -> npt.NDArray[np.bool_]:

@@ -8,11 +8,15 @@ from typing import Literal
 
 import numpy as np
 
+from t2c_search.filters import Filter
 from t2c_search.query.planning.calibration import Array
 from t2c_search.query.planning.halfspace import HalfSpace
 from t2c_search.query.planning.planner import Branch
+from t2c_search.query.planning.regions import AT_ONCE
 from t2c_search.stores.protocol import VectorStore
-from t2c_search.types import Payload, Points
+from t2c_search.types import CLIP, Payload, Points
+
+_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +47,25 @@ class Front:
     """Candidates last asked for."""
     half: HalfSpace | None = None
     """What was last searched; None after a scan."""
+
+
+def read_all(store: VectorStore, where: Filter | None, branches: Sequence[Branch]) -> Iterator[Points]:
+    """Read all images that match a filter, once for all the branches that have it, with what their cosines are read off.
+
+    Factors are many times as much as a vector: where each branch has a gate on whole images too, only those of the images that
+    pass one are read.
+    """
+    vectors = tuple(dict.fromkeys(name for branch in branches for name in branch.vectors))
+    if not any(branch.factors for branch in branches):
+        yield from store.scan(where=where, vectors=vectors, payload=False, batch_size=_BATCH)
+    elif not all(branch.sifts for branch in branches):
+        yield from store.scan(where=where, vectors=vectors, payload=False, batch_size=AT_ONCE)
+    else:
+        for batch in store.scan(where=where, vectors=(CLIP,), payload=False, batch_size=_BATCH):
+            passing = np.logical_or.reduce([branch.may_pass(batch.vectors[CLIP]) for branch in branches])
+            ids = [batch.ids[row] for row in np.flatnonzero(passing)]
+            for start in range(0, len(ids), AT_ONCE):
+                yield store.fetch(ids[start : start + AT_ONCE], vectors=vectors, payload=False)
 
 
 def scored(candidates: Points, front: Front, most: int | None = None, *, with_payload: bool = False) -> list[Found]:

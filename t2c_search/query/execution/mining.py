@@ -14,10 +14,9 @@ from operator import attrgetter
 import numpy as np
 
 from t2c_search.filters import Filter
-from t2c_search.query.execution.fronts import Found, Front, scored
+from t2c_search.query.execution.fronts import Found, Front, read_all, scored
 from t2c_search.query.planning.halfspace import HalfSpace, enclose_passing
 from t2c_search.query.planning.probe import Probe, aim
-from t2c_search.query.planning.regions import AT_ONCE
 from t2c_search.stores.protocol import VectorStore
 from t2c_search.types import CLIP, Points, VectorQuery
 
@@ -135,9 +134,7 @@ def _scanned(store: VectorStore, where: Filter | None, fronts: Sequence[Front]) 
     """Read all that match a filter, once for all the branches that have it."""
     for front in fronts:
         front.path = "scan"
-    vectors = tuple(dict.fromkeys(name for front in fronts for name in front.branch.vectors))
-    size = AT_ONCE if any(front.branch.factors for front in fronts) else _BATCH
-    return store.scan(where=where, vectors=vectors, payload=False, batch_size=size)
+    return read_all(store, where, [front.branch for front in fronts])
 
 
 def _enclosed(store: VectorStore, front: Front, points: int, most: int) -> Iterator[Points] | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from t2c_search.query.execution.fronts import Found, Front, scored
+from t2c_search.query.execution.fronts import Found, Front, read_all, scored
 from t2c_search.query.planning.halfspace import enclose_best, enclose_passing
 from t2c_search.query.planning.planner import Branch
 from t2c_search.query.planning.probe import Probe, aim
@@ -122,7 +122,7 @@ def _read(store: VectorStore, front: Front, top: TopK, effort: Effort) -> None:
     branch = front.branch
     if effort.exact:
         front.path = "scan"
-        batches = store.scan(where=branch.where, vectors=branch.vectors, payload=False, batch_size=AT_ONCE)
+        batches = read_all(store, branch.where, [branch])
     else:
         batches = _nearest_whole(store, branch, effort)
     front.rounds = 1

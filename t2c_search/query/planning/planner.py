@@ -20,7 +20,7 @@ from t2c_search.query.planning.halfspace import Gates
 from t2c_search.query.planning.normal_form import Conjunct, Conjunction
 from t2c_search.query.planning.ranking import SOFT_THRESHOLD, Ranking, Term
 from t2c_search.query.planning.regions import best_regions
-from t2c_search.types import CLIP, Points
+from t2c_search.types import CLIP, FloatArray, Points
 
 _FOREMOST = 16  # rows of the sample that show where the best images lie
 
@@ -101,9 +101,22 @@ class Branch:
 
     def passes(self, cosine: Array) -> npt.NDArray[np.bool_]:
         """Tell which rows of (n, m) cosines pass every gate; an image of which one is not known passes none."""
-        passed = ~np.isnan(cosine).any(axis=1)
+        passed: npt.NDArray[np.bool_] = ~np.logical_or.reduce(np.isnan(cosine), axis=1)
         for literal in self.literals:
             if literal.gates:
+                passed &= literal.holds(cosine[:, literal.axis])
+        return passed
+
+    @property
+    def sifts(self) -> bool:
+        """Whether it has a gate on whole images, so that some need not be looked at more closely."""
+        return any(literal.gates and self.axes[literal.axis].regions is None for literal in self.literals)
+
+    def may_pass(self, rows: FloatArray) -> npt.NDArray[np.bool_]:
+        """Tell which unit vectors (n, d) pass the gates on whole images."""
+        cosine, passed = cosines(rows, self.axes), np.ones(len(rows), bool)
+        for literal in self.literals:
+            if literal.gates and self.axes[literal.axis].regions is None:
                 passed &= literal.holds(cosine[:, literal.axis])
         return passed
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class Reservoir:
         while sum(map(len, taken)) < RESERVOIR and (batch := next(batches, None)) is not None:
             there = [row for row, codes in enumerate(batch.multivectors[FACTORS]) if len(codes)]
             found = batch.take(there[: RESERVOIR - sum(map(len, taken))])
-            held = [codes.astype(np.uint8) for codes in found.multivectors[FACTORS]]
+            held: list[Any] = [codes.astype(np.uint8) for codes in found.multivectors[FACTORS]]
             taken.append(replace(found, multivectors={FACTORS: held}))
         return cls(reader, Points.joined(taken))
 
