@@ -46,8 +46,10 @@ class Sharing:
     """How much an image's and a text's choices among the descriptors have in common; information in nats.
 
     ``shared`` of ``seen`` and ``said``, ``by_chance`` are those that two choices of that size share on average.
-    ``mutual_information`` is that of the two memberships over all descriptors; ``auc`` its mean while the seen ones are removed
-    one by one, what the image shows most first. ``entropy_sum`` is the paper's own number (see ``information``).
+    ``mutual_information`` is that of the two memberships over all descriptors; ``auc`` is its mean while the seen ones are
+    removed one by one, what the image shows least first: it is high where what is shared is what the image shows most. (The
+    public code removes that first, so that the area falls with it, and does not tell models apart that differ in accuracy.)
+    ``entropy_sum`` is the paper's own number (see ``information``).
     """
 
     seen: int
@@ -61,7 +63,7 @@ class Sharing:
 
     @classmethod
     def of(cls, common: npt.NDArray[np.bool_], said: int, descriptors: int) -> Sharing:
-        """Return that of N seen descriptors, by which of them ``common`` (N,) the text has too, in order of importance."""
+        """Return that of N seen descriptors, by which of them ``common`` (N,) the text has too, the most important first."""
         seen, shared = len(common), int(common.sum())
         return cls(
             seen,
@@ -69,7 +71,7 @@ class Sharing:
             shared,
             seen * said / descriptors,
             float(mutual_information(shared, seen, said, descriptors)),
-            float(removal_curve(common, said, descriptors).mean()),
+            float(removal_curve(common[::-1], said, descriptors).mean()),
             jaccard(shared, seen, said),
             entropy_sum(shared, seen, said),
         )

@@ -38,9 +38,9 @@ def fiedler_vector(features: FloatArray) -> npt.NDArray[np.float64]:
 def foreground(features: FloatArray, grid: Grid) -> Mask:
     """Return which of a grid's places (n,) show the main thing: the largest connected piece of one side of the Fiedler cut.
 
-    It is the side whose features (n, d) differ more from the picture's mean: ground is what most of a picture is like. Of the
-    rules tried (``benchmarks.explanations.knowledge``), that one alone found the object in drawn scenes and photographs, by
-    CNNs and transformers. A picture without a cut is all foreground.
+    It is the side whose features (n, d) differ more from the picture's mean: ground is what most of a picture is like. That
+    holds for CNNs and transformers, in drawn scenes and photographs; being away from the border, being small, long features
+    and the vector's extreme each fail on some (``benchmarks.explanations.knowledge``). A picture without a cut is all foreground.
     """
     whole = np.ones(len(features), bool)
     if len(features) < 2:

@@ -54,6 +54,16 @@ def test_sides_that_share_more_have_more_information_in_common() -> None:
     assert told[2] == pytest.approx(0, abs=1e-12) and told[0] > 0
 
 
+def test_the_area_is_larger_where_what_is_shared_is_what_the_image_shows_most() -> None:
+    looked, descriptors, shown = planted(7)
+    others = np.setdiff1d(np.arange(NUMBER), shown)[:12]
+    areas = []
+    for shared in (shown.ravel()[:8], shown.ravel()[6:14], shown.ravel()[-8:]):
+        (found,) = knowledge_of([("", "", looked)], np.concatenate([shared, others]), descriptors, np.zeros(NUMBER))
+        areas.append(found.sharing.auc)
+    assert areas[0] > areas[1] > areas[2] > 0
+
+
 def test_vectors_are_taken_about_the_mean() -> None:
     """What all images of a collection have is not what one of them shows."""
     looked, descriptors, shown = planted(8)
