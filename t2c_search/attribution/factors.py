@@ -27,7 +27,8 @@ class Factors:
     vectors: torch.Tensor
     """(n, d): what the model and the projection give, unit rows."""
     base: torch.Tensor
-    """(n, d): what no part gives: an aligner's bias, and the vector of the reference that parts are compared with."""
+    """(n, d): what no part gives: an aligner's bias, the vector of the reference that parts are compared with, and what came
+    by tokens that are no parts, such as the class token."""
     parts: torch.Tensor
     """(n, m, d)"""
     method: str
@@ -52,7 +53,7 @@ def warn_of_residual(found: Factors, of: str) -> None:
             f"the factors of {int((unexplained > _LARGE).sum())} of {len(unexplained)} {of} leave up to {worst:.0%} of what "
             f"they should add up to unexplained (method {found.method}): read them with care",
             T2CWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
 
 

@@ -53,49 +53,37 @@ def attention_parts(pooling: AttentionPooling, start: Tensor, end: Tensor, nodes
 class _Line:
     """The way from reference to input, and what a pooling's matrices make of it, once for all nodes.
 
-    A normed token on the way is a sum of two that do not change, over a deviation whose square is quadratic: at the point
-    t, (a + t b) / sqrt(p + 2 q t + r t^2). So is its projection.
+    A normed token on the way is a sum of two that do not change, over a deviation whose square is quadratic: at the point t
+    it is (a + t b) / sqrt(p + 2 q t + r t^2), plus a bias. So is its projection.
     """
 
     pooling: AttentionPooling
-    first: tuple[Tensor, Tensor]
-    """(n, d) each: the first token of the reference, and its way."""
+    start: Tensor
+    """(n or 1, tokens, d)"""
     steps: Tensor
     """(n, tokens, d): the tokens' own ways."""
     projected: tuple[Tensor, Tensor, Tensor]
-    """Projections of a and b (n, tokens, p), and what is added in the end (p,)."""
-    deviation: tuple[Tensor, Tensor, Tensor]
-    """p, q and r, (n, tokens, 1) each."""
+    """Projections of a and b, (n or 1, tokens, p) and (n, tokens, p), and of the bias, (p,)."""
+    square: tuple[Tensor, Tensor, Tensor]
+    """p, q and r: (..., tokens, 1) each."""
 
     @classmethod
     def between(cls, pooling: AttentionPooling, start: Tensor, end: Tensor) -> _Line:
         """Return the line between tokens (n, tokens, d)."""
-        steps, norm = end - start, pooling.norm
+        steps, norm, nothing = end - start, pooling.norm, torch.zeros_like(start[0, 0])
+        one = torch.ones_like(start[..., :1])
+        sides, square = (start, steps), (one, 0 * one, 0 * one)
         if isinstance(norm, nn.LayerNorm):
-            middle, way = (each - each.mean(2, keepdim=True) for each in (start, steps))
-            p, q, r = (
-                (one * other).mean(2, keepdim=True) for one, other in ((middle, middle), (middle, way), (way, way))
-            )
-            deviation, bias = (p + norm.eps, q, r), norm(torch.zeros_like(start[0, 0]))
+            a, b = (each - each.mean(2, keepdim=True) for each in sides)
+            p, q, r = ((x * y).mean(2, keepdim=True) for x, y in ((a, a), (a, b), (b, b)))
             weight = 1 if norm.weight is None else norm.weight
-        else:
-            one = torch.ones_like(start[..., :1])
-            middle, way, weight, bias, deviation = (
-                start,
-                steps,
-                1,
-                torch.zeros_like(start[0, 0]),
-                (one, 0 * one, 0 * one),
-            )
-        added = pooling.project(bias)
-        nothing = pooling.project(torch.zeros_like(bias))
-        projected = (pooling.project(middle * weight) - nothing, pooling.project(way * weight) - nothing, added)
-        return cls(pooling, (start[:, 0], steps[:, 0]), steps, projected, deviation)
+            sides, square = (a * weight, b * weight), (p + norm.eps, q, r)
+        a, b = (pooling.project(each) - pooling.project(nothing) for each in sides)
+        return cls(pooling, start, steps, (a, b, pooling.project(norm(nothing))), square)
 
     def tangents(self, point: float) -> Tensor:
         """Return the derivative of the rows along each token's own way, (n, tokens, width)."""
-        pooling, (first, first_step) = self.pooling, self.first
-        first = first + point * first_step
+        pooling, first = self.pooling, self.start[:, 0] + point * self.steps[:, 0]
         (keys, values), (keys_moved, values_moved) = self._attended_to(point)
         query = pooling.query(first)
         weights = (query.unsqueeze(1) * keys).sum(3, keepdim=True).softmax(1)
@@ -105,7 +93,7 @@ class _Line:
         moved = weights * values_moved + by_keys * away
         firsts = torch.zeros_like(self.steps)
         if pooling.first == "class":
-            firsts[:, 0] = first_step
+            firsts[:, 0] = self.steps[:, 0]
             moved[:, :1] += self._asked(first, self.steps[:, :1], keys, away)
         elif pooling.first == "mean":
             share = 1 / (moved.shape[1] - 1)
@@ -121,12 +109,12 @@ class _Line:
 
     def _attended_to(self, point: float) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Return keys and values (n, tokens, heads, e), and their derivatives along each token's own way."""
-        start, way, added = self.projected
-        p, q, r = self.deviation
+        a, b, bias = self.projected
+        p, q, r = self.square
         over = (p + 2 * point * q + point**2 * r).rsqrt()
-        normed = (start + point * way) * over
-        moved = way * over - normed * ((q + point * r) * over**2)
-        return jvp(self.pooling.keys_values, (normed + added,), (moved,))[:2]
+        normed = (a + point * b) * over
+        moved = b * over - normed * ((q + point * r) * over**2)
+        return jvp(self.pooling.keys_values, (normed + bias,), (moved,))[:2]
 
     def _asked(self, first: Tensor, steps: Tensor, keys: Tensor, away: Tensor) -> Tensor:
         """Return how far what is attended moves as the query follows each of m steps (n, m, d) of the first token."""

@@ -23,12 +23,7 @@ if TYPE_CHECKING:
     from t2c_search.encoders.capabilities import TextTokens
     from t2c_search.encoders.protocols import TextEncoder
 
-_NODES = (
-    8,
-    16,
-    32,
-    64,
-)  # a whole tower bends more than the last block of an image's; most end with the first or second
+_NODES = (8, 16, 32, 64)  # in turn: a whole tower bends more than the last block of an image's; 8 or 16 mostly do
 _ENOUGH = 0.01  # residual, as a part of what the words should add up to
 _TEXTS = 16  # at once
 _AT_ONCE = 2**22  # numbers in the tangents of all tokens

@@ -13,7 +13,7 @@ from t2c_search.explain.explanation import REST, ExplainedLiteral, Explanation, 
 from t2c_search.explain.literals import Alternative, alternatives, contributions
 from t2c_search.explain.ranks import ranks, vectors_of, without
 from t2c_search.query.execution.searcher import Searcher
-from t2c_search.query.language.concepts import Concept, Phrase
+from t2c_search.query.language.concepts import Phrase
 from t2c_search.query.language.constraints import Constraint
 from t2c_search.query.language.printer import unparse_filter
 from t2c_search.query.planning.calibration import Array, Axis
@@ -159,7 +159,7 @@ class Explainer:
                     float(axis.z(np.array(own))),
                     contribution,
                     shown[literal.axis] if literal.wanted else -shown[literal.axis],
-                    self._words(conjunct.concept, axis, factors),
+                    self._words(conjunct, axis, factors),
                     standing.without.get(conjunct),
                 )
             )
@@ -182,14 +182,15 @@ class Explainer:
                 told[at] = (seen / len(seen)).reshape(factors.grid)
         return told
 
-    def _words(self, concept: Concept, axis: Axis, factors: PlaceFactors) -> tuple[WordShare, ...]:
-        """Return what the words of a text and the rest give to its z-score; nothing for a concept of another kind."""
+    def _words(self, conjunct: Conjunct, axis: Axis, factors: PlaceFactors) -> tuple[WordShare, ...]:
+        """Return what the words of a text, and the rest, give for the hit; nothing for a concept of another kind."""
+        concept = conjunct.concept
         parted = self._sources.words(concept.text) if isinstance(concept, Phrase) else None
         if parted is None:
             return ()
         words, rows = parted
         rest = axis.direction - rows.sum(axis=0)
-        found = self._mapped(np.vstack([rows, rest]) / axis.sd, factors)
+        found = self._mapped(np.vstack([rows, rest]) / (axis.sd if conjunct.wanted else -axis.sd), factors)
         return tuple(
             WordShare(word, float(each.sum(dtype=np.float64)), each)
             for word, each in zip([*words, REST], found, strict=True)

@@ -16,7 +16,7 @@ REST = "(rest)"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WordShare:
-    """What one word of a text gives to its z-score, in standard deviations; its ``map`` (rows, columns) sums to that."""
+    """What one word of a literal's text gives, as the literal's map does; its own ``map`` (rows, columns) sums to its share."""
 
     word: str
     share: float
@@ -34,7 +34,7 @@ class ExplainedLiteral:
     ``cosine`` and ``z`` are those of its concept, as in ``Contribution``. ``contribution`` is what it gives to the score, in
     standard deviations of the score: those of all literals sum to it. ``map`` (rows, columns) says what each place gives, in
     standard deviations of the concept: it sums to ``z``, or to ``-z`` where the literal is negated (``wanted`` False), so
-    that what speaks for the hit is above 0 either way. ``words`` are those of a text and ``(rest)``, whose shares sum to ``z``;
+    that what speaks for the hit is above 0 either way. ``words`` are those of a text and ``(rest)``, which sum to the same;
     none for other concepts, and where the text tower cannot be taken apart. ``rank_without`` is the rank of the
     image in the expression without this literal, None where that was not asked or nothing would be left to rank by.
     """

@@ -112,6 +112,9 @@ def test_words_and_the_rest_sum_to_the_z(drawn: Collection) -> None:
     (literal,) = found.literals
     assert [word.word for word in literal.words] == ["red", "star", "on", "grass", REST]
     assert sum(word.share for word in literal.words) == pytest.approx(literal.z, abs=1e-4)
+    assert np.allclose(np.sum([word.map for word in literal.words], axis=0), literal.map, atol=1e-4)
+    (turned,) = drawn.explain('NOT "a red star on grass"', ids=found.id)[0].literals
+    assert [word.share for word in turned.words] == pytest.approx([-word.share for word in literal.words])
     assert not drawn.explain(f'like("{found.id}")')[0].literals[0].words
 
 
