@@ -154,8 +154,8 @@ def _rows(
     values: dict[str, Values] = {}
     for name, model in models.items():
 
-        def see(path: str, model: Model = model) -> Looked:
-            return look(model.encoder, model.aligner, model.pixels([pictures[path]]))
+        def see(paths: Sequence[str], model: Model = model) -> list[Looked]:
+            return look(model.encoder, model.aligner, model.pixels([pictures[path] for path in paths]))
 
         values[name] = values_of(Candidate(name, see, descriptors, side.rows(asked)), images)
     chance = descriptors.side**2 / len(descriptors.names)

@@ -120,7 +120,7 @@ class _Comparing:
         values = {}
         for each in candidates:
             self.monitor.progress.start(len(labelled), f"looking with {each.model}")
-            values[each.model] = values_of(each, labelled, lambda: self.monitor.progress.advance(1))
+            values[each.model] = values_of(each, labelled, self.monitor.progress.advance)
         models = ranked(values, with_accuracy=field is not None)
         lists = candidates[0].descriptors
         names = tuple(each.name for each in self.asked.classes)

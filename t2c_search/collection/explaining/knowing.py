@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import islice
@@ -16,6 +16,7 @@ from t2c_search.collection.snapshot import Snapshot, Snapshots
 from t2c_search.concepts.vocabulary import DESCRIPTORS, Vocabulary
 from t2c_search.errors import ImageError, UsageError
 from t2c_search.explain.mutual.knowledge import Knowledge
+from t2c_search.explain.mutual.looking import BATCH, Looked, look
 from t2c_search.explain.mutual.sides import Descriptors, knowledge_of
 from t2c_search.explain.view import view_of
 from t2c_search.filters import Filter
@@ -27,11 +28,10 @@ from t2c_search.sources.arguments import check_counts
 from t2c_search.types import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from t2c_search.alignment.aligner import Aligner
-    from t2c_search.explain.mutual.looking import Looked
 
+Look = Callable[[Sequence[str]], list[Looked]]
+"""Looks at images by their paths."""
 Given = str | Path | Sequence[str] | Vocabulary | None
 MOST = 30
 """Images that are looked at, of a text or of each class, unless it is said how many."""
@@ -137,33 +137,43 @@ def described(vocabulary: Vocabulary, texts: Texts, of: Sequence[str], side: int
     return Descriptors.of(names, texts.rows(names), side)
 
 
-def looker(encoder: Seeing, aligner: Aligner | None, *, with_view: bool = False) -> Callable[[str], Looked]:
-    """Return what looks at an image by its path; it raises ImageError where that cannot be read.
+def looker(encoder: Seeing, aligner: Aligner | None, *, with_view: bool = False) -> Look:
+    """Return what looks at images by their paths; it raises ImageError where one cannot be read.
 
     ``with_view`` it also tells which part of the upright image the model saw, for pictures.
     """
-    from t2c_search.explain.mutual.looking import look
+    import torch
 
     view = cache(partial(view_of, encoder))
 
-    def look_at(path: str) -> Looked:
-        image = open_image(path, encoder).pixels
-        looked = look(encoder, aligner, encoder.normalise(encoder.prepare(image).unsqueeze(0)))
-        return replace(looked, view=view(image.size)) if with_view else looked
+    def look_at(paths: Sequence[str]) -> list[Looked]:
+        images = [open_image(path, encoder).pixels for path in paths]
+        looked = look(encoder, aligner, encoder.normalise(torch.stack([encoder.prepare(image) for image in images])))
+        if not with_view:
+            return looked
+        return [replace(each, view=view(image.size)) for each, image in zip(looked, images, strict=True)]
 
     return look_at
 
 
 def looked_at(
-    images: Iterable[tuple[str, str]], look: Callable[[str], Looked]
+    images: Sequence[tuple[str, str]], look: Look
 ) -> tuple[list[tuple[str, str, Looked]], tuple[Failure, ...]]:
     """Look at images by id and path; those that cannot be read are failures. Raises UsageError where none can be."""
-    seen, failures = [], []
-    for point_id, path in images:
+    seen: list[tuple[str, str, Looked]] = []
+    failures: list[Failure] = []
+    batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    while batches:
+        batch = batches.pop(0)
         try:
-            seen.append((point_id, path, look(path)))
+            looked = look([path for _, path in batch])
         except ImageError as exc:
-            failures.append(Failure(path, str(exc).removeprefix(f"{path}: ")))
+            if len(batch) > 1:
+                batches[:0] = [[image] for image in batch]
+            else:
+                failures.append(Failure(batch[0][1], str(exc).removeprefix(f"{batch[0][1]}: ")))
+            continue
+        seen += [(point_id, path, each) for (point_id, path), each in zip(batch, looked, strict=True)]
     if failures and not seen:
         first = failures[0].redacted()
         raise UsageError(f"none of {len(failures)} images can be read; the first, {first.path}: {first.reason}")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from t2c_search.explain.mutual.knowledge import Estimate
-from t2c_search.explain.mutual.looking import Looked
+from t2c_search.explain.mutual.looking import BATCH, Looked
 from t2c_search.explain.mutual.sides import Descriptors, knowledge_of
 from t2c_search.results import Column, Tabular
 from t2c_search.types import Failure, FloatArray
@@ -31,10 +31,10 @@ class LabelledImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A model to compare: what looks at an image, and the text side's descriptors and class vectors (c, d), in one space."""
+    """A model to compare: what looks at images by path, and a text side's descriptors and class vectors (c, d), in one space."""
 
     model: str
-    look: Callable[[str], Looked]
+    look: Callable[[Sequence[str]], list[Looked]]
     descriptors: Descriptors
     classes: FloatArray
 
@@ -93,17 +93,18 @@ class Comparison(Tabular):
 
 
 def values_of(
-    candidate: Candidate, images: Sequence[LabelledImage], looked_at_one: Callable[[], None] = lambda: None
+    candidate: Candidate, images: Sequence[LabelledImage], tell: Callable[[int], None] = lambda images: None
 ) -> Values:
     """Return a model's figures for each of n images, ``FIGURES`` and ``accuracy`` (n,).
 
     A class's text side is that of its own words, its images are divided into parts together; vectors are taken about the mean
-    of all the images. Held meanwhile are some hundred kilobytes an image. Raises ImageError for an image that cannot be read.
+    of all the images. ``tell`` is told how many more were looked at. Held meanwhile are some hundred kilobytes an image. Raises
+    ImageError for an image that cannot be read.
     """
-    looked = []
-    for image in images:
-        looked.append(candidate.look(image.path))
-        looked_at_one()
+    looked: list[Looked] = []
+    for start in range(0, len(images), BATCH):
+        looked += candidate.look([image.path for image in images[start : start + BATCH]])
+        tell(len(looked) - start)
     vectors = np.array([each.vector for each in looked], np.float64)
     mean = vectors.mean(0)
     labels = np.array([image.label for image in images])

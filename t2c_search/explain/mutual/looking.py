@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from t2c_search.encoders.protocols import ImageEncoder
 
 
+BATCH = 16
+"""Images that go through a model together."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Looked:
     """An image's foreground: m of the n places of a ``grid``.
@@ -39,8 +43,8 @@ class Looked:
         return np.stack([self.rows[numbers == part].mean(0) for part in np.unique(numbers)])
 
 
-def look(encoder: ImageEncoder, aligner: Aligner | None, pixels: torch.Tensor) -> Looked:
-    """Return an image's foreground by its pixels (1, 3, h, w), which are what ``encoder.normalise`` gives.
+def look(encoder: ImageEncoder, aligner: Aligner | None, pixels: torch.Tensor) -> list[Looked]:
+    """Return the foregrounds of images by their pixels (n, 3, h, w), which are what ``encoder.normalise`` gives.
 
     The places' features are those before pooling, or, of an encoder that does not show them, the factors. A place's row is
     the image's vector with the mean of all places' factors exchanged for n times its own: nothing is embedded again, where
@@ -51,16 +55,19 @@ def look(encoder: ImageEncoder, aligner: Aligner | None, pixels: torch.Tensor) -
     from t2c_search.attribution.methods import place_factors
 
     factors = place_factors(encoder, aligner, pixels)
-    parts = factors.parts[0]
+    parts = factors.parts
+    vectors = factors.vectors.float().cpu().numpy()
+    rows = (factors.vectors.unsqueeze(1) + parts.shape[1] * (parts - parts.mean(1, keepdim=True))).float().cpu().numpy()
     own = _features(encoder, pixels, factors.grid)
     features = parts.float().cpu().numpy() if own is None else own
-    shown = foreground(features, factors.grid)
-    rows = (factors.vectors[0] + len(parts) * (parts - parts.mean(0))).float().cpu().numpy()
-    return Looked(factors.vectors[0].float().cpu().numpy(), factors.grid, shown, features[shown], rows[shown])
+    shown = [foreground(each, factors.grid) for each in features]
+    return [
+        Looked(vectors[at], factors.grid, mask, features[at][mask], rows[at][mask]) for at, mask in enumerate(shown)
+    ]
 
 
 def _features(encoder: ImageEncoder, pixels: torch.Tensor, grid: Grid) -> FloatArray | None:
-    """Return the places' features (n, d) before pooling; None where the encoder has none, or others than its factors' places."""
+    """Return the places' features (n, places, d) before pooling; None where an encoder has none for the places of its factors."""
     import torch
 
     from t2c_search.encoders.capabilities import FeatureMaps
@@ -71,5 +78,5 @@ def _features(encoder: ImageEncoder, pixels: torch.Tensor, grid: Grid) -> FloatA
         map = encoder.feature_map(pixels)
     if map.grid != grid:
         return None
-    features: FloatArray = map.values[0, -grid[0] * grid[1] :].float().cpu().numpy()
+    features: FloatArray = map.values[:, -grid[0] * grid[1] :].float().cpu().numpy()
     return features

@@ -66,7 +66,7 @@ def test_in_most_drawn_scenes_the_foreground_has_the_object(name: str) -> None:
     scenes = [scene for scene in draw(ASIDE, 100) if len(scene.truth.things) == 1][:25]
     found = []
     for scene in scenes:
-        seen = look(encoder, None, encoder.normalise(encoder.prepare(Image.fromarray(scene.image)).unsqueeze(0)))
+        (seen,) = look(encoder, None, encoder.normalise(encoder.prepare(Image.fromarray(scene.image)).unsqueeze(0)))
         mask = torch.from_numpy(scene.truth.things[0].mask).float()
         share = adaptive_avg_pool2d(mask[None, None], seen.grid).flatten().numpy()
         found.append(seen.shown[share.argmax()] and seen.shown.mean() < 0.7)
@@ -81,7 +81,7 @@ def test_a_place_s_row_tells_the_thing_that_is_there_where_the_image_s_vector_te
     scenes = [scene for scene in draw(ASIDE, 60) if len(scene.truth.things) == 2][:12]
     rows, vectors, truth = [], [], []
     for scene in scenes:
-        seen = look(encoder, None, encoder.normalise(encoder.prepare(Image.fromarray(scene.image)).unsqueeze(0)))
+        (seen,) = look(encoder, None, encoder.normalise(encoder.prepare(Image.fromarray(scene.image)).unsqueeze(0)))
         for thing in scene.truth.things:
             share = adaptive_avg_pool2d(torch.from_numpy(thing.mask).float()[None, None], seen.grid).flatten().numpy()
             if seen.shown[share.argmax()]:
