@@ -17,6 +17,7 @@ from t2c_search.types import Failure
 
 _DRAWS = 1000
 _SURE = 0.95
+_SMALL = 0.1  # a figure below it is told with a digit more
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,9 @@ class Estimate:
         return cls(float(known.mean()), float(low), float(high))
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f}" + ("" if self.low is None else f" ({self.low:.3f} to {self.high:.3f})")
+        digits = 3 if abs(self.mean) >= _SMALL else 4
+        told = [f"{each:.{digits}f}" for each in (self.mean, self.low, self.high) if each is not None]
+        return told[0] if len(told) == 1 else f"{told[0]} ({told[1]} to {told[2]})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,18 @@ def test_a_picture_shows_the_parts_where_they_lie(drawn: Collection, tmp_path: P
         write_parts(found, tmp_path / "parts.txt")
 
 
+def test_an_interval_holds_the_mean_of_other_draws_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(200):
+        found = Estimate.of(rng.exponential(size=40))
+        assert found.low is not None and found.high is not None
+        held += found.low <= 1 <= found.high
+    assert 0.85 < held / 200 < 0.99
+    assert str(Estimate(0.0123456, 0.01, 0.02)) == "0.0123 (0.0100 to 0.0200)"
+    assert str(Estimate(0.5, None, None)) == "0.500"
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
