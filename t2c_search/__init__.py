@@ -91,6 +91,13 @@ if TYPE_CHECKING:
     from t2c_search.explain.grounding import Contradiction as Contradiction
     from t2c_search.explain.grounding import GroundedWord as GroundedWord
     from t2c_search.explain.grounding import Grounding as Grounding
+    from t2c_search.explain.mutual.comparing import ComparedModel as ComparedModel
+    from t2c_search.explain.mutual.comparing import Comparison as Comparison
+    from t2c_search.explain.mutual.knowledge import Estimate as Estimate
+    from t2c_search.explain.mutual.knowledge import ImageKnowledge as ImageKnowledge
+    from t2c_search.explain.mutual.knowledge import Knowledge as Knowledge
+    from t2c_search.explain.mutual.knowledge import SeenPart as SeenPart
+    from t2c_search.explain.mutual.knowledge import Sharing as Sharing
     from t2c_search.explain.pairs import ImageMatch as ImageMatch
     from t2c_search.explain.pairs import RegionWord as RegionWord
     from t2c_search.explain.pairs import RegionWords as RegionWords
@@ -176,6 +183,8 @@ _NAMES = {
         "WordShare",
     ),
     "explain.grounding": ("Contradiction", "GroundedWord", "Grounding"),
+    "explain.mutual.comparing": ("ComparedModel", "Comparison"),
+    "explain.mutual.knowledge": ("Estimate", "ImageKnowledge", "Knowledge", "SeenPart", "Sharing"),
     "explain.pairs": ("ImageMatch", "RegionWord", "RegionWords", "TextMatch"),
     "explain.view": ("View",),
     "export.files": ("export_hits",),

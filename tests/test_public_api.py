@@ -15,14 +15,14 @@ from t2c_search import errors
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = """
-Aligner AnyShift Atlas AtlasCluster Audit Bottleneck BottleneckCurve Certificate ClassFit Classified Collection
-Contradiction Contribution CopyReport Count Counterfactual DecoderCard Description Descriptions Duplicate Duplicates
-ExplainedLiteral Explanation Explanations Facets Failure Finding FitReport GroundedWord Grounding Hit ImageMatch IndexReport
-Judged Located Mined OtherAlternative Plan PlannedBranch PlannedConstraint Prediction Predictions RealignReport RegionWord
-RegionWords Reliability Remark Retained RiskCoverage SavedConcept SearchResult Shift ShiftFinding ShiftSide ShiftedWord
-ShownImage StatisticsUsed Stratum TextMatch Trait View Vocabulary Wait Word WordShare constraints copy_collection
-delete_collection errors export_hits filters fit fit_decoder list_collections open_collection parse rename_collection
-retained shift_between unparse
+Aligner AnyShift Atlas AtlasCluster Audit Bottleneck BottleneckCurve Certificate ClassFit Classified Collection ComparedModel
+Comparison Contradiction Contribution CopyReport Count Counterfactual DecoderCard Description Descriptions Duplicate
+Duplicates Estimate ExplainedLiteral Explanation Explanations Facets Failure Finding FitReport GroundedWord Grounding Hit
+ImageKnowledge ImageMatch IndexReport Judged Knowledge Located Mined OtherAlternative Plan PlannedBranch PlannedConstraint
+Prediction Predictions RealignReport RegionWord RegionWords Reliability Remark Retained RiskCoverage SavedConcept
+SearchResult SeenPart Sharing Shift ShiftFinding ShiftSide ShiftedWord ShownImage StatisticsUsed Stratum TextMatch Trait View
+Vocabulary Wait Word WordShare constraints copy_collection delete_collection errors export_hits filters fit fit_decoder
+list_collections open_collection parse rename_collection retained shift_between unparse
 """
 
 

@@ -30,7 +30,7 @@ from t2c_search.alignment.fit import FitRecipe, fit_aligner
 from t2c_search.alignment.vocabulary import concept_vocabulary
 from t2c_search.concepts.shift import Asked, Chosen, diagnose
 from t2c_search.concepts.shift.result import Shift
-from t2c_search.concepts.vocabulary import everyday
+from t2c_search.concepts.vocabulary import listed
 from t2c_search.decoding.decode import decode_file
 from t2c_search.demo import words
 from t2c_search.demo.words import with_article
@@ -212,11 +212,11 @@ def _real() -> dict[str, dict[str, Any]]:
     photos = load_photos()
     pool = Pool(photos.rows, photos.embed_texts)
     found["MobileNetV1 aligned to flickr-mini, 742 test photos, general list"] = _ranked(
-        pool, photos.names, captions, everyday().names
+        pool, photos.names, captions, listed("everyday").names
     )
     true = _own_rows(photos.clip, photos.names, folder / "photos" / "images")
     found["flickr-mini's own vectors, 742 test photos, general list"] = _ranked(
-        Pool(true, photos.embed_texts), photos.names, captions, everyday().names
+        Pool(true, photos.embed_texts), photos.names, captions, listed("everyday").names
     )
     return found
 

@@ -32,13 +32,14 @@ from t2c_search.concepts.zero_shot.classify import Choices, Directions, classify
 from t2c_search.concepts.zero_shot.judged import Judged
 from t2c_search.concepts.zero_shot.likelihood import fit_rule
 from t2c_search.concepts.zero_shot.rule import Rule
-from t2c_search.concepts.zero_shot.shares import balanced, estimate_shares
+from t2c_search.concepts.zero_shot.shares import estimate_shares
 from t2c_search.decoding.decode import decode_file
 from t2c_search.demo import words
 from t2c_search.demo.world import draw
 from t2c_search.encoders import registry
 from t2c_search.encoders.protocols import DualEncoder, ImageEncoder
 from t2c_search.query.planning.texts import Texts
+from t2c_search.transport import clearing_prices, even
 from t2c_search.types import CLIP, EncoderRef, Fingerprint, Points
 
 LVIS = {
@@ -296,7 +297,7 @@ def _by_shares(cosines: np.ndarray, truth: np.ndarray, rule: Rule, trained: np.n
         Rule(-cosines.mean(0).astype(float)),
         rule,
         *(rule.shifted(np.log(each / trained) / rule.slope) for each in (shares, true)),
-        Rule(balanced(cosines.astype(np.float64))),
+        Rule(clearing_prices(cosines.astype(np.float64), even(k))[0]),
     ]
     off = [float(np.abs(each - true).sum() / 2) for each in (np.full(k, 1 / k), shares)]
     return [float((each.assign(cosines).classes == truth).mean()) for each in rules] + off

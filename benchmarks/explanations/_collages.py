@@ -64,21 +64,14 @@ def collages(files: Mapping[str, Sequence[Path]], count: int, seed: int) -> list
 
 def of_captions(split: str, quadruples: Sequence[Sequence[str]], each: int) -> list[Collage]:
     """So many collages of ``each`` quadruple, of photographs whose captions name exactly one of the four."""
-    said = {REAL / "photos" / "images" / name: words(captions) for name, captions in read_captions(split).items()}
     return [
-        collage
-        for seed, nouns in enumerate(quadruples)
-        for collage in collages(alone(said, {noun: forms(noun) for noun in nouns}), each, seed)
+        collage for seed, nouns in enumerate(quadruples) for collage in collages(said_alone(split, nouns), each, seed)
     ]
 
 
 def of_full_size(each: int) -> tuple[list[Collage], dict[str, int]]:
-    """Collages of the full-size pictures, grouped by the committed table; and how many pictures each word has."""
-    named = [line.split() for line in FULL_SIZE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    found = {
-        word: [file for synset in synsets for file in sorted((REAL / "photos_fullsize").glob(f"{synset}_*"))]
-        for word, *synsets in named
-    }
+    """Collages of the full-size pictures, and how many pictures each word has."""
+    found = full_size()
     order = sorted((word for word in found if len(found[word]) > 1), key=lambda word: -len(found[word]))
     quadruples = [order[start : start + 4] for start in range(0, len(order) - 3, 4)]
     made = [
@@ -87,6 +80,21 @@ def of_full_size(each: int) -> tuple[list[Collage], dict[str, int]]:
         for collage in collages({noun: found[noun] for noun in nouns}, each, seed)
     ]
     return made, {word: len(found[word]) for word in order}
+
+
+def full_size() -> dict[str, list[Path]]:
+    """The full-size pictures by the words of the committed table."""
+    named = [line.split() for line in FULL_SIZE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    return {
+        word: [file for synset in synsets for file in sorted((REAL / "photos_fullsize").glob(f"{synset}_*"))]
+        for word, *synsets in named
+    }
+
+
+def said_alone(split: str, nouns: Sequence[str]) -> dict[str, list[Path]]:
+    """The photographs of a split by the noun, of those whose captions name exactly one of these."""
+    said = {REAL / "photos" / "images" / name: words(captions) for name, captions in read_captions(split).items()}
+    return alone(said, {noun: forms(noun) for noun in nouns})
 
 
 def alone(said: Mapping[Path, set[str]], known: Mapping[str, set[str]]) -> dict[str, list[Path]]:

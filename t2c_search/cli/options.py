@@ -48,6 +48,34 @@ Method = Annotated[
     str,
     typer.Option("--method", help="How vectors are taken apart; t2c models tells what suits a model, which is auto."),
 ]
+Most = Annotated[
+    int, typer.Option("-n", "--most", min=1, help="How many images to look at, of each class where there are some.")
+]
+Descriptors = Annotated[
+    str | None,
+    typer.Option(
+        "--descriptors",
+        help='A file of one descriptor a line, "a,b,c", captions (the collection\'s own words), everyday, or descriptors (parts '
+        "and attributes, a long list).",
+        show_default="what suits the model",
+    ),
+]
+Side = Annotated[
+    int | None,
+    typer.Option(
+        "--side",
+        min=1,
+        help="Descriptors that an image, and a text, is given.",
+        show_default="50, of a short list a fifth",
+    ),
+]
+Classes = Annotated[
+    str,
+    typer.Option(
+        "--classes",
+        help='Names with commas between, or a file: one a line, as "ship", or "ship: cargo ship, cruise ship" for wordings.',
+    ),
+]
 Format = Literal["paths", "jsonl", "csv", "parquet", "coco", "fiftyone", "links", "copies"]
 FormatName = Annotated[
     Format | None, typer.Option("--format", help="Write the hits as this; links and copies fill the folder of -o.")

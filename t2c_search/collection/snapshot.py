@@ -21,7 +21,7 @@ from t2c_search.attribution.stored import FactorReader
 from t2c_search.collection.models import Models, ModelSelection
 from t2c_search.collection.nearby import not_found
 from t2c_search.concepts.saved import fit_concept
-from t2c_search.concepts.vocabulary import Vocabulary, choose_vocabulary
+from t2c_search.concepts.vocabulary import EVERYDAY, Vocabulary, choose_vocabulary
 from t2c_search.decoding.given import GivenImage
 from t2c_search.errors import (
     CollectionFormatError,
@@ -154,9 +154,11 @@ class Snapshot:
         """Return what chooses images to be read in bulk, its models loaded; None for all of them."""
         return None if query is None and where is None else self.asked_and_loaded(query, where)
 
-    def vocabulary(self, given: str | Path | Sequence[str] | Vocabulary | None = None) -> Vocabulary:
+    def vocabulary(
+        self, given: str | Path | Sequence[str] | Vocabulary | None = None, general: str = EVERYDAY
+    ) -> Vocabulary:
         """Return the concepts that vectors are read in; ``choose_vocabulary`` says what may be given."""
-        return choose_vocabulary(given, self.searcher(), self.card.clip.id, self.models.text.vocabulary)
+        return choose_vocabulary(given, self.searcher(), self.card.clip.id, self.models.text.vocabulary, general)
 
     def load_models(self, tree: Constraint) -> None:
         """Load what a tree's texts and images go through, before its store is opened and its clock runs."""

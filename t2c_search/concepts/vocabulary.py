@@ -16,8 +16,9 @@ from t2c_search.errors import UsageError, brief
 from t2c_search.query.execution.searcher import Searcher
 from t2c_search.query.language.bounds import MAX_TEXT
 
-EVERYDAY = "everyday"
-"""The general list's name."""
+EVERYDAY, DESCRIPTORS = "everyday", "descriptors"
+"""Names of the general list, and of that of parts and attributes without the things that have them."""
+_LISTS = {EVERYDAY: "the general list", DESCRIPTORS: "the list of parts and attributes"}
 CAPTIONED_IMAGES = 20_000
 """Images whose captions a vocabulary is made of: the first by id, which is as good as drawn by lot."""
 LEAST_IMAGES = 5
@@ -72,22 +73,23 @@ def choose_vocabulary(
     searcher: Searcher,
     clip_id: str,
     closed: Sequence[str] | None,
+    general: str = EVERYDAY,
 ) -> Vocabulary:
     """Return the vocabulary that is asked for.
 
     ``given`` is a file (one concept a line, ``# group`` headings), concepts with commas between them or in a list,
-    ``captions`` for the words of the collection's own, ``everyday`` for the general list, or None for what suits the
-    model: the world of a CLIP model that knows one of its own (``clip_id``), all that a text model of a ``closed`` vocabulary
-    knows, or else the general list. Raises UsageError for what is no vocabulary.
+    ``captions`` for the words of the collection's own, ``everyday`` or ``descriptors`` for a list of this package, or None
+    for what suits the model: the world of a CLIP model that knows one of its own (``clip_id``), all that a text model of a
+    ``closed`` vocabulary knows, or else the ``general`` list of this package. Raises UsageError for what is no vocabulary.
     """
     if isinstance(given, Vocabulary):
         return given
     if given is None:
-        return default_vocabulary(clip_id, closed)
+        return default_vocabulary(clip_id, closed, general)
     if given == CAPTIONS:
         return vocabulary_of_captions(searcher).known_to(closed)
-    if given == EVERYDAY:
-        return everyday().known_to(closed)
+    if isinstance(given, str) and given in _LISTS:
+        return listed(given).known_to(closed)
     if isinstance(given, str | Path):
         path = Path(given)
         if path.is_file() or isinstance(given, Path) or "," not in given:
@@ -96,20 +98,21 @@ def choose_vocabulary(
     return vocabulary_of(((name, "") for name in given), "the concepts given")
 
 
-def default_vocabulary(clip_id: str, closed: Sequence[str] | None) -> Vocabulary:
+def default_vocabulary(clip_id: str, closed: Sequence[str] | None, general: str = EVERYDAY) -> Vocabulary:
     """Return what suits a CLIP model and its text model; ``choose_vocabulary`` says how."""
     if closed is not None:
         return vocabulary_of(((name, "") for name in closed), "what the text model knows")
     own = concept_vocabulary(clip_id)
     if own != concept_vocabulary(""):
         return vocabulary_of(((name, "") for name in own), f"the world of {clip_id!r}")
-    return everyday()
+    return listed(general)
 
 
-def everyday() -> Vocabulary:
-    """Return the general list: more than 3,000 everyday concepts in English, grouped."""
-    text = files(__package__).joinpath("everyday.txt").read_text(encoding="utf-8")
-    return vocabulary_of(_grouped(text.splitlines()), "the general list")
+def listed(name: str) -> Vocabulary:
+    """Return a list of this package, grouped: ``everyday`` are more than 3,000 everyday concepts in English, ``descriptors``
+    more than 1,500 visual parts and attributes, such as pointed ears, without the things that have them."""
+    text = files(__package__).joinpath(f"{name}.txt").read_text(encoding="utf-8")
+    return vocabulary_of(_grouped(text.splitlines()), _LISTS[name])
 
 
 def read_vocabulary(path: str | Path) -> Vocabulary:
@@ -120,7 +123,7 @@ def read_vocabulary(path: str | Path) -> Vocabulary:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not text in UTF-8"
         raise UsageError(
             f"no vocabulary can be read from {brief(str(path))} ({reason}): give a file of one concept a line, concepts "
-            f"with commas between them, '{CAPTIONS}' for the words of the collection's own, or '{EVERYDAY}'"
+            f"with commas between them, '{CAPTIONS}' for the words of the collection's own, '{EVERYDAY}' or '{DESCRIPTORS}'"
         ) from exc
     return vocabulary_of(_grouped(text.splitlines()), Path(path).name)
 

@@ -11,7 +11,7 @@ from t2c_search.concepts.vocabulary import (
     LEAST_IMAGES,
     Vocabulary,
     choose_vocabulary,
-    everyday,
+    listed,
     read_vocabulary,
     vocabulary_of,
     vocabulary_of_captions,
@@ -34,7 +34,7 @@ class Captioned:
 
 
 def test_the_general_list_is_long_grouped_and_without_duplicates():
-    words = everyday()
+    words = listed("everyday")
 
     assert len(words) >= 3000
     assert len(set(words.names)) == len(words) == len(words.groups)
@@ -57,12 +57,22 @@ def test_the_general_list_is_long_grouped_and_without_duplicates():
     assert all(any(name in group for group in sizes) for name in wanted)
 
 
-def test_no_concept_of_the_general_list_is_dropped_when_it_is_read():
-    text = Path(__file__).parents[2] / "t2c_search" / "concepts" / "everyday.txt"
+def test_the_list_of_parts_and_attributes_is_long_grouped_and_without_duplicates():
+    parts = listed("descriptors")
+
+    assert len(parts) >= 1500
+    assert all(name == name.lower() == " ".join(name.split()) and len(name) <= 50 for name in parts.names)
+    assert min(Counter(parts.groups).values()) >= 20
+    assert {"pointed ears", "red roof", "two wheels", "melted cheese"} <= set(parts.names)
+
+
+@pytest.mark.parametrize("name", ["everyday", "descriptors"])
+def test_no_concept_of_a_list_of_this_package_is_dropped_when_it_is_read(name):
+    text = Path(__file__).parents[2] / "t2c_search" / "concepts" / f"{name}.txt"
 
     lines = [line for line in text.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
 
-    assert tuple(lines) == everyday().names
+    assert tuple(lines) == listed(name).names
 
 
 def test_a_file_has_one_concept_a_line_below_headings(tmp_path):
@@ -108,7 +118,8 @@ def test_what_is_given_decides(tmp_path):
     assert choose(tmp_path / "mine.txt") == choose(str(tmp_path / "mine.txt")) == ("cat",)
     assert choose("dog, red car ,dog") == choose(["dog", "red car"]) == ("dog", "red car")
     assert choose("captions") == ("dog",)
-    assert choose("everyday") == choose(None) == everyday().names
+    assert choose("everyday") == choose(None) == listed("everyday").names
+    assert choose("descriptors") == listed("descriptors").names
     assert "a red circle" in choose(None, clip="mini")
     assert choose(None, closed=("aerosol_can", "Dog")) == ("aerosol_can", "Dog")
     assert set(choose("everyday", closed=("Dog", "aerosol_can"))) == {"dog"}

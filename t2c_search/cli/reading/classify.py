@@ -25,13 +25,7 @@ _COVERAGES = (1.0, 0.9, 0.75, 0.5)  # at which a table says what abstaining gain
 
 @app.command(rich_help_panel=READING)
 def classify(
-    classes: Annotated[
-        str,
-        typer.Option(
-            "--classes",
-            help='Names with commas between, or a file: one a line, as "ship", or "ship: cargo ship, cruise ship" for wordings.',
-        ),
-    ],
+    classes: options.Classes,
     query: Annotated[str | None, typer.Argument(help="Only the images that satisfy this.")] = None,
     collection: options.CollectionName = None,
     store: options.StoreLocation = None,

@@ -59,8 +59,7 @@ class ExplainingHits:
         """
         check_kind("rank", rank, Integral, "a whole number")
         check_limit("rank", rank)
-        named = {each: f"of the id {each!r}" for each in as_list("ids", ids)}
-        named |= {id_of(path): f"at {path}" for path in as_list("paths", paths)}
+        named = named_by(ids, paths)
         shown = [hits] if isinstance(hits, Hit) else hits
         named |= {hit.id: f"at {hit.path} any more" for hit in shown or ()}
         chosen = _Chosen(rank, None if shown is None and not named else named)
@@ -87,13 +86,7 @@ class _Chosen:
 
     def images(self, now: Snapshot, tree: Constraint, vectors: tuple[str, ...]) -> Points:
         """Return the images, each once, with vectors and payloads. Raises UsageError where one is not there."""
-        ids = [self._ranked(now, tree)] if self.named is None else list(self.named)
-        points = now.store.fetch(present(now.store, ids), vectors=vectors)
-        at = {point_id: row for row, point_id in enumerate(points.ids)}
-        for each in ids:
-            if each not in at:
-                raise UsageError(f"the collection has no image {(self.named or {}).get(each, each)}")
-        return points.take([at[each] for each in ids])
+        return fetch_named(now, {self._ranked(now, tree): ""} if self.named is None else self.named, vectors)
 
     def _ranked(self, now: Snapshot, tree: Constraint) -> str:
         searcher = now.searcher()
@@ -102,6 +95,25 @@ class _Chosen:
             there = "no image matches" if not found else f"the expression finds {len(found)} images"
             raise UsageError(f"{there}, and so none of rank {self.rank}: explain any other image by its id or path")
         return found[self.rank - 1].id
+
+
+def fetch_named(now: Snapshot, named: Mapping[str, str], vectors: tuple[str, ...] = ()) -> Points:
+    """Return images by their ids, in that order, with payloads and the vectors named; each comes with how it was named.
+
+    Raises UsageError where one is not there.
+    """
+    points = now.store.fetch(present(now.store, list(named)), vectors=vectors)
+    at = {point_id: row for row, point_id in enumerate(points.ids)}
+    for each, name in named.items():
+        if each not in at:
+            raise UsageError(f"the collection has no image {name}")
+    return points.take([at[each] for each in named])
+
+
+def named_by(ids: str | Iterable[str], paths: str | Path | Iterable[str | Path]) -> dict[str, str]:
+    """Return the ids of images that are named by id or path, each with how it was named."""
+    named = {each: f"of the id {each!r}" for each in as_list("ids", ids)}
+    return named | {id_of(path): f"at {path}" for path in as_list("paths", paths)}
 
 
 def id_of(path: str) -> str:

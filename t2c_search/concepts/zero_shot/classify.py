@@ -17,9 +17,10 @@ from t2c_search.concepts.zero_shot.likelihood import FOLDS, fit_rule
 from t2c_search.concepts.zero_shot.result import ClassFit, Classified
 from t2c_search.concepts.zero_shot.rule import Assigned, Rule
 from t2c_search.concepts.zero_shot.sample import Sample
-from t2c_search.concepts.zero_shot.shares import balanced, estimate_shares
+from t2c_search.concepts.zero_shot.shares import estimate_shares
 from t2c_search.errors import UsageError
 from t2c_search.query.planning.calibration import Array
+from t2c_search.transport import clearing_prices, even
 from t2c_search.types import CLIP, FloatArray, Payload, Points
 
 LEAST_LABELLED = 20
@@ -104,7 +105,10 @@ def _balanced(read: Reader, directions: Directions, rule: Rule) -> Rule:
     sample = Sample(len(directions.rows))
     for keys, cosines, _ in _batches(read, directions.rows, ()):
         sample.add(keys, cosines, np.full(len(keys), -1, np.int32))
-    return rule.shifted(balanced(sample.taken()[1] + rule.offsets)) if len(sample) else rule
+    if not len(sample):
+        return rule
+    scores = sample.taken()[1] + rule.offsets
+    return rule.shifted(clearing_prices(scores, even(scores.shape[1]))[0])
 
 
 def _fitted(read: Reader, directions: Directions, field: str, choices: Choices) -> _Rules:

@@ -1,4 +1,4 @@
-"""What is known of classes' shares among the images: estimated, or given, where each class is to have as many."""
+"""What is known of classes' shares among the images."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from t2c_search.query.planning.calibration import Array
 _STEPS = 2000
 _SETTLED = 1e-7  # of a share: far below one image
 _SURE = 0.95
-_COARSE, _FINE = 1.0, 0.02  # of the spread of an image's scores: softness of an assignment, first and last
-_COOLING = 0.5
-_UNEVEN = 1e-4  # of all images: how far the shares of a balanced assignment may be off
 
 
 def estimate_shares(log_posteriors: Array, trained: Array) -> Array:
@@ -33,38 +30,3 @@ def estimate_shares(log_posteriors: Array, trained: Array) -> Array:
             break
     gain = 2 * float(logsumexp(ratios + np.log(shares), axis=1).sum() - logsumexp(log_posteriors, axis=1).sum())
     return shares if gain > chi2.ppf(_SURE, k - 1) else trained
-
-
-def prices(scores: Array, softness: float, start: Array) -> Array:
-    """Return what to add to each class's scores (k,) so that softmax((scores + prices) / softness) gives all equal shares.
-
-    The column potentials of entropic optimal transport between n images and k classes with uniform marginals, by Sinkhorn's
-    iterations on logarithms, which do not overflow however small ``softness`` is; from ``start`` (k,), to a mean of zero.
-    """
-    n, k = scores.shape
-    found = start
-    for _ in range(_STEPS):
-        rows = logsumexp((scores + found) / softness, axis=1, keepdims=True)
-        columns = logsumexp(scores / softness - rows, axis=0)
-        moved = softness * (np.log(n / k) - columns) - found
-        off = np.abs(np.exp(found / softness + columns) / n - 1 / k).max()
-        found = found + moved
-        if off < _UNEVEN / k:
-            break
-    centred: Array = found - found.mean()
-    return centred
-
-
-def balanced(scores: Array) -> Array:
-    """Return what to add to each class's scores (k,) so that every class is the best of equally many of n images (n, k).
-
-    The softness of the assignment is lowered step by step, each from the prices of the one before, until nearly all of an
-    image goes to one class.
-    """
-    spread = float(scores.std(axis=1).mean()) or 1.0
-    found = np.zeros(scores.shape[1])
-    softness = _COARSE
-    while softness > _FINE:
-        softness = max(softness * _COOLING, _FINE)
-        found = prices(scores, softness * spread, found)
-    return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 
 import numpy as np
-import ot
 import pytest
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
@@ -15,7 +14,7 @@ from t2c_search.concepts.zero_shot.keys import hashes, ids_of, keys_of
 from t2c_search.concepts.zero_shot.likelihood import fit_rule
 from t2c_search.concepts.zero_shot.rule import Assigned, Rule
 from t2c_search.concepts.zero_shot.sample import MOST_IMAGES, Sample
-from t2c_search.concepts.zero_shot.shares import balanced, estimate_shares, prices
+from t2c_search.concepts.zero_shot.shares import estimate_shares
 
 
 def planted(seed: int, shares: np.ndarray, n: int, slope: float = 40.0) -> tuple[np.ndarray, np.ndarray]:
@@ -129,31 +128,6 @@ def test_shares_that_have_not_changed_stay_the_trained_ones() -> None:
         cosines, _ = planted(seed, trained, 60)
         kept += estimate_shares(log_softmax(40 * cosines + np.log(trained), axis=1), trained) is trained
     assert kept >= 34  # of 40; a test at 5 % keeps 38 on average
-
-
-@pytest.mark.parametrize("softness", [0.2, 0.02])
-def test_prices_are_the_potentials_of_entropic_transport(softness: float) -> None:
-    scores = np.random.default_rng(5).normal(size=(60, 6))
-    found = prices(scores, softness, np.zeros(6))
-    plan = ot.sinkhorn(
-        np.full(60, 1 / 60),
-        np.full(6, 1 / 6),
-        -scores,
-        softness,
-        method="sinkhorn_log",
-        numItermax=20_000,
-        stopThr=1e-10,
-    )
-    ours = softmax((scores + found) / softness, axis=1) / 60
-    assert np.abs(ours - plan).max() < 1e-4
-
-
-def test_scores_that_overflow_a_bare_exponential_are_balanced_all_the_same() -> None:
-    """The public code's Sinkhorn exponentiates scores as they are, with rows and columns of ones."""
-    scores = 1000 * np.random.default_rng(6).normal(size=(400, 5)) + np.array([5000, 0, 0, 0, 0])
-    assert (scores.argmax(1) == 0).all()
-    counts = np.bincount((scores + balanced(scores)).argmax(1), minlength=5)
-    assert counts.min() >= 70 and counts.max() <= 90
 
 
 def test_ids_are_packed_and_written_again() -> None:

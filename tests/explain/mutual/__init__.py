@@ -1,0 +1,1 @@
+"""Mutual knowledge: its parts against oracles, the whole against drawn scenes."""
