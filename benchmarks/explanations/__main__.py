@@ -12,7 +12,7 @@ import sys
 
 from benchmarks._parts import run
 
-PARTS = ("drawn", "pointing", "faithfulness", "grounding", "stored")
+PARTS = ("drawn", "pointing", "faithfulness", "grounding", "stored", "cost")
 """Modules of this folder, in the order of their tables."""
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ why nothing of this project is imported at the top.
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,10 +18,8 @@ import open_clip
 import torch
 
 MODEL = "ViT-B-16"
-TEXTS = (
-    "red scarf",
-    "a dog and two cats on the green grass beside a small red house",
-)  # 4 and 16 tokens with start and end
+TEXTS = ("red scarf", "a dog and two cats on the green grass beside a small red house")
+"""Of 4 and of 16 tokens, with start and end."""
 WAYS = {"as it comes": 1, "its reference as long as the text": 2}
 """How many words the explainer's reference of a text has: the end token is read where the text has it, whatever that is."""
 AGREEMENT = ("correlation", "largest difference")
@@ -74,7 +71,10 @@ def measured(run: Callable[[], Any]) -> tuple[Any, float, float]:
 
 
 def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    """The most MB that this process has held; nan where Linux does not tell."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else ()
+    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM")), float("nan"))
 
 
 def _explain(folder: Path, words: int) -> None:

@@ -91,7 +91,9 @@ def dear(encoder: OpenClipEncoder, quick: bool) -> dict[str, Run]:
     masks, dimensions = (4, 2) if quick else (64, encoder.image_dim)
     grid = banzhaf.Masks((14, 14), number=masks)
     return {
-        "analytic, 4 nodes (the reference is a second image)": lambda pixels: analytic.factors(encoder, None, pixels),
+        "analytic, 4 nodes (the reference is a second image)": lambda pixels: analytic.factors(
+            encoder, None, pixels, 4
+        ),
         f"banzhaf, {masks} masks": lambda pixels: banzhaf.factors(encoder, None, pixels, grid),
         f"jacobian, 4 nodes, {dimensions} dimensions": lambda pixels: some_jacobian(encoder, pixels, dimensions),
         f"as published, 10 nodes, {dimensions} dimensions": lambda pixels: as_published(encoder, pixels, dimensions),
@@ -102,7 +104,7 @@ def some_jacobian(encoder: ImageTower, pixels: Tensor, dimensions: int) -> Tenso
     cut = jacobian.cut_at(encoder, pixels)
     with torch.no_grad():
         held = hold(cut.read(cut.values[:-1]), None)
-    return jacobian.along(cut, held, torch.eye(encoder.image_dim, device=pixels.device)[:dimensions])
+    return jacobian.along(cut, held, torch.eye(encoder.image_dim, device=pixels.device)[:dimensions], nodes=4)
 
 
 def as_published(encoder: ImageTower, pixels: Tensor, dimensions: int) -> Tensor:

@@ -221,7 +221,8 @@ def main() -> int:
         print("real data not found: set T2C_REAL_DATA")
         return 2
     model = another_clip(sys.argv[1], train(False)[:MEAN_OF])
-    Console().print(_published(Game(of_captions("test", QUADRUPLES, EACH), model.clip).play(model)))
+    console = Console(width=None if Console().is_terminal else 120)
+    console.print(_published(Game(of_captions("test", QUADRUPLES, EACH), model.clip).play(model)))
     return 0
 
 

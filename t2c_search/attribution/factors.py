@@ -42,7 +42,9 @@ class Factors:
     @property
     def unexplained(self) -> torch.Tensor:
         """The residual's length as a part of that of what the parts should add up to, (n,)."""
-        return self.residual.norm(dim=1) / (self.vectors - self.base).norm(dim=1).clamp(min=_NOTHING)
+        lengths: torch.Tensor = (self.vectors - self.base).norm(dim=1)
+        unexplained: torch.Tensor = self.residual.norm(dim=1) / lengths.clamp(min=_NOTHING)
+        return unexplained
 
 
 def warn_of_residual(found: Factors, of: str) -> None:

@@ -31,8 +31,13 @@ def made(t2c: T2C, world: World, tmp_path_factory: pytest.TempPathFactory) -> Pa
     )  # fmt: skip
     assert made.code == 0, made.err
     assert {key: made.json[key] for key in ("collection", "seen", "indexed", "unchanged", "failed", "failures")} == {
-        "collection": "photos", "seen": 40, "indexed": 40, "unchanged": 0, "failed": 0, "failures": [],
-    }  # fmt: skip
+        "collection": "photos",
+        "seen": 40,
+        "indexed": 40,
+        "unchanged": 0,
+        "failed": 0,
+        "failures": [],
+    }
     assert made.json["aligner"]["pairs"] == 40
     assert made.json["seconds"] > 0 < made.json["images_per_second"]
     return store
@@ -234,7 +239,13 @@ def test_help_teaches_by_example(t2c: T2C, command: list[str]) -> None:
 def test_models_lists_every_kind(t2c: T2C) -> None:
     told = t2c("models")
     assert all(kind in told.out for kind in ("timm:", "open_clip:", "st:", "torch:", "precomputed:", "mini"))
-    assert {kind["name"] for kind in t2c("models", "--json").json["kinds"]} >= {"timm", "open_clip", "mini"}
+    kinds = {kind["name"]: kind["choices"] for kind in t2c("models", "--json").json["kinds"]}
+    assert kinds.keys() >= {"timm", "open_clip", "mini"}
+    assert {choice["id"]: choice["places"] for choice in kinds["mini"]} == {
+        "mini": "analytic",
+        "mini:cnn": "exact",
+        "mini:vit": "exact",
+    }
 
 
 def test_doctor_examines_this_machine(t2c: T2C, store: Path) -> None:

@@ -164,7 +164,8 @@ def _of_pooler(pool: AttentionalPooler, after: Forward) -> AttentionPooling:
 
     def query(first: Tensor) -> Tensor:
         asked = heads(project(0, pool.ln_q(pool.query[:1])))
-        return (asked * asked.shape[-1] ** -0.5).expand(len(first), -1, -1)
+        scaled: Tensor = asked * asked.shape[-1] ** -0.5
+        return scaled.expand(len(first), -1, -1)
 
     return AttentionPooling(
         query,
@@ -186,7 +187,7 @@ def _of_block(block: ResidualAttentionBlock, after: Forward) -> AttentionPooling
         return lambda normed: linear(normed, attention.in_proj_weight[rows], attention.in_proj_bias[rows])
 
     def query(first: Tensor) -> Tensor:
-        return heads(projected(0, 1)(block.ln_1(first))) * scale
+        return heads(projected(0, 1)(block.ln_1(first))) * scale  # type: ignore[no-any-return]
 
     def finish(attended: Tensor, first: Tensor) -> Tensor:
         row = first + block.ls_1(attention.out_proj(attended))
