@@ -150,14 +150,14 @@ def search(
         check_columns(chosen, images.fields)
         expression = images.expression(query, image=image, where=where)
         nothing = None if result else _nothing_matches(result.plan, images)
-        why = images.explain(expression, hits=result.hits) if explain is not None else ()
+        why = None if explain is None else images.explain(expression, hits=result.hits)
     of = "" if result.total is None else f" of {result.total} that match"
     told = f"{len(result)} hits{of} in {result.seconds:.2f} s, {_certainty(result.certificate)}{_as_of(result)}"
     title = brief(query or str(image or where), 200)
     show_sheet(lambda path: write_sheet(result.hits, title, path, notes=(expression, told)), sheet, open=open)
-    show_sheet(
-        lambda path: write_explanations(why, path, title, (expression, told)), explain, open=False, what="explained"
-    )
+    if why is not None:
+        notes = (expression, told)
+        show_sheet(lambda path: write_explanations(why, path, title, notes), explain, open=False, what="explained")
     if json:
         print_json({"expression": expression, **result.to_json()})
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from t2c_search.errors import UsageError
+from t2c_search.errors import ImageError, UsageError
 from t2c_search.explain.explanation import REST, ExplainedLiteral, Explanation, OtherAlternative, WordShare
 from t2c_search.explain.literals import Alternative, alternatives, contributions
 from t2c_search.explain.ranks import ranks, vectors_of, without
@@ -20,7 +20,7 @@ from t2c_search.query.planning.calibration import Array, Axis
 from t2c_search.query.planning.normal_form import Conjunct, branches
 from t2c_search.query.planning.planner import Branch
 from t2c_search.stores.matching import matches
-from t2c_search.types import CLIP, FloatArray, Points
+from t2c_search.types import CLIP, Failure, FloatArray, Points
 
 if TYPE_CHECKING:
     from t2c_search.attribution.factors import Factors, PlaceFactors
@@ -81,14 +81,17 @@ class Explainer:
         """Names of the vectors that images must come with."""
         return vectors_of(self._alternatives)
 
-    def explain(self, images: Points) -> Iterator[Explanation]:
-        """Explain n images, which come with their ``vectors`` and payloads, in their order.
+    def explain(self, images: Points) -> Iterator[Explanation | Failure]:
+        """Explain n images, which come with their ``vectors`` and payloads, in their order; one that cannot be read is a failure.
 
-        Raises ImageError for an image that cannot be read, UsageError for an encoder whose vectors cannot be taken apart.
+        Raises UsageError for an encoder whose vectors cannot be taken apart.
         """
         standings = self._standings(images) if self._counterfactual else [_Standing()] * len(images)
         for at, standing in enumerate(standings):
-            yield self._explained(images.take([at]), standing)
+            try:
+                yield self._explained(images.take([at]), standing)
+            except ImageError as exc:
+                yield Failure(str(images.payloads[at].get("path", "")), str(exc))
 
     def _standings(self, images: Points) -> list[_Standing]:
         """Tell where images stand, with one reading of the collection for all of them."""

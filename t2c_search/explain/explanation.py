@@ -8,7 +8,7 @@ from typing import Any, overload
 
 from t2c_search.explain.view import View
 from t2c_search.results import Column, Tabular
-from t2c_search.types import FloatArray
+from t2c_search.types import Failure, FloatArray
 
 REST = "(rest)"
 """What stands in place of a word for what no word gives: articles, the text's frame, and what former layers have mixed."""
@@ -134,10 +134,11 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Explanations(Sequence[Explanation], Tabular):
-    """Explanations of several images by one expression."""
+    """Explanations of several images by one expression, and those of them that could not be opened for it."""
 
     expression: str
     images: tuple[Explanation, ...]
+    failures: tuple[Failure, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> Explanation: ...
@@ -163,4 +164,8 @@ class Explanations(Sequence[Explanation], Tabular):
 
     def to_json(self) -> dict[str, Any]:
         """Return them in plain values, as ``t2c explain --json`` prints them."""
-        return {"expression": self.expression, "images": [image.to_json() for image in self.images]}
+        return {
+            "expression": self.expression,
+            "images": [image.to_json() for image in self.images],
+            "failures": [asdict(failure.redacted()) for failure in self.failures],
+        }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
     from PIL import Image
 
-    from t2c_search.explain.explanation import ExplainedLiteral, Explanation, WordShare
+    from t2c_search.explain.explanation import ExplainedLiteral, Explanation, Explanations, WordShare
 
 SUFFIXES = (*PICTURES, *PAGES, ".json")
 """Endings of the files that explanations are written to."""
@@ -46,7 +46,7 @@ def check_explanation_file(path: Path) -> None:
         )
 
 
-def write_explanations(images: Sequence[Explanation], path: Path, title: str, notes: Sequence[str] = ()) -> None:
+def write_explanations(found: Explanations, path: Path, title: str, notes: Sequence[str] = ()) -> None:
     """Write explanations by the file's ending: a picture, a page (.html) that needs no other file, or .json with the maps.
 
     A page goes on past an image that cannot be read any more, and says so; a picture raises ImageError. Raises UsageError for
@@ -55,15 +55,15 @@ def write_explanations(images: Sequence[Explanation], path: Path, title: str, no
     check_explanation_file(path)
     ending = path.suffix.lower()
     if ending in PAGES:
-        sections = tuple(section(image, f"{number}. {heading(image)}") for number, image in enumerate(images, 1))
-        lines = [note for note in (*notes, *method(images), LEGEND) if note != title]
+        sections = tuple(section(image, f"{number}. {heading(image)}") for number, image in enumerate(found, 1))
+        missing = [f"not explained: {failure.redacted().reason}" for failure in found.failures]
+        lines = [note for note in (*notes, *missing, *method(found), LEGEND) if note != title]
         write_page(Page(title, lines, sections), path)
         return
     if ending in PICTURES:
-        content = _picture(images, title, ending[1:])
+        content = _picture(found, title, ending[1:])
     else:
-        told = {"expression": title, "images": [image.to_json() for image in images]}
-        content = json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogateescape")
+        content = json.dumps(found.to_json(), ensure_ascii=False).encode("utf-8", "surrogateescape")
     with file_aside(path) as target:
         target.write(content)
 

@@ -164,6 +164,14 @@ def test_an_image_that_is_gone_is_named(t2c: T2C, world: World, tmp_path: Path) 
     assert done.code != 0
     assert str(tmp_path / "1.png") in done.err
     assert len(done.err.strip().splitlines()) == 1
+    both = t2c("explain", "a dog", "--path", tmp_path / "1.png", tmp_path / "2.png", "--store", store)
+    assert both.code == 0
+    assert "not explained" in both.err and str(tmp_path / "1.png") in both.err
+    assert str(tmp_path / "2.png") in both.out
+    page = tmp_path / "page.html"
+    assert t2c("search", "a dog", "--store", store, "--explain", page).code == 0
+    assert Parsed(page).tags.count("img") == 4
+    assert "not explained: " in Parsed(page).source
 
 
 def test_help_loads_no_model_library() -> None:

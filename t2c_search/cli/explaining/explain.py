@@ -13,12 +13,15 @@ from t2c_search.cli.app import EXPLAINING, app
 from t2c_search.cli.explaining.grounding import print_grounding
 from t2c_search.cli.explaining.region import print_region
 from t2c_search.cli.look import show_sheet
-from t2c_search.cli.render import ShownPath, loading, out, print_json, waiting
+from t2c_search.cli.render import ShownPath, err, loading, out, print_json, waiting
 from t2c_search.cli.search import one_text
 from t2c_search.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from t2c_search.explain.explanation import ExplainedLiteral, Explanation
+    from t2c_search.types import Failure
 
 _DOWN, _ACROSS = ("upper", "middle", "lower"), ("left", "middle", "right")
 
@@ -153,6 +156,13 @@ def explain(
         return
     for image in found:
         _print(image)
+    print_failures(found.failures)
+
+
+def print_failures(failures: Iterable[Failure]) -> None:
+    """Name the images that could not be explained."""
+    for failure in failures:
+        err.print(f"[yellow]not explained[/] {err.shown(failure.redacted().reason)}", soft_wrap=True)
 
 
 def _box(region: str) -> list[float]:

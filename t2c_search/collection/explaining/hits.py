@@ -11,9 +11,9 @@ from t2c_search.collection.explaining.sources import places_of, words_of
 from t2c_search.collection.removing import present
 from t2c_search.collection.search_index import is_scanned
 from t2c_search.collection.snapshot import Snapshot, Snapshots
-from t2c_search.errors import UsageError
+from t2c_search.errors import ImageError, UsageError
 from t2c_search.explain.explainer import Explainer, Sources
-from t2c_search.explain.explanation import Explanations
+from t2c_search.explain.explanation import Explanation, Explanations
 from t2c_search.filters import Filter
 from t2c_search.query.execution.searcher import Expression, Wanted, check_limit
 from t2c_search.query.language.constraints import Constraint
@@ -22,7 +22,7 @@ from t2c_search.results import Hit
 from t2c_search.sources.addresses import is_remote
 from t2c_search.sources.arguments import as_list, check_kind
 from t2c_search.sources.inputs import ImageInput
-from t2c_search.types import Points
+from t2c_search.types import Failure, Points
 
 
 class ExplainingHits:
@@ -54,7 +54,8 @@ class ExplainingHits:
         (Moeller et al., TMLR 2025). For that the images are opened, unless the collection was indexed with ``explainable``.
 
         Raises ExpressionError for an expression that cannot be read; UsageError where nothing has that rank or id, for a
-        backbone that sees no images, and for a method that is not for it; ImageError for an image that cannot be read.
+        backbone that sees no images, and for a method that is not for it; ImageError where no image can be read; of
+        several, those that cannot are the result's ``failures``.
         """
         check_kind("rank", rank, Integral, "a whole number")
         check_limit("rank", rank)
@@ -68,7 +69,11 @@ class ExplainingHits:
             tree = now.asked_and_loaded(query, where)
             sources = Sources(places_of(now, method), words_of(now))
             explainer = Explainer(now.searcher(), tree, sources, counterfactual=counterfactual)
-            return Explanations(unparse(tree), tuple(explainer.explain(chosen.images(now, tree, explainer.vectors))))
+            told = list(explainer.explain(chosen.images(now, tree, explainer.vectors)))
+            failures = tuple(each for each in told if isinstance(each, Failure))
+            if failures and len(failures) == len(told):
+                raise ImageError(failures[0].reason, path=failures[0].path)
+            return Explanations(unparse(tree), tuple(each for each in told if isinstance(each, Explanation)), failures)
 
         return self._snapshots.ask(answer)
 
