@@ -50,10 +50,18 @@ def place_factors(
     is unknown or not for this encoder.
     """
     name = choose(encoder, method)
-    with exclusive(encoder):
-        found: PlaceFactors = _module(name).factors(encoder, aligner, pixels)
+    found = made_by(name, encoder, aligner, pixels)
     if METHODS[name].completes:
         warn_of_residual(found, "images")
+    return found
+
+
+def made_by(
+    name: str, encoder: ImageEncoder, aligner: Aligner | Unprojected | None, pixels: torch.Tensor
+) -> PlaceFactors:
+    """Return what ``place_factors`` does, by a method that was chosen for the encoder, and warn of nothing."""
+    with exclusive(encoder):
+        found: PlaceFactors = _module(name).factors(encoder, aligner, pixels)
     return found
 
 
