@@ -18,7 +18,7 @@ from t2c_search.encoders.protocols import DualEncoder, ImageEncoder
 CLIP = f"open_clip:local-dir:{REAL}/open_clip/flickr-mini"
 BACKBONES = {"MobileNetV1": "mobilenetv1_100", "MobileNetV2": "mobilenetv2_100", "ViT-S": "vit_small_dinov2_saliency"}
 """Folders of ``timm`` by the names that tables have."""
-QUICK_PAIRS = 80
+QUICK_PAIRS = 40
 
 
 @cache

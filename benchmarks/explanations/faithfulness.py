@@ -31,10 +31,12 @@ from t2c_search.attribution import analytic
 from t2c_search.attribution.factors import PlaceFactors
 from t2c_search.explain.maps import maps
 
-PHOTOS, QUICK_PHOTOS = 16, 2
+PHOTOS = {"flickr-mini": 16, "MobileNetV1": 16, "MobileNetV2": 16, "ViT-S": 4}
+QUICK_PHOTOS = {"MobileNetV1": 1}
 MASKS, KEPT, SEED = 128, 0.7, 11  # others than Banzhaf values are fitted on
 NODES = (1, 2, 4, 8, 16)
 COLUMNS = (
+    "photos",
     "places",
     "R2",
     "Spearman",
@@ -50,26 +52,26 @@ COLUMNS = (
 def measure(quick: bool) -> Measured:
     if real_data() is None:
         return Measured({"faithfulness": "real data not found: set T2C_REAL_DATA"}, [], [])
-    captions = dict(list(read_captions("test").items())[: QUICK_PHOTOS if quick else PHOTOS])
-    pictures = [photo(name) for name in captions]
+    captions = list(read_captions("test").items())
     figures: dict[str, dict[str, Any]] = {}
     bars = []
-    for name in ("MobileNetV1",) if quick else ("flickr-mini", "MobileNetV1", "MobileNetV2", "ViT-S"):
-        model = real_model(name, quick)
-        rows = model.texts([own[0] for own in captions.values()])
+    for name, number in (QUICK_PHOTOS if quick else PHOTOS).items():
+        model, pictures = real_model(name, quick), [photo(each) for each, _ in captions[:number]]
+        rows = model.texts([told[0] for _, told in captions[:number]])
         for method in ("auto", "banzhaf"):
             factors = model.factors_of(pictures, method)
-            found = figures[f"{name}, {factors.method}"] = _figures(model, factors, pictures, rows)
+            title = f"{name}, {factors.method}"
+            found = figures[title] = _figures(model, factors, pictures, rows)
+            if method == "auto":
+                found["shuffled"] = _shuffled(name, model, pictures, rows)
+                bars.append(
+                    Bar(f"{title}: correlation with shuffled weights' maps", abs(found["shuffled"]), 0.3, most=True)
+                )
             lost = found["deletion"] - found["random deletion"]
-            bars.append(
-                Bar(f"{name}, {factors.method}: score left by deletion, over random order's", lost, 0.0, most=True)
-            )
-        plain = figures[f"{name}, {model.factors_of(pictures[:1]).method}"]
-        plain["shuffled"] = _shuffled(name, model, pictures, rows)
-        bars.append(Bar(f"{name}: maps of shuffled weights, correlation", abs(plain["shuffled"]), 0.3, most=True))
-    shown = [table(f"faithfulness on {len(pictures)} test photographs", figures, COLUMNS)]
+            bars.append(Bar(f"{title}: score left by deletion, over random order's", lost, 0.0, most=True))
+    shown = [table("faithfulness on test photographs", figures, COLUMNS)]
     if not quick:
-        by_nodes = {f"{nodes} nodes": {"residual": residual} for nodes, residual in _by_nodes(pictures[:8]).items()}
+        by_nodes = {f"{nodes} nodes": {"residual": residual} for nodes, residual in _by_nodes(pictures).items()}
         shown.append(table("residual of ViT-S, analytic", by_nodes, ("residual",)))
         figures |= by_nodes
     return Measured({"faithfulness": figures}, shown, bars)
@@ -87,6 +89,7 @@ def _figures(model: Model, factors: PlaceFactors, pictures: Sequence[Picture], r
             (float(torch.corrcoef(torch.stack([true, said]))[0, 1]) ** 2, float(spearmanr(true, said).statistic))
         )
     return {
+        "photos": len(pictures),
         "places": found.shape[1],
         "R2": fmean(r2 for r2, _ in told),
         "Spearman": fmean(rho for _, rho in told),

@@ -31,7 +31,7 @@ from t2c_search.explain.maps import enlarge, maps
 BACKBONE = "MobileNetV1"
 FEW, SOME, TIMES = 100, 500, 4
 LEAST, MOST = 20, 40  # photographs that a word needs, and collages of it
-QUICK_WORDS, QUICK_MOST, QUICK_FEW, QUICK_SOME = 3, 4, 20, 40
+QUICK_WORDS, QUICK_MOST, QUICK_FEW, QUICK_SOME = 2, 4, 20, 30
 COLUMNS = ("collages", "few", "some", "all", "gain", "low", "high")
 OTHERS = "none of the word"
 

@@ -47,7 +47,7 @@ from t2c_search.explain.maps import contested, enlarge, maps
 OURS = "ours: own text, about the mean, contested"
 NEGATIVE = "negative everywhere"
 NAMED = (1, 2, 3, 4)
-EACH, QUICK_EACH, FEW_EACH = 50, 2, 4
+EACH, QUICK_EACH, FEW_EACH = 50, 1, 2
 """Collages of each quadruple."""
 MEAN_OF = 500  # photographs, about whose mean another CLIP model's maps are
 PUBLISHED = {  # of CLIP ViT-B/32, on other pictures

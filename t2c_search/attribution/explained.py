@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from t2c_search.attribution.banzhaf import Masks
-from t2c_search.attribution.methods import choose, place_factors
+from t2c_search.attribution.factors import warn_of_residual
+from t2c_search.attribution.methods import choose, completes, made_by
 from t2c_search.attribution.projection import UNPROJECTED
 from t2c_search.errors import T2CWarning
 
@@ -45,14 +46,19 @@ class Explained:
     def __init__(self, encoder: ImageEncoder, method: str = "auto") -> None:
         self.encoder = encoder
         self.method = choose(encoder, method)
+        self._warned = False
 
     def explain(self, batch: torch.Tensor) -> PlaceFactors:
         """Return what ``encode_images`` gives for n stacked inputs, not projected, with its factors: of one forward pass.
 
-        Where the method takes one, that is. Both are in float32, whatever precision the encoder runs in otherwise.
+        Where the method takes one, that is. Both are in float32, whatever precision the encoder runs in otherwise. A large
+        residual is warned about once.
         """
         pixels = self.encoder.normalise(batch)  # type: ignore[attr-defined]
-        return place_factors(self.encoder, UNPROJECTED, pixels, self.method)
+        found = made_by(self.method, self.encoder, UNPROJECTED, pixels)
+        if completes(self.method) and not self._warned:
+            self._warned = warn_of_residual(found, "images")
+        return found
 
     @cached_property
     def places(self) -> int:

@@ -47,8 +47,8 @@ class Factors:
         return unexplained
 
 
-def warn_of_residual(found: Factors, of: str) -> None:
-    """Warn where the parts of some images or texts (``of``) miss what they should add up to by much."""
+def warn_of_residual(found: Factors, of: str) -> bool:
+    """Warn where the parts of some images or texts (``of``) miss what they should add up to by much; tell whether they do."""
     unexplained = found.unexplained
     if len(unexplained) and (worst := unexplained.max().item()) > _LARGE:
         warnings.warn(
@@ -57,6 +57,8 @@ def warn_of_residual(found: Factors, of: str) -> None:
             T2CWarning,
             stacklevel=3,
         )
+        return True
+    return False
 
 
 class Token(NamedTuple):

@@ -28,16 +28,15 @@ class Method:
     """What an encoder must be capable of: one of these."""
     completes: bool
     """Whether base and parts should add up to the vector, so that the residual is a measure of the error."""
-    summary: str
 
 
 METHODS = {
-    "exact": Method((SumOfPlaces,), True, "the embedding is a sum over places: no integration"),
-    "analytic": Method((AttentionPooled,), True, "integrated Jacobians of the last attention, in closed form"),
-    "banzhaf": Method((Differentiable,), False, "forward passes of masked images: any model that sees pixels"),
-    "jacobian": Method((AttentionBlocks, FeatureMaps), True, "integrated Jacobians by backward passes: the reference"),
+    "exact": Method((SumOfPlaces,), True),
+    "analytic": Method((AttentionPooled,), True),
+    "banzhaf": Method((Differentiable,), False),
+    "jacobian": Method((AttentionBlocks, FeatureMaps), True),
 }
-"""By name, the cheapest first."""
+"""By name, the cheapest first: a sum that is there already, closed forms, masked forward passes, backward passes."""
 
 
 def place_factors(
@@ -50,10 +49,18 @@ def place_factors(
     is unknown or not for this encoder.
     """
     name = choose(encoder, method)
-    with exclusive(encoder):
-        found: PlaceFactors = _module(name).factors(encoder, aligner, pixels)
+    found = made_by(name, encoder, aligner, pixels)
     if METHODS[name].completes:
         warn_of_residual(found, "images")
+    return found
+
+
+def made_by(
+    name: str, encoder: ImageEncoder, aligner: Aligner | Unprojected | None, pixels: torch.Tensor
+) -> PlaceFactors:
+    """Return what ``place_factors`` does, by a method that was chosen for the encoder, and warn of nothing."""
+    with exclusive(encoder):
+        found: PlaceFactors = _module(name).factors(encoder, aligner, pixels)
     return found
 
 

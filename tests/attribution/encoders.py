@@ -14,11 +14,11 @@ from timm.models.vision_transformer import VisionTransformer
 
 from t2c_search.alignment.aligner import Aligner
 from t2c_search.encoders.adapters import open_clip as of_open_clip
+from t2c_search.encoders.adapters import open_clip_towers, timm_attention
 from t2c_search.encoders.adapters.anatomy import Anatomy
 from t2c_search.encoders.adapters.preprocessing import Preprocessing
-from t2c_search.encoders.adapters.stages import Stages, outputs_of_timm
+from t2c_search.encoders.adapters.stages import Stages, outputs_of_open_clip, outputs_of_timm
 from t2c_search.encoders.adapters.timm import anatomy_of
-from t2c_search.encoders.adapters.timm_attention import pooled_of
 from t2c_search.encoders.adapters.tower import ImageTower
 from t2c_search.encoders.placement import Placement
 from tests.alignment.test_aligner import BACKBONE, CLIP, REPORT
@@ -56,7 +56,9 @@ def wrap(module: torch.nn.Module, layers: int = 0) -> ImageTower:
     size = side if isinstance(side, int) else side[0]
     blank = Preprocessing(lambda image: torch.ones(3, size, size), "ones")
     if layers:
-        outputs = replace(outputs_of_timm("test", module, anatomy_of(module)), pooled=partial(pooled_of, module))
+        of_timm = type(module).__module__.startswith("timm")
+        outputs = outputs_of_timm("test", module, anatomy_of(module)) if of_timm else outputs_of_open_clip(module)
+        outputs = replace(outputs, pooled=partial((timm_attention if of_timm else open_clip_towers).pooled_of, module))
         encoder = ImageTower("test", Stages(module, layers, outputs), blank, CPU)
     else:
         encoder = ImageTower("test", module, blank, CPU, _anatomy(module))

@@ -125,6 +125,15 @@ def test_blocks_side_by_side_are_each_read_at_their_own_input() -> None:
     assert (found.parts[..., width : 2 * width] - found.parts[..., :width]).abs().max() > 1e-3
 
 
+def test_so_are_open_clips_where_the_embedding_is_projected_and_class_tokens_are_not() -> None:
+    encoder = wrap(ATTENTION["open_clip's class token"](), layers=2)
+    pixels = noise(encoder)
+    assert encoder.image_dim == 10 + 24 + 24
+    found = analytic.factors(encoder, None, pixels, nodes=48)
+    torch.testing.assert_close(found.vectors, normalize(encoder.embed(pixels).double()), atol=1e-6, rtol=0)
+    assert found.residual.norm(dim=1).max() < 1e-4
+
+
 def wrap_as_it_is(module: torch.nn.Module) -> ImageTower:
     weights = {name: value.clone() for name, value in module.state_dict().items()}
     encoder = wrap(ATTENTION["registers, layer scale, no bias"]())

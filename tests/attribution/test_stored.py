@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn.functional import normalize
 
-from t2c_search.attribution import stored
+from t2c_search.attribution import exact, stored
+from t2c_search.attribution.explained import Explained, method_for_all
 from t2c_search.attribution.factors import PlaceFactors
 from t2c_search.attribution.projection import UNPROJECTED, hold
-from t2c_search.errors import CollectionDamagedError
+from t2c_search.encoders import registry
+from t2c_search.errors import CollectionDamagedError, T2CWarning
 from t2c_search.explain.maps import maps
 from t2c_search.types import FACTORS, NATIVE, Points
 from tests.attribution.test_projection import KINDS, made
+from tests.encoders import tiny
 
 WIDE, DIM, GRID = 12, 8, (3, 5)
 TEXTS = normalize(torch.randn(4, DIM, generator=torch.Generator().manual_seed(9)), dim=1).numpy()
@@ -153,3 +159,22 @@ def test_unprojected_rows_keep_their_lengths() -> None:
     held = hold(found.vectors, UNPROJECTED)
     assert torch.equal(held.map(found.parts), found.parts)
     assert not held.base.any()
+
+
+def test_a_large_residual_is_warned_about_once_for_all_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = registry.load("mini:cnn", device="cpu")
+    batch = torch.stack([encoder.prepare(Image.new("RGB", (64, 64), "red"))] * 2)  # type: ignore[union-attr]
+    found = Explained(encoder).explain(batch)  # type: ignore[arg-type]
+    large = PlaceFactors(found.vectors, found.base, found.parts / 2, "exact", found.grid)
+    monkeypatch.setattr(exact, "factors", lambda encoder, aligner, pixels: large)
+    told = Explained(encoder)  # type: ignore[arg-type]
+    with pytest.warns(T2CWarning, match="of 2 images leave up to 50%") as warned:
+        told.explain(batch)
+        told.explain(batch)
+    assert len(warned) == 1
+
+
+def test_an_encoder_of_which_nothing_is_known_is_said_to_take_many_passes(tmp_path: Path) -> None:
+    encoder = registry.load(tiny.save_st_clip(tmp_path / "st", seed=1), device="cpu")
+    with pytest.warns(T2CWarning, match="under 128 masks"):
+        assert method_for_all(encoder) == "banzhaf"  # type: ignore[arg-type]

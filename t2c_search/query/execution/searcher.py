@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -19,6 +20,7 @@ from t2c_search.query.execution.account import Stopwatch, contributions, describ
 from t2c_search.query.execution.estimate import estimate_count
 from t2c_search.query.execution.fronts import Found, Front, with_payloads
 from t2c_search.query.execution.mining import count_by_score, matches
+from t2c_search.query.execution.reservoir import take_reservoir
 from t2c_search.query.execution.selection import POOL, best_of_groups, values_of
 from t2c_search.query.execution.selection import diverse as most_diverse
 from t2c_search.query.execution.topk import Effort, TopK, find_top
@@ -29,7 +31,6 @@ from t2c_search.query.planning.calibration import Calibration
 from t2c_search.query.planning.directions import Directions, EmbedImage, Lookups
 from t2c_search.query.planning.normal_form import branches as branches_of
 from t2c_search.query.planning.planner import Branch, embed, plan
-from t2c_search.query.planning.regions import AT_ONCE, Reservoir
 from t2c_search.query.planning.texts import Texts
 from t2c_search.results import Certificate, Count, Facets, Hit, Mined, SearchResult, StatisticsUsed
 from t2c_search.state.concepts import SavedConcept
@@ -119,7 +120,8 @@ class Searcher:
         self.known = known
         self.texts = texts
         self.calibration = Calibration(known.statistics)
-        lookups = Lookups(embed_image, self._stored_vector, self._take_reservoir)
+        reservoir = partial(take_reservoir, store, known.factors)
+        lookups = Lookups(embed_image, self._stored_vector, reservoir)
         self.directions = Directions(self.calibration, texts, lookups, known.concepts)
 
     def search(
@@ -302,22 +304,6 @@ class Searcher:
             return None
         gates = [literal for branch in branches for literal in branch.literals if literal.gates]
         return used.images if any(literal.calibrated for literal in gates) else None
-
-    def _take_reservoir(self) -> Reservoir:
-        reader = self.known.factors
-        if reader is None:
-            raise UsageError(
-                f"collection {self.store.collection!r} keeps nothing of its images' regions, which anywhere(...) asks for: run "
-                "t2c index --explainable on the same folders again"
-            )
-        vectors = tuple(dict.fromkeys((CLIP, *reader.vectors)))
-        reservoir = Reservoir.of(reader, self.store.scan(vectors=vectors, payload=False, batch_size=AT_ONCE))
-        if not len(reservoir.rows):
-            raise UsageError(
-                f"no image of collection {self.store.collection!r} has its regions yet, which anywhere(...) asks for: run "
-                "t2c index on the same folders again"
-            )
-        return reservoir
 
     def _stored_vector(self, point: str) -> FloatArray | None:
         try:
