@@ -16,6 +16,7 @@ from t2c_search import Located, copy_collection
 from t2c_search.attribution.methods import place_factors
 from t2c_search.collection import Collection, open_collection
 from t2c_search.decoding.decode import decode_file
+from t2c_search.decoding.metadata import EXPLAINED
 from t2c_search.encoders.pool import default_pool
 from t2c_search.errors import UsageError
 from t2c_search.explain.maps import maps
@@ -66,7 +67,7 @@ def counted() -> Iterator[list[int]]:
 
 def have_factors(collection: Collection) -> list[bool]:
     points = next(collection.store.scan(vectors=(FACTORS,)))
-    assert [payload.get("explained") for payload in points.payloads] == [
+    assert [payload.get(EXPLAINED) for payload in points.payloads] == [
         "exact" if len(codes) else None for codes in points.multivectors[FACTORS]
     ]
     return [bool(len(codes)) for codes in points.multivectors[FACTORS]]
