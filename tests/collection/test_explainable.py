@@ -171,6 +171,15 @@ def test_renamed_copied_and_changed_images_keep_theirs(collection: Collection, p
         assert again.card == collection.card
 
 
+def test_what_is_tried_again_has_them_too(collection: Collection, photos: Path) -> None:
+    broken = photos / "broken.jpg"
+    broken.write_bytes(b"no image")
+    assert collection.index(photos, explainable=True).failed == 1
+    picture(5).save(broken)
+    assert collection.retry().indexed == 1
+    assert have_factors(collection) == [True] * (IMAGES + 1)
+
+
 def test_realigned_ones_are_those_of_the_new_aligner(collection: Collection, photos: Path, aligners: Aligners) -> None:
     collection.index(photos, explainable=True, keep_native=True, aligner=aligners.own)
     files = sorted(photos.iterdir())[:5]
