@@ -16,7 +16,7 @@ from PIL import Image
 
 import t2c_search as t2c
 from t2c_search.demo.world import draw
-from t2c_search.export.explained import LEGEND, heading, method, section
+from t2c_search.export.explaining.explained import LEGEND, heading, method, section
 from t2c_search.export.page import Card, Page, Section, write_page
 from t2c_search.export.thumbnails import thumbnail
 

@@ -115,7 +115,7 @@ def search(
       t2c search --image cat.jpg --where 'camera ~ "X100V"' --print0 | xargs -0 open
     """
     from t2c_search.collection import open_collection
-    from t2c_search.export.explained import check_explanation_file, write_explanations
+    from t2c_search.export.explaining.explained import check_explanation_file, write_explanations
     from t2c_search.export.separated import check_columns
     from t2c_search.export.sheet import write_sheet
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from t2c_search.explain.view import WHOLE, View
-from t2c_search.export.heat import AGAINST, FOR, Heat, heated, rgb, tint
+from t2c_search.export.explaining.heat import AGAINST, FOR, Heat, heated, rgb, tint
 
 PLAIN = Image.new("RGB", (120, 80), "#808080")
 

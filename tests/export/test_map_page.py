@@ -18,10 +18,10 @@ from t2c_search.collection import open_collection
 from t2c_search.concepts.atlas.atlas import Atlas, AtlasCluster
 from t2c_search.concepts.atlas.naming import Trait
 from t2c_search.errors import UsageError
-from t2c_search.export import map_page
 from t2c_search.export.colours import group_colours
-from t2c_search.export.map_page import MapPage, write_map_page
-from t2c_search.export.map_picture import write_map_picture
+from t2c_search.export.reading import map_page
+from t2c_search.export.reading.map_page import MapPage, write_map_page
+from t2c_search.export.reading.map_picture import write_map_picture
 from tests.export.browser import Browser, open_browser
 
 HOSTILE = "</script><script>document.title='run'</script><img src=x onerror=document.title='run'>\"\\{notes}\u202eeman"

@@ -102,8 +102,8 @@ def explain(
       t2c explain --grounding "dog, bicycle, snow" --against other.safetensors
     """
     from t2c_search.collection import open_collection
-    from t2c_search.export.explained import check_explanation_file, write_explanations
-    from t2c_search.export.grounding import check_grounding_file, write_grounding
+    from t2c_search.export.explaining.explained import check_explanation_file, write_explanations
+    from t2c_search.export.explaining.grounding import check_grounding_file, write_grounding
 
     named = [*(ids or []), *(paths or [])]
     if grounding is not None and (words or where or named):
@@ -177,7 +177,7 @@ def _box(region: str) -> list[float]:
 
 
 def _print(image: Explanation) -> None:
-    from t2c_search.export.explained import method, standing, summary
+    from t2c_search.export.explaining.explained import method, standing, summary
 
     out.print(ShownPath(image.path, image.path))
     out.print(f"[dim]{standing(image)}[/][bold]score {image.score:.2f}[/]")

@@ -58,7 +58,7 @@ def knowledge(
       t2c knowledge "a steam train" --descriptors captions
     """
     from t2c_search.collection import open_collection
-    from t2c_search.export.parts import check_picture, write_parts
+    from t2c_search.export.explaining.parts import check_picture, write_parts
 
     if save is not None:
         check_picture(save)

@@ -54,7 +54,7 @@ def audit(
       t2c audit -c photos --field split --write audit && t2c search -c photos --where 'derived.audit = "leak"'
     """
     from t2c_search.collection import open_collection
-    from t2c_search.export.audit import check_audit_file, write_audit
+    from t2c_search.export.reading.audit import check_audit_file, write_audit
 
     if output is not None:
         check_audit_file(output)
@@ -85,7 +85,7 @@ def _print(found: Audit, limit: int) -> None:
 
 
 def _table(findings: Sequence[Finding]) -> Table:
-    from t2c_search.export.audit import tell
+    from t2c_search.export.reading.audit import tell
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=True)
     table.add_column("score", justify="right", no_wrap=True)

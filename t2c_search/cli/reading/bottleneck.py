@@ -117,7 +117,7 @@ def show(
         found = named(images.bottlenecks, name)
     classes = _classes(found, label or [])
     if output is not None:
-        from t2c_search.export.bottleneck import write_bottleneck
+        from t2c_search.export.reading.bottleneck import write_bottleneck
 
         write_bottleneck(found, output, classes)
         err.print(f"[dim]picture: {err.shown(output)}[/]", soft_wrap=True)

@@ -79,7 +79,7 @@ def classify(
       t2c mine 'derived.place = "outdoors" AND "a dog"'
     """
     from t2c_search.collection import open_collection
-    from t2c_search.export.classes import write_classified
+    from t2c_search.export.reading.classes import write_classified
 
     with open_collection(collection, store, text=text, device=device, wait=waiting(wait)) as images:
         with loading():

@@ -80,7 +80,7 @@ def describe(
       t2c describe --each --where 'taken >= 2024' -o words.csv
     """
     from t2c_search.collection import open_collection
-    from t2c_search.export.words import write_descriptions
+    from t2c_search.export.reading.words import write_descriptions
 
     if each and (output is None or json or ids or image or concept or vector or direction):
         raise UsageError(

@@ -69,7 +69,7 @@ def shift(
     """
     from t2c_search.collection import open_collection
     from t2c_search.collection.in_words.shifting import shift_between
-    from t2c_search.export.shift import write_shift
+    from t2c_search.export.reading.shift import write_shift
 
     if a is None and other is None:
         raise UsageError(

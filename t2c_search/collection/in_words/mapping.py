@@ -11,9 +11,9 @@ from t2c_search.concepts.atlas.atlas import Atlas, AtlasOptions, draw_atlas
 from t2c_search.concepts.atlas.layout import Method
 from t2c_search.concepts.vocabulary import Vocabulary
 from t2c_search.errors import UsageError
-from t2c_search.export.map_page import THUMBNAILS, MapPage, write_map_page
-from t2c_search.export.map_picture import write_map_picture
 from t2c_search.export.page import PAGES
+from t2c_search.export.reading.map_page import THUMBNAILS, MapPage, write_map_page
+from t2c_search.export.reading.map_picture import write_map_picture
 from t2c_search.filters import Filter
 from t2c_search.progress import Progress
 from t2c_search.query.execution.searcher import Expression

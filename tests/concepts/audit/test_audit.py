@@ -14,7 +14,7 @@ from t2c_search.collection import Collection, open_collection
 from t2c_search.concepts.audit.findings import KINDS, Audit
 from t2c_search.demo.world import draw
 from t2c_search.errors import UsageError
-from t2c_search.export.audit import write_audit
+from t2c_search.export.reading.audit import write_audit
 from tests.cli.conftest import run
 
 SCENES = 60

@@ -14,7 +14,7 @@ from t2c_search.collection import Collection, open_collection
 from t2c_search.demo.truth import Truth
 from t2c_search.demo.world import draw
 from t2c_search.errors import CollectionFormatError, UsageError
-from t2c_search.export.bottleneck import write_bottleneck
+from t2c_search.export.reading.bottleneck import write_bottleneck
 from t2c_search.state.bottlenecks import Bottleneck, dump_bottlenecks, load_bottlenecks
 from t2c_search.state.derived import write_derived
 from t2c_search.types import CLIP

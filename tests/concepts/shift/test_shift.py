@@ -15,7 +15,7 @@ from t2c_search import Collection, ExpressionError, UsageError, open_collection,
 from t2c_search.concepts.shift import Asked, Chosen, diagnose, tally
 from t2c_search.concepts.shift.result import LITTLE, Shift
 from t2c_search.demo.world import draw
-from t2c_search.export.shift import write_shift
+from t2c_search.export.reading.shift import write_shift
 from t2c_search.query.execution.searcher import Searcher
 from t2c_search.query.language.syntax import parse
 from t2c_search.state.aligner import read_aligner

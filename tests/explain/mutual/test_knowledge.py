@@ -15,7 +15,7 @@ from t2c_search.collection import Collection, open_collection
 from t2c_search.demo.world import draw
 from t2c_search.errors import UsageError
 from t2c_search.explain.mutual.knowledge import Estimate, Sharing
-from t2c_search.export.parts import write_parts
+from t2c_search.export.explaining.parts import write_parts
 from tests.cli.conftest import run
 
 SEED, SCENES = 4712, 140  # no recipe's seed

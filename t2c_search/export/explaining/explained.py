@@ -13,7 +13,7 @@ import numpy as np
 from t2c_search.aside import file_aside
 from t2c_search.errors import T2CError, UsageError
 from t2c_search.export.charts import GREY, INK, PICTURES, new_figure, rendered, short
-from t2c_search.export.heat import AGAINST, FOR, Heat, heated, tint
+from t2c_search.export.explaining.heat import AGAINST, FOR, Heat, heated, tint
 from t2c_search.export.page import PAGES, Card, Page, Section, Tinted, write_page
 from t2c_search.export.thumbnails import thumbnail
 

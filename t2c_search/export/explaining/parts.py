@@ -12,7 +12,7 @@ from t2c_search.aside import file_aside
 from t2c_search.errors import UsageError
 from t2c_search.export.charts import GREY, INK, PICTURES, new_figure, rendered, short
 from t2c_search.export.colours import group_colours
-from t2c_search.export.heat import rgb
+from t2c_search.export.explaining.heat import rgb
 from t2c_search.export.thumbnails import thumbnail
 
 if TYPE_CHECKING:
