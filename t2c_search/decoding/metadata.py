@@ -10,12 +10,12 @@ from t2c_search.decoding.decode import DecodedImage, ImageHeader
 from t2c_search.decoding.exif import camera_payload
 from t2c_search.decoding.look import LOOK, look
 from t2c_search.stores.protocol import FieldType
-from t2c_search.types import Payload
+from t2c_search.types import FACTORS, Payload
 
 CAPTIONS = "captions"
 """Payload field: the list of texts that people wrote about the image."""
 
-EXPLAINED = "explained"
+EXPLAINED = FACTORS
 """Payload field: the method by which the image's vector was taken apart, where its factors are kept."""
 
 MEMBER = "::"

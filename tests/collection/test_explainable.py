@@ -16,6 +16,7 @@ from t2c_search import Located, copy_collection
 from t2c_search.attribution.methods import place_factors
 from t2c_search.collection import Collection, open_collection
 from t2c_search.decoding.decode import decode_file
+from t2c_search.decoding.metadata import EXPLAINED
 from t2c_search.encoders.pool import default_pool
 from t2c_search.errors import UsageError
 from t2c_search.explain.maps import maps
@@ -66,7 +67,7 @@ def counted() -> Iterator[list[int]]:
 
 def have_factors(collection: Collection) -> list[bool]:
     points = next(collection.store.scan(vectors=(FACTORS,)))
-    assert [payload.get("explained") for payload in points.payloads] == [
+    assert [payload.get(EXPLAINED) for payload in points.payloads] == [
         "exact" if len(codes) else None for codes in points.multivectors[FACTORS]
     ]
     return [bool(len(codes)) for codes in points.multivectors[FACTORS]]
@@ -168,6 +169,15 @@ def test_renamed_copied_and_changed_images_keep_theirs(collection: Collection, p
     with opened(tmp_path, "again") as again:
         assert all(have_factors(again))
         assert again.card == collection.card
+
+
+def test_what_is_tried_again_has_them_too(collection: Collection, photos: Path) -> None:
+    broken = photos / "broken.jpg"
+    broken.write_bytes(b"no image")
+    assert collection.index(photos, explainable=True).failed == 1
+    picture(5).save(broken)
+    assert collection.retry().indexed == 1
+    assert have_factors(collection) == [True] * (IMAGES + 1)
 
 
 def test_realigned_ones_are_those_of_the_new_aligner(collection: Collection, photos: Path, aligners: Aligners) -> None:

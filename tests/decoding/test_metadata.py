@@ -8,7 +8,14 @@ from PIL.TiffImagePlugin import IFDRational
 
 from t2c_search.decoding.decode import read_header
 from t2c_search.decoding.look import LOOK
-from t2c_search.decoding.metadata import MEASURED, PAYLOAD_INDEXES, content_hash, location_payload, measured_payload
+from t2c_search.decoding.metadata import (
+    EXPLAINED,
+    MEASURED,
+    PAYLOAD_INDEXES,
+    content_hash,
+    location_payload,
+    measured_payload,
+)
 from t2c_search.types import Payload
 from tests.indexing.support import picture
 
@@ -59,7 +66,7 @@ def test_payload_says_when_where_and_with_what() -> None:
     assert found["taken"] == "2023-07-14T21:05:09+02:00"
     assert found["camera"] == "NIKON D90"
     assert found["gps"] == {"lat": pytest.approx(-33.8567, abs=1e-6), "lon": pytest.approx(151.215, abs=1e-6)}
-    assert found.keys() == MEASURED - {LOOK}
+    assert found.keys() == MEASURED - {LOOK, EXPLAINED}
 
 
 @pytest.mark.parametrize(
