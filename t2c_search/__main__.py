@@ -20,7 +20,9 @@ def main() -> None:
     """Run the command line; a user's mistake ends in one clear message, never in a traceback."""
     open_standard_streams()
     warnings.filterwarnings("ignore", module="PIL")  # of broken EXIF, which costs an image nothing
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # of how torch's own parts call each other
+    warnings.filterwarnings(
+        "ignore", category=FutureWarning, module="torch"
+    )  # of how torch's own parts call each other
     warnings.showwarning = _show
     try:
         with ending_in_order():
