@@ -9,6 +9,7 @@ the positive mass that lies inside, by chance .25. Ways to the maps, all of one 
 - *token factors*: the noun's tokens within the text that names them all, times the same patch factors (Moeller et al. 2025)
 - *the whole text*: first-order maps, one for all nouns
 - MaskCLIP, Grad-CAM, gradient x input, random, and the constant that is negative everywhere
+- MaskCLIP and Grad-CAM contested as ours are: what the contest is worth without our factors (no bar)
 
     python -m benchmarks.explanations.pointing ID
 
@@ -46,6 +47,7 @@ from t2c_search.explain.maps import contested, enlarge, maps
 
 OURS = "ours: own text, about the mean, contested"
 NEGATIVE = "negative everywhere"
+CONTESTED = ("MaskCLIP-like, contested", "Grad-CAM-like, contested")
 NAMED = (1, 2, 3, 4)
 EACH, QUICK_EACH, FEW_EACH = 50, 1, 2
 """Collages of each quadruple."""
@@ -149,9 +151,12 @@ class Game:
             )
 
         shape = (len(batch), 4, 7, 7)
+        maskclip, gradcam = of(mask_clip(model, pixels, rows)), of(grad_cam(model, pixels, rows))
         return {
-            "MaskCLIP-like": of(mask_clip(model, pixels, rows)),
-            "Grad-CAM-like": of(grad_cam(model, pixels, rows)),
+            "MaskCLIP-like": maskclip,
+            "Grad-CAM-like": gradcam,
+            CONTESTED[0]: _contested(maskclip),
+            CONTESTED[1]: _contested(gradcam),
             "gradient x input": of(gradient_times_input(model, pixels, rows)),
             "random": of(torch.randn(shape, generator=generator)),
             NEGATIVE: of(-torch.ones(shape)),
@@ -161,6 +166,14 @@ class Game:
 def _named(collage: Collage, n: int) -> tuple[str, ...]:
     """The n nouns that a collage's text names, in alphabetical order."""
     return tuple(sorted(collage.named[:n]))
+
+
+def _contested(way: Callable[[int], Tensor]) -> Callable[[int], Tensor]:
+    def run(n: int) -> Tensor:
+        found = way(n)
+        return contested(found.flatten(2)).view_as(found)
+
+    return run
 
 
 def _on(grid: tuple[int, int], way: Callable[[int], Tensor]) -> Callable[[int], Tensor]:
@@ -200,7 +213,7 @@ def _transformer(game: Game) -> dict[str, Rows]:
 
 
 def _ahead(name: str, rows: Rows) -> Bar:
-    others = [row for way, row in rows.items() if way not in (OURS, NEGATIVE)]
+    others = [row for way, row in rows.items() if way not in (OURS, NEGATIVE, *CONTESTED)]
     several = [column for column in COLUMNS if "1" not in column]
     lead = min(rows[OURS][column] - max(row[column] for row in others) for column in several)
     return Bar(f"{name}: ours ahead of every other way at 2, 3 and 4 nouns named, by both measures", lead, 0.0)
