@@ -218,6 +218,7 @@ def test_workers_that_die_at_the_start_end_the_run(
     assert store.count() == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*shows nothing of its inside")  # masked images are what is made of a module
 def test_collection_is_the_same_with_its_models_and_aligner(
     tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
