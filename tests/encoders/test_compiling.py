@@ -27,7 +27,7 @@ needs_compiler = pytest.mark.skipif(
 
 
 @needs_compiler
-@pytest.mark.parametrize("architecture", ["test_resnet", "test_vit", "test_vit?layers=2"])
+@pytest.mark.parametrize("architecture", ["test_resnet", "test_vit?layers=2"])
 def test_compiled_vectors_are_those_of_the_model(architecture: str, tmp_path: Path) -> None:
     name, options, layers = architecture.partition("?")
     encoder_id = tiny.save_timm(tmp_path / "model", name, seed=0) + options + layers
