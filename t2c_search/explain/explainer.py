@@ -148,6 +148,7 @@ class Explainer:
         given = contributions(alternative, image, self._searcher.directions)
         (cosine,) = branch.cosines(image)
         shown = self._maps(branch, factors)
+        claims = _claims(branch, shown)
         found = []
         for literal, conjunct, contribution in zip(
             branch.literals, alternative.conjunction.conjuncts, given, strict=True
@@ -162,6 +163,7 @@ class Explainer:
                     float(axis.z(np.array(own))),
                     contribution,
                     shown[literal.axis] if literal.wanted else -shown[literal.axis],
+                    claims[literal.axis] if literal.wanted else -shown[literal.axis],
                     self._words(conjunct, axis, factors),
                     standing.without.get(conjunct),
                 )
@@ -208,6 +210,17 @@ class Explainer:
         found = maps(factors, torch.from_numpy(rows), torch.from_numpy(self._searcher.calibration.mean))[0]
         mapped: FloatArray = found.reshape(-1, *factors.grid).numpy().astype(np.float32)
         return mapped
+
+
+def _claims(branch: Branch, shown: FloatArray) -> dict[int, FloatArray]:
+    """Return where each wanted axis of a branch has its object, as far as no other one has it there."""
+    import torch
+
+    from t2c_search.explain.maps import contested
+
+    wanted = list(dict.fromkeys(literal.axis for literal in branch.literals if literal.wanted))
+    found = contested(torch.from_numpy(shown[wanted]).flatten(1)[None])[0] if wanted else torch.empty(0)
+    return {axis: claim.view(shown.shape[1:]).numpy() for axis, claim in zip(wanted, found, strict=True)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

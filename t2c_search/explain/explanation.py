@@ -34,9 +34,11 @@ class ExplainedLiteral:
     ``cosine`` and ``z`` are those of its concept, as in ``Contribution``. ``contribution`` is what it gives to the score, in
     standard deviations of the score: those of all literals sum to it. ``map`` (rows, columns) says what each place gives, in
     standard deviations of the concept: it sums to ``z``, or to ``-z`` where the literal is negated (``wanted`` False), so
-    that what speaks for the hit is above 0 either way. ``words`` are those of a text and ``(rest)``, which sum to the same;
-    none for other concepts, and where the text tower cannot be taken apart. ``rank_without`` is the rank of the
-    image in the expression without this literal, None where that was not asked or nothing would be left to rank by.
+    that what speaks for the hit is above 0 either way. ``claim`` (rows, columns) says where a wanted literal has its object, as
+    far as no other wanted one has it there (``maps.contested``), and sums to nothing; of a negated one it is the map.
+    ``words`` are those of a text and ``(rest)``, which sum to the same; none for other concepts, and where the text tower cannot
+    be taken apart. ``rank_without`` is the rank of the image in the expression without this literal, None where that was not
+    asked or nothing would be left to rank by.
     """
 
     constraint: str
@@ -46,6 +48,7 @@ class ExplainedLiteral:
     z: float
     contribution: float
     map: FloatArray
+    claim: FloatArray
     words: tuple[WordShare, ...] = ()
     rank_without: int | None = None
 
@@ -53,6 +56,7 @@ class ExplainedLiteral:
         """Return it in plain values; the map is a list of rows."""
         return {name: getattr(self, name) for name in self.__slots__} | {
             "map": self.map.tolist(),
+            "claim": self.claim.tolist(),
             "words": [word.to_json() for word in self.words],
         }
 

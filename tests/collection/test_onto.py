@@ -68,7 +68,9 @@ def test_another_models_images_find_themselves_and_the_collections_own_model_is_
     store: str, onto: Path, scenes: Path
 ) -> None:
     pool = Noting()
-    assert share_found("cnn", store, onto, scenes, pool) >= 0.6  # chance: 1 / 240; the fit's split depends on where the scenes lie
+    assert (
+        share_found("cnn", store, onto, scenes, pool) >= 0.6
+    )  # chance: 1 / 240; the fit's split depends on where the scenes lie
     assert set(pool.loaded) == {"mini:vit"}
 
 

@@ -102,6 +102,16 @@ def test_contributions_sum_to_the_score_and_maps_to_the_z(searcher: Searcher, qu
             assert float(literal.map.sum()) == pytest.approx(sign * literal.z, abs=1e-4)
 
 
+def test_a_place_is_claimed_by_one_wanted_text_at_most(searcher: Searcher) -> None:
+    (hit,) = searcher.search('"snow"', Wanted(1))
+    (found,) = explained(searcher, '"snow" AND "dog" AND NOT "crowd"', [hit.id])
+    snow, dog, crowd = found.literals
+    assert ((snow.claim > 0) & (dog.claim > 0)).sum() == 0
+    assert np.array_equal(crowd.claim, crowd.map)
+    (alone,) = explained(searcher, '"snow"', [hit.id])[0].literals
+    assert np.allclose(alone.claim, alone.map - max(0, alone.map.mean()), atol=1e-6)
+
+
 def test_negation_turns_a_map_round(searcher: Searcher) -> None:
     (hit,) = searcher.search('"snow"', Wanted(1))
     ((wanted,), (unwanted,)) = (explained(searcher, query, [hit.id])[0].literals for query in ('"snow"', 'NOT "snow"'))

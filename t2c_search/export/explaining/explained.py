@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 SUFFIXES = (*PICTURES, *PAGES, ".json")
 """Endings of the files that explanations are written to."""
 LEGEND = (
-    "Orange, outlined: what speaks for the hit. Blue, dashed: what speaks against it; of a NOT, where its text is seen. "
-    "The outlines lie at half of the strongest place of each image; what is pale at the edge, the model did not see."
+    "Orange: what speaks for the hit, outlined where no other text has its object. Blue, dashed: what speaks against it; of a "
+    "NOT, where its text is seen. What is pale at the edge, the model did not see."
 )
 _KEY = "orange, outlined: speaks for the hit; blue, dashed: against it"  # where there is little room
 _SIDE = 320  # pixels of a map on a page
@@ -95,9 +95,15 @@ def method(images: Sequence[Explanation]) -> list[str]:
     return lines
 
 
-def _scale(image: Explanation) -> float:
-    """The strongest place of any of an image's maps, by which all of them are coloured."""
-    return max(float(np.abs(literal.map).max()) for literal in image.literals) or 1.0
+def _heats(image: Explanation) -> list[Heat]:
+    """Return the heat of each literal: colours by the strongest place of any map, outlines at half of that of any claim."""
+    scale = max(float(np.abs(each.map).max()) for each in image.literals) or 1.0
+    strongest = max((float(each.claim.max()) for each in image.literals if each.wanted), default=0.0)
+    stretch = scale / strongest if strongest > 0 else 1.0
+    return [
+        Heat(each.map, image.view, scale, each.claim * stretch if each.wanted else each.claim)
+        for each in image.literals
+    ]
 
 
 def _most(image: Explanation) -> float:
@@ -125,16 +131,16 @@ def section(image: Explanation, title: str) -> Section:
         small = thumbnail(image.path, _SIDE)
     except T2CError:  # the plain card says why
         return Section(title, (plain,), tuple(summary(image)))
-    scale, most = _scale(image), _most(image)
+    most = _most(image)
     cards = tuple(
         Card(
             "",
             literal.constraint,
             figures(literal),
-            picture=_jpeg(heated(small, Heat(literal.map, image.view, scale))),
+            picture=_jpeg(heated(small, heat)),
             words=tuple(_tinted(word, most) for word in literal.words),
         )
-        for literal in image.literals
+        for literal, heat in zip(image.literals, _heats(image), strict=True)
     )
     return Section(title, (plain, *cards), tuple(summary(image)))
 
@@ -176,10 +182,10 @@ def _draw(part: SubFigure, image: Explanation, shape: tuple[int, int]) -> None:
     for axes in grid.flat:
         axes.set_axis_off()
     panels = list(zip(grid[0::2].flat, grid[1::2].flat, strict=True))
-    small, scale, most = thumbnail(image.path, 2 * _SIDE), _scale(image), _most(image)
+    small, most = thumbnail(image.path, 2 * _SIDE), _most(image)
     panels[0][0].imshow(small)
-    for (picture, below), literal in zip(panels[1:], image.literals, strict=False):
-        picture.imshow(heated(small, Heat(literal.map, image.view, scale)))
+    for (picture, below), literal, heat in zip(panels[1:], image.literals, _heats(image), strict=False):
+        picture.imshow(heated(small, heat))
         picture.set_title(short(literal.constraint, _LETTERS), fontsize=10, loc="left", parse_math=False)
         below.set(xlim=(0, _COLUMNS), ylim=(0, 3))
         below.text(0, 2.45, figures(literal), fontsize=8, color=INK)

@@ -30,25 +30,29 @@ Pixels = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heat:
-    """A map (rows, columns), where it lies on an image, and the ``scale`` at which its colours are strongest."""
+    """A map (rows, columns), where it lies on an image, and the ``scale`` at which its colours are strongest.
+
+    What speaks for something is outlined where the ``claim`` (rows, columns), on the same scale, is strong.
+    """
 
     values: FloatArray
     view: View
     scale: float
+    claim: FloatArray
 
 
 def heated(image: Image.Image, heat: Heat) -> Image.Image:
     """Lay a map over an upright RGB image, whose own colours go; what lies outside of the map's view is pale."""
-    strength = _spread(heat, image.size)
+    told = _spread(heat, heat.values, image.size)
     grey = np.asarray(image.convert("L"), np.float64)[..., None] / 255
-    seen = np.isfinite(strength)[..., None]
+    seen = np.isfinite(told)[..., None]
     paper = np.where(seen, 0.38 + 0.6 * grey, 0.7 + 0.25 * grey)
-    strength = np.nan_to_num(strength)[..., None]
+    strength = np.nan_to_num(told)[..., None]
     opacity = _STRONGEST * np.clip((np.abs(strength) - _FAINT) / (1 - _FAINT), 0, 1) ** 0.6
     colour = np.where(strength > 0, rgb(FOR), rgb(AGAINST)) * (0.85 + 0.15 * grey)
     mixed = paper * (1 - opacity) + colour * opacity
     shown = Image.fromarray(np.round(255 * mixed.clip(0, 1)).astype(np.uint8))
-    return _outlined(shown, np.ma.masked_invalid(_spread(heat, image.size)))
+    return _outlined(shown, np.ma.masked_invalid(_spread(heat, heat.claim, image.size)), np.ma.masked_invalid(told))
 
 
 def rgb(colour: str) -> Pixels:
@@ -63,27 +67,28 @@ def tint(share: float) -> str:
     return "#" + "".join(f"{round(255 * each):02x}" for each in mixed)
 
 
-def _spread(heat: Heat, size: tuple[int, int]) -> Pixels:
-    """Enlarge a map to an image's pixels, in shares of its scale; NaN where the model did not see the image."""
+def _spread(heat: Heat, values: FloatArray, size: tuple[int, int]) -> Pixels:
+    """Enlarge a map or a claim to an image's pixels, in shares of its scale; NaN where the model did not see the image."""
     width, height = size
     left, right = round(heat.view.left * width), round(heat.view.right * width)
     top, bottom = round(heat.view.top * height), round(heat.view.bottom * height)
     spread = np.full((height, width), np.nan)
     if right > left and bottom > top:
-        values = Image.fromarray((heat.values / (heat.scale or 1.0)).astype(np.float32))
-        large = np.asarray(values.resize((right - left, bottom - top), Image.Resampling.BILINEAR))
+        small = Image.fromarray((values / (heat.scale or 1.0)).astype(np.float32))
+        large = np.asarray(small.resize((right - left, bottom - top), Image.Resampling.BILINEAR))
         window = np.s_[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
         spread[window] = large[max(-top, 0) :, max(-left, 0) :][: spread[window].shape[0], : spread[window].shape[1]]
     return spread
 
 
-def _outlined(image: Image.Image, strength: Pixels) -> Image.Image:
+def _outlined(image: Image.Image, claim: Pixels, strength: Pixels) -> Image.Image:
     from contourpy import contour_generator
 
     large = image.resize((image.width * _FINE, image.height * _FINE), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(large)
-    for level, colour, dashed in ((_OUTLINED, _OUTLINES[0], False), (-_OUTLINED, _OUTLINES[1], True)):
-        for line in contour_generator(z=strength).lines(level):
+    levels = ((claim, _OUTLINED, _OUTLINES[0], False), (strength, -_OUTLINED, _OUTLINES[1], True))
+    for values, level, colour, dashed in levels:
+        for line in contour_generator(z=values).lines(level):
             points = [tuple((point + 0.5) * _FINE) for point in np.asarray(line)]
             for part in _dashes(points) if dashed else [points]:
                 draw.line(part, fill=colour, width=_FINE + 1, joint="curve")
