@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
-import sys
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,23 +11,17 @@ from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.table import Table
 
 from t2c_search.cli import options
 from t2c_search.cli.app import INDEXING, app
 from t2c_search.cli.render import err, key_value_table, out, print_json, progress_bar
+from t2c_search.cli.reports import retained_table, rounded, show_run
 from t2c_search.ending import exit_code
-from t2c_search.errors import UsageError, redact
+from t2c_search.errors import UsageError
 
 if TYPE_CHECKING:
-    from t2c_search.alignment.aligner import Aligner
-    from t2c_search.alignment.report import FitReport
-    from t2c_search.collection import Collection
-    from t2c_search.concepts.retained import Retained
     from t2c_search.indexing.report import IndexReport
-    from t2c_search.profile import Profile
 
-_SHOWN = 10  # warnings, and failures
 _EXIT_ALL_FAILED = 3
 
 
@@ -198,12 +189,12 @@ def index(
         report = outlast(index_all, stop, tell, while_locked=False) if watch else index_all()
         assert report is not None  # nothing sets the event so far: Ctrl-C interrupts
         fit = images.fit_report if fits or json else None
-        _show(report, fit, images, profile=profile, json=json)
+        show_run(report, fit, images, profile=profile, json=json)
         if reports is not None:
             err.print("watching; Ctrl-C ends it", style="dim")
             with _setting_on_signals(stop) as received:
                 for report_of_batch in reports:
-                    _show(report_of_batch, None, images, profile=profile, json=json)
+                    show_run(report_of_batch, None, images, profile=profile, json=json)
             err.print("watch ended", style="dim")
             raise typer.Exit(128 + received[0])  # as a shell reports of a program that the signal ended
         if report.all_failed:
@@ -239,7 +230,7 @@ def retry(
     ):
         report = images.retry(batch_size=batch_size, workers=workers, progress=progress)
     if report.seen or json:
-        _show(report, None, images, json=json)
+        show_run(report, None, images, json=json)
     else:
         out.print("nothing failed")
     if report.all_failed:
@@ -323,9 +314,9 @@ def fit(
     if json:
         print_json(report if left is None else {**report, "retained": left.to_json()})
         return
-    out.print(key_value_table(_rounded(report)))
+    out.print(key_value_table(rounded(report)))
     if left is not None:
-        out.print(_retained_table(left, aligner))
+        out.print(retained_table(left, aligner))
     shown = out.shown(output)
     use = "t2c index --aligner" if onto is None else "t2c search --image FILE --through"
     out.print(f"aligner written to [bold]{shown}[/]; use it with: {use} {shown} ...", soft_wrap=True)
@@ -362,91 +353,3 @@ def _setting_on_signals(stop: Event) -> Iterator[list[int]]:
     finally:
         for number, action in former.items():
             signal.signal(number, action)
-
-
-def _show(report: IndexReport, fit: FitReport | None, images: Collection, *, profile: bool = False, json: bool) -> None:
-    if json:
-        print_json({"collection": images.name, **report.to_json(), "aligner": fit and fit.to_json()})
-        sys.stdout.flush()  # a watch's reader wants each report when it is there
-        return
-    _show_report(report, fit, images)
-    if profile:
-        _show_profile(report.profile)
-
-
-def _show_profile(profile: Profile) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("stage", "threads", "seconds", "busy"):
-        table.add_column(name, justify="left" if name == "stage" else "right")
-    for stage in profile.stages:
-        style = "bold" if stage.name == profile.limit else None
-        table.add_row(stage.name, str(stage.threads), f"{stage.seconds:.2f}", f"{stage.busy:.0%}", style=style)
-    out.print(table)
-    out.print(f"the limit: [bold]{profile.limit}[/]")
-
-
-def _show_report(report: IndexReport, fit: FitReport | None, images: Collection) -> None:
-    counts = {
-        "indexed": report.indexed,
-        "renamed": report.renamed,
-        "copied": report.copied,
-        "updated": report.updated,
-        "unchanged": report.unchanged,
-        "deleted": report.deleted,
-        "failed": report.failed,
-    }
-    line = ", ".join(f"[bold]{count}[/] {name}" for name, count in counts.items() if count or name == "indexed")
-    out.print(f"{line} in {report.seconds:.1f} s ({report.images_per_second:.0f} images/s)")
-    if fit is not None:
-        found = (
-            f"{fit.centred_recall_at_1:.0%} of held-out images find their true vector first among {fit.held_out_pairs}"
-        )
-        out.print(f"aligned to the CLIP model on {fit.pairs} images: {found}", style="dim")
-    _show_notes(report)
-    if not report.all_failed:
-        out.print(
-            f"search it: t2c search -c {images.name} --store {shlex.quote(redact(images.store.location))} a dog on a beach",
-            style="dim",
-            markup=False,
-            soft_wrap=True,
-        )
-
-
-def _show_notes(report: IndexReport) -> None:
-    for warning in map(redact, report.warnings[:_SHOWN]):
-        err.print(f"[yellow]note[/] {err.shown(warning)}", soft_wrap=True)
-    if len(report.warnings) > _SHOWN:
-        err.print(f"... and {len(report.warnings) - _SHOWN} more notes; all are in --json")
-    for failure in [failure.redacted() for failure in report.failures[:_SHOWN]]:
-        err.print(f"[red]failed[/] {err.shown(failure.path)}: {err.shown(failure.reason)}", soft_wrap=True)
-    if len(report.failures) > _SHOWN:
-        reasons = Counter(failure.reason for failure in report.failures[_SHOWN:])
-        err.print(f"... and {len(report.failures) - _SHOWN} more; all are in --json and in t2c info")
-        for reason, count in reasons.most_common(5):
-            err.print(f"    {count} x {err.shown(reason)}")
-
-
-def _retained_table(left: Retained, aligner: Aligner) -> Table:
-    """Lay out what probes tell: each model's own, and the other's on the backbone's images."""
-    table = Table(
-        title=f"linear probes: {left.classes} classes, trained on {left.trained_on} images, tested on {left.tested_on} others",
-        title_justify="left",
-        box=None,
-        padding=(0, 2, 0, 0),
-    )
-    for name in ("probe of", "on the features of", "accuracy"):
-        table.add_column(name, justify="right" if name == "accuracy" else "left", overflow="fold")
-    first, other = out.shown(aligner.backbone.id), out.shown(aligner.clip.id)
-    table.add_row(first, first, f"{left.own:.1%}")
-    table.add_row(other, other, f"{left.of_other:.1%}")
-    table.add_row(other, f"{first}, carried over", f"{left.carried:.1%}")
-    table.caption = f"retained: {left.retained:.1%} of the backbone's own accuracy"
-    table.caption_justify = "left"
-    return table
-
-
-def _rounded(report: Mapping[str, Any]) -> dict[str, object]:
-    """Round the report's figures to what a person reads."""
-    return {
-        name.replace("_", " "): f"{value:.4g}" if isinstance(value, float) else value for name, value in report.items()
-    }
